@@ -1,0 +1,53 @@
+# The image of rest-sessions: a build stage with the Rust toolchain, and a final stage with the binary and what it links.
+# Builds with BuildKit (docker build) and with buildah (--format docker, as the OCI format has no HEALTHCHECK).
+
+# Both stages are Debian 12, so the binary meets at run time the glibc that it was linked against.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /src
+
+# .dockerignore is a list of what may enter, so this copies the sources and nothing else.
+COPY . .
+
+# The two cache mounts keep downloaded and compiled dependencies from one build to the next, also when Cargo.lock changes;
+# a layer of dependencies would start from nothing then. They are locked, as two builds at a time would share one target.
+# `cargo clean` of the own crate alone: Cargo compares times, and a file copied here from an older checkout can be newer
+# in content than in time, which would leave an old binary. The binary is copied out, as a mount is not part of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo clean --release --locked --package rest-sessions \
+    && cargo build --release --locked --bin rest-sessions \
+    && install -D target/release/rest-sessions /out/rest-sessions \
+    && install -d /out/data
+
+
+# distroless/cc: glibc, libgcc and CA certificates (for rediss://), no shell and no package manager. Its tag has no
+# version on purpose: a rebuild with --pull brings Debian's security fixes.
+FROM gcr.io/distroless/cc-debian12:nonroot
+
+LABEL org.opencontainers.image.title="rest-sessions" \
+      org.opencontainers.image.description="Shared sessions for any backend in any language, over plain HTTP" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
+
+COPY LICENSE /usr/share/doc/rest-sessions/LICENSE
+COPY --from=build /out/rest-sessions /usr/local/bin/rest-sessions
+
+# The folder is made before VOLUME names it: a new volume takes its owner from the image.
+COPY --from=build --chown=65532:65532 /out/data /data
+
+# Inside a container the loopback address would reach nobody; who may connect is the business of the container's network.
+ENV RS_HOST=0.0.0.0 \
+    RS_PORT=3000 \
+    RS_DATA_DIR=/data
+
+# Numbers, not names: Kubernetes can check `runAsNonRoot` only on a number. 65532 is `nonroot` in the base image.
+USER 65532:65532
+VOLUME /data
+EXPOSE 3000
+STOPSIGNAL SIGTERM
+
+# The binary asks its own /readyz, so the image needs no curl. Exec form: there is no shell.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["/usr/local/bin/rest-sessions", "healthcheck"]
+
+ENTRYPOINT ["/usr/local/bin/rest-sessions"]

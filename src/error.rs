@@ -1,0 +1,107 @@
+//! Every way a request can fail, and the only place that makes an error answer.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// Why a request failed. The `name` of each variant is stable; no message holds a token, a key of the store or a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// 400: a required parameter is absent or empty.
+    MissingParameter(&'static str),
+    /// 400: app, token, id or ip is not of its form.
+    InvalidFormat(&'static str),
+    /// 400: `ttl`, `dt` or `d` is not of its form.
+    InvalidValue(String),
+    /// 400: the body is not JSON.
+    InvalidJson,
+    /// 404: no such route.
+    NotFound,
+    /// 405: the route has other methods; the router adds `Allow`.
+    MethodNotAllowed,
+    /// 408: the body did not arrive in time.
+    RequestTimeout,
+    /// 413: the body, or `d` after a set, exceeds [`crate::session::MAX_DATA_BYTES`].
+    TooLarge,
+    /// 415: the body is not JSON by its `Content-Type` or `Content-Encoding`.
+    UnsupportedMediaType,
+    /// 500: a defect of this service.
+    Internal,
+    /// 503: the store is away or too slow. Whether a change was applied is unknown.
+    StoreUnavailable,
+    /// 503 of `/readyz`: the server has been told to end.
+    ShuttingDown,
+}
+
+impl Error {
+    /// The HTTP status, the stable name and the message.
+    fn parts(&self) -> (StatusCode, &'static str, String) {
+        use StatusCode as S;
+        let (status, name, message) = match self {
+            Self::MissingParameter(name) => {
+                return (S::BAD_REQUEST, "missingParameter", format!("No {name} supplied"));
+            }
+            Self::InvalidFormat(name) => return (S::BAD_REQUEST, "invalidFormat", format!("Invalid {name} format")),
+            Self::InvalidValue(message) => return (S::BAD_REQUEST, "invalidValue", message.clone()),
+            Self::InvalidJson => (S::BAD_REQUEST, "invalidJson", "The body is not valid JSON"),
+            Self::NotFound => (S::NOT_FOUND, "notFound", "No such route"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "methodNotAllowed",
+                "The route does not have this method",
+            ),
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "requestTimeout", "The body did not arrive in time"),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "tooLarge",
+                "The body, and d as stored, may have at most 60000 bytes",
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupportedMediaType",
+                "The body must be application/json",
+            ),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internalError", "Internal error"),
+            Self::StoreUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "storeUnavailable",
+                "The session store is not available",
+            ),
+            Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shuttingDown", "The service is about to end"),
+        };
+        (status, name, message.to_owned())
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Answer {
+            name: &'static str,
+            message: String,
+        }
+        let (status, name, message) = self.parts();
+        let body = serde_json::to_vec(&Answer { name, message }).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        match self {
+            Self::StoreUnavailable | Self::ShuttingDown => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // The rest of the body is still on its way; reading it to keep the connection is not worth it.
+            Self::RequestTimeout => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// The type of every JSON answer, as the original spells it.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

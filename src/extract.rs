@@ -1,0 +1,190 @@
+//! Extractors: from the parts of a request to domain types, each failing with its own error.
+//!
+//! They run in the order of a handler's arguments, which is the order in which the contract checks. Percent-escapes are
+//! decoded strictly: `%zz` and bytes that are no UTF-8 are refused, where a lenient decoder would make up another id.
+
+use std::{borrow::Cow, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRef, FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+
+use crate::{
+    error::Error,
+    session::{App, DEFAULT_TTL, Ip, MAX_DATA_BYTES, Seconds, Token, UserId, seconds},
+};
+
+/// The n-th segment of the path, from 1: every route is `/app/verb` or `/app/verb/name`.
+fn segment(parts: &Parts, n: usize) -> &str {
+    parts.uri.path().split('/').nth(n).unwrap_or_default()
+}
+
+impl<S: Sync> FromRequestParts<S> for App {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        // No character of a name needs an escape, but a client may escape all the same.
+        let text = decode(segment(parts, 1), false).ok_or(Error::InvalidFormat("app"))?;
+        Self::parse(&text)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Token {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let text = decode(segment(parts, 3), false).ok_or(Error::InvalidFormat("token"))?;
+        Self::parse(&text)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for UserId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let text = decode(segment(parts, 3), false).ok_or(Error::InvalidFormat("id"))?;
+        Self::parse(&text)
+    }
+}
+
+/// The query of a create.
+#[derive(Debug)]
+pub(crate) struct CreateQuery {
+    pub(crate) ip: Ip,
+    pub(crate) ttl: Seconds,
+    pub(crate) no_resave: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for CreateQuery {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let query = Query(parts.uri.query().unwrap_or_default());
+        let ip = match query.one("ip") {
+            Value::One(text) => Ip::parse(&text)?,
+            Value::Absent => return Err(Error::MissingParameter("ip")),
+            Value::Unusable => return Err(Error::InvalidFormat("ip")),
+        };
+        let ttl = match query.one("ttl") {
+            Value::One(text) if !text.is_empty() => seconds("ttl", &text)?,
+            Value::One(_) | Value::Absent => DEFAULT_TTL,
+            Value::Unusable => seconds("ttl", "")?,
+        };
+        let no_resave = matches!(query.one("no_resave"), Value::One(text) if text == "true" || text == "1");
+        Ok(Self { ip, ttl, no_resave })
+    }
+}
+
+/// `dt`: how far back to look, in seconds.
+#[derive(Debug)]
+pub(crate) struct Dt(pub(crate) Seconds);
+
+impl<S: Sync> FromRequestParts<S> for Dt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let query = Query(parts.uri.query().unwrap_or_default());
+        match query.one("dt") {
+            Value::One(text) => seconds("dt", &text).map(Self),
+            Value::Absent | Value::Unusable => seconds("dt", "").map(Self),
+        }
+    }
+}
+
+/// A query string. Unknown parameters are nobody's concern.
+struct Query<'a>(&'a str);
+
+enum Value<'a> {
+    Absent,
+    One(Cow<'a, str>),
+    /// Given twice, or not decodable: no value can be right.
+    Unusable,
+}
+
+impl<'a> Query<'a> {
+    fn one(&self, name: &str) -> Value<'a> {
+        let mut values = self.0.split('&').filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key, true)? == name).then_some(value)
+        });
+        match (values.next(), values.next()) {
+            (None, _) => Value::Absent,
+            (Some(value), None) => decode(value, true).map_or(Value::Unusable, Value::One),
+            (Some(_), Some(_)) => Value::Unusable,
+        }
+    }
+}
+
+/// Decodes percent-escapes; in a query, `+` is a space. `None` for a broken escape, or if the result is no UTF-8.
+fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|b| b == b'%' || (plus && b == b'+')) {
+        return Some(text.into());
+    }
+    let mut escapes = text.split('%').skip(1);
+    if !escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit())) {
+        return None;
+    }
+    let spaced = if plus { text.replace('+', " ") } else { text.to_owned() };
+    let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?;
+    Some(decoded.into_owned().into())
+}
+
+/// How long a body may take to arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyTimeout(pub Duration);
+
+/// The body of a request, JSON by its type and of a size that we take. Its text is not looked at here.
+#[derive(Debug)]
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+impl<S: Sync> FromRequest<S> for JsonBody
+where
+    BodyTimeout: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        if body.is_end_stream() {
+            return Ok(Self(Bytes::new()));
+        }
+        if !is_json(&parts.headers) {
+            return Err(Error::UnsupportedMediaType);
+        }
+        if body.size_hint().lower() > MAX_DATA_BYTES as u64 {
+            return Err(Error::TooLarge);
+        }
+        let BodyTimeout(limit) = BodyTimeout::from_ref(state);
+        let read = Limited::new(body, MAX_DATA_BYTES).collect();
+        match tokio::time::timeout(limit, read).await {
+            Ok(Ok(body)) => Ok(Self(body.to_bytes())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
+            // The client broke off, or its chunks make no sense.
+            Ok(Err(_)) => Err(Error::InvalidJson),
+            Err(_) => Err(Error::RequestTimeout),
+        }
+    }
+}
+
+/// Whether the headers call the body JSON, as UTF-8 and as it is. A client that names no type is believed to mean JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
+    if text(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return false;
+    }
+    let Some(content_type) = text(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let json = media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim() == "charset" => matches!(value.trim().trim_matches('"'), "utf-8" | "utf8"),
+        _ => true,
+    });
+    json && utf8
+}

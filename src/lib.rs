@@ -1,0 +1,124 @@
+//! rest-sessions: shared sessions for any backend in any language, over plain HTTP.
+//!
+//! A request takes one straight way, and one word names every step of it (`create`, `get`, `set`, `activity`, `soapp`,
+//! `soid`, `kill`, `killsoid`, `killall`): route and handler in [`routes`], rules and clock in [`service`], one operation
+//! of the [`store`], an answer. Search for the word and see the whole slice.
+//!
+//! Around it: [`config`] is what the operator says, [`server`] accepts connections, [`layers`] is what every request
+//! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched.
+
+pub mod config;
+pub mod error;
+mod extract;
+pub mod layers;
+pub mod metrics;
+pub mod routes;
+pub mod server;
+pub mod service;
+pub mod session;
+pub mod store;
+pub mod telemetry;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    routes::AppState,
+    server::Limits,
+    service::{Clock, Service},
+    store::{Backend, Store, embedded::Embedded, redis},
+};
+
+/// Why a server did not start, in one line for the operator.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration cannot be right.
+    Config(String),
+    /// It can, but not here and now.
+    Start(String),
+}
+
+/// Opens the store, serves on `listener` until `shutdown` resolves, drains, and closes the store.
+pub async fn run(
+    config: &Config,
+    clock: Clock,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let metrics = Arc::new(Metrics::new());
+    let backend = open(config, metrics.clone()).await?;
+    let store = Store::new(backend, config.timeout.0, metrics.clone());
+    let service = Arc::new(Service::new(store, clock, metrics.clone()));
+    let state = AppState {
+        service: service.clone(),
+        metrics,
+        draining: Arc::new(AtomicBool::new(false)),
+        body_timeout: extract::BodyTimeout(config.timeout.0),
+    };
+    announce(&listener, &service).await;
+    let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
+    let limits = Limits {
+        idle: config.idle_timeout.0,
+        connections: config.max_connections,
+        drain_delay: config.drain_delay.0,
+        drain_timeout: config.drain_timeout.0,
+    };
+    let router = layers::wrap(routes::table(), state.clone());
+    server::serve(listener, router, &state, limits, shutdown).await;
+    if let Some(wiper) = wiper {
+        wiper.abort();
+    }
+    let closed = service.close().await;
+    info!("ended");
+    closed.map_err(|_| Failure::Start("the store could not be closed".into()))
+}
+
+async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure> {
+    if let Some(url) = config.redis() {
+        let options = redis::Options {
+            url,
+            namespace: config.namespace.clone(),
+            timeout: config.timeout.0,
+            connections: config.redis_connections.into(),
+        };
+        let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;
+        return Ok(Backend::Redis(redis));
+    }
+    let (folder, memory, deadline) = (config.data_dir.clone(), config.cache_size << 20, config.timeout.0);
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, memory, deadline, metrics)).await;
+    let embedded = opened.map_err(|_| Failure::Start("the embedded store cannot be opened".into()))?;
+    Ok(Backend::Embedded(embedded.map_err(Failure::Start)?))
+}
+
+async fn announce(listener: &TcpListener, service: &Service) {
+    if let Ok(address) = listener.local_addr() {
+        info!("listening on http://{address}");
+        if !address.ip().is_loopback() {
+            warn!("{address} is reached from beyond this machine: whoever reaches it can read and end every session");
+        }
+    }
+    if service.ready().await.is_err() {
+        warn!("the store is away: /readyz answers 503 until it is back");
+    }
+}
+
+async fn wipe(service: Arc<Service>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick is at once; a restart is no reason to look.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        // The store has logged why it failed; the next round tries again.
+        if let Ok(removed @ 1..) = service.wipe().await {
+            info!(removed, "wiped expired sessions");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The route table, then one short handler for each function of the session service.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::{delete, get as read, post, put},
+};
+use serde::Serialize;
+
+use crate::{
+    error::{Error, JSON},
+    extract::{BodyTimeout, CreateQuery, Dt, JsonBody},
+    metrics::Metrics,
+    service::{NewSession, Service},
+    session::{App, Changes, Session, Token, UserId},
+};
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    /// The session service.
+    pub service: Arc<Service>,
+    /// The metrics of this server.
+    pub metrics: Arc<Metrics>,
+    /// Set once the server is about to end.
+    pub draining: Arc<AtomicBool>,
+    /// How long a body may take to arrive.
+    pub body_timeout: BodyTimeout,
+}
+
+impl FromRef<AppState> for BodyTimeout {
+    fn from_ref(state: &AppState) -> Self {
+        state.body_timeout
+    }
+}
+
+/// Every route. The names are part of the contract, and case-sensitive.
+pub fn table() -> Router<AppState> {
+    Router::new()
+        .route("/{app}/create/{id}", put(create))
+        .route("/{app}/get/{token}", read(get))
+        .route("/{app}/set/{token}", post(set))
+        .route("/{app}/activity", read(activity))
+        .route("/{app}/soapp", read(soapp))
+        .route("/{app}/soid/{id}", read(soid))
+        .route("/{app}/kill/{token}", delete(kill))
+        .route("/{app}/killsoid/{id}", delete(killsoid))
+        .route("/{app}/killall", delete(killall))
+        .route("/ping", read(ping))
+        .route("/livez", read(livez))
+        .route("/readyz", read(readyz))
+        .route("/metrics", read(metrics))
+        .route("/openapi.yaml", read(openapi))
+        .fallback(async || Error::NotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+}
+
+async fn create(
+    State(state): State<AppState>,
+    app: App,
+    id: UserId,
+    CreateQuery { ip, ttl, no_resave }: CreateQuery,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Error> {
+    #[derive(Serialize)]
+    struct Created<'a> {
+        token: &'a str,
+    }
+    let data = Changes::for_create(&body)?;
+    let new = NewSession { ip, ttl, no_resave, data };
+    let token = state.service.create(app, id, new).await?;
+    Ok(json(&Created { token: token.as_str() }))
+}
+
+async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
+    state.service.get(app, token).await.map(session)
+}
+
+async fn set(State(state): State<AppState>, app: App, token: Token, JsonBody(body): JsonBody) -> Result<Response, Error> {
+    let changes = Changes::for_set(&body)?;
+    state.service.set(app, token, changes).await.map(session)
+}
+
+async fn activity(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result<Response, Error> {
+    #[derive(Serialize)]
+    struct Activity {
+        activity: u64,
+    }
+    let activity = state.service.activity(app, dt).await?;
+    Ok(json(&Activity { activity }))
+}
+
+async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result<Response, Error> {
+    state.service.soapp(app, dt).await.map(sessions)
+}
+
+async fn soid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
+    state.service.soid(app, id).await.map(sessions)
+}
+
+async fn kill(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
+    state.service.kill(app, token).await.map(killed)
+}
+
+async fn killsoid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
+    state.service.killsoid(app, id).await.map(killed)
+}
+
+async fn killall(State(state): State<AppState>, app: App) -> Result<Response, Error> {
+    state.service.killall(app).await.map(killed)
+}
+
+async fn ping() -> &'static str {
+    "PONG"
+}
+
+/// The process is alive, whatever its store does: restarting it would not mend an outage.
+async fn livez() -> &'static str {
+    "ok"
+}
+
+/// The store answers, and the server is not about to end.
+async fn readyz(State(state): State<AppState>) -> Result<&'static str, Error> {
+    if state.draining.load(Ordering::Relaxed) {
+        return Err(Error::ShuttingDown);
+    }
+    state.service.ready().await?;
+    Ok("ok")
+}
+
+async fn metrics(State(state): State<AppState>) -> Response {
+    const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, PROMETHEUS)], state.metrics.text()).into_response()
+}
+
+async fn openapi() -> Response {
+    const YAML: HeaderValue = HeaderValue::from_static("application/yaml; charset=utf-8");
+    ([(header::CONTENT_TYPE, YAML)], include_str!("../openapi.yaml")).into_response()
+}
+
+/// The session, or `{}` where there is none.
+fn session(session: Option<Session>) -> Response {
+    #[derive(Serialize)]
+    struct Nothing {}
+    match session {
+        Some(session) => json(&session),
+        None => json(&Nothing {}),
+    }
+}
+
+fn sessions(sessions: Vec<Session>) -> Response {
+    #[derive(Serialize)]
+    struct Sessions {
+        sessions: Vec<Session>,
+    }
+    json(&Sessions { sessions })
+}
+
+fn killed(kill: u64) -> Response {
+    #[derive(Serialize)]
+    struct Killed {
+        kill: u64,
+    }
+    json(&Killed { kill })
+}
+
+fn json(answer: &impl Serialize) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+            response
+        }
+        Err(_) => Error::Internal.into_response(),
+    }
+}

@@ -1,0 +1,122 @@
+//! The accept loop.
+//!
+//! `axum::serve` never ends a connection that is silent, half-sent or idle, and one of them keeps it from ending itself.
+//! Here each connection has a timer for the head of its next request, there is a cap on their number, and the end of the
+//! server has a deadline.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
+use tracing::{debug, info, warn};
+
+use crate::{layers::without_trailing_slash, routes::AppState};
+
+/// Bounds of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a connection may wait for the head of a request, the first or the next.
+    pub idle: Duration,
+    /// Connections at once; further ones wait to be accepted.
+    pub connections: u32,
+    /// From the signal to the end of accepting; `/readyz` answers 503 meanwhile, so that whoever balances looks elsewhere.
+    pub drain_delay: Duration,
+    /// How long requests under way then have to finish.
+    pub drain_timeout: Duration,
+}
+
+/// Serves until `shutdown` resolves, then drains.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    state: &AppState,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Arc::new(Semaphore::new(limits.connections as usize));
+    let (end, ending) = watch::channel(());
+    let mut http = http1::Builder::new();
+    // A head is read into one buffer: room for an id of 255 characters, escaped, many times over.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(64 * 1024)
+        .pipeline_flush(true);
+
+    let until = async {
+        shutdown.await;
+        info!("ending: not ready any more");
+        state.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(limits.drain_delay).await;
+    };
+    tokio::pin!(until);
+    loop {
+        let accepted = async {
+            let permit = connections.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut until => break,
+        };
+        match (permit, accepted) {
+            (Ok(permit), Ok((stream, _))) => {
+                tokio::spawn(connection(http.clone(), stream, router.clone(), ending.clone(), permit));
+            }
+            (_, Err(cause)) => {
+                // The connection was gone already, or there are no file descriptors left: some will come back.
+                warn!(%cause, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            (Err(_), _) => break,
+        }
+    }
+    drop(listener);
+    drop(ending);
+    // No answer is lost by this: idle connections close, the others answer what they have begun.
+    end.send_replace(());
+    if timeout(limits.drain_timeout, connections.acquire_many(limits.connections)).await.is_err() {
+        warn!("ending with requests under way: they had their time");
+    }
+}
+
+async fn connection(
+    http: http1::Builder,
+    stream: TcpStream,
+    router: Router,
+    mut ending: watch::Receiver<()>,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Answers are small and leave at once; waiting to fill a packet would only add to their time.
+    if let Err(cause) = stream.set_nodelay(true) {
+        debug!(%cause, "no TCP_NODELAY");
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        use tower_service::Service;
+        let request = without_trailing_slash(request.map(Body::new));
+        let answer = router.clone().call(request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let serving = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let outcome = tokio::select! {
+        outcome = &mut serving => outcome,
+        _ = ending.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(cause) = outcome {
+        // A client's doing in all but odd cases, and no secret: hyper names the kind of fault, not its bytes.
+        debug!(%cause, "a connection ended early");
+    }
+}

@@ -1,0 +1,146 @@
+//! One function per route: the rules and the clock, then one store operation.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    error::Error,
+    metrics::{KillReason, Metrics},
+    session::{App, Changes, Ip, Record, Seconds, Session, Token, UserId},
+    store::Store,
+};
+
+/// Where the time comes from, in seconds since the Unix epoch.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The operating system.
+    System,
+    /// Whoever holds the other end: tests, which let sessions expire without sleeping.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The current second.
+    #[must_use]
+    pub fn now(&self) -> Seconds {
+        match self {
+            Self::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            Self::Manual(seconds) => seconds.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// The session service.
+#[derive(Debug)]
+pub struct Service {
+    store: Store,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What a new session is made of.
+#[derive(Debug)]
+pub struct NewSession {
+    /// Where the user is.
+    pub ip: Ip,
+    /// How long the session may stay idle, in seconds.
+    pub ttl: Seconds,
+    /// Whether activity leaves its end where it is.
+    pub no_resave: bool,
+    /// Its first data.
+    pub data: Changes,
+}
+
+impl Service {
+    /// A service on `store`.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { store, clock, metrics }
+    }
+
+    /// Creates a session and answers its token. Fails with `tooLarge`.
+    pub async fn create(&self, app: App, id: UserId, new: NewSession) -> Result<Token, Error> {
+        let token = Token::generate(|bytes| getrandom::fill(bytes).is_ok())?;
+        let record = Record {
+            id,
+            ip: new.ip,
+            reads: 1,
+            writes: 1,
+            ttl: new.ttl,
+            last_active: self.clock.now(),
+            no_resave: new.no_resave,
+            data: new.data.apply(None)?,
+        };
+        self.store.create(app, token, record).await?;
+        self.metrics.created();
+        Ok(token)
+    }
+
+    /// The session as it was before this read, which is counted and renews it.
+    pub async fn get(&self, app: App, token: Token) -> Result<Option<Session>, Error> {
+        self.store.get(app, token, self.clock.now()).await
+    }
+
+    /// Merges `changes` into `d` and answers the session with them. Fails with `tooLarge`.
+    pub async fn set(&self, app: App, token: Token, changes: Changes) -> Result<Option<Session>, Error> {
+        self.store.set(app, token, changes, self.clock.now()).await
+    }
+
+    /// How many ids were active in the last `dt` seconds.
+    pub async fn activity(&self, app: App, dt: Seconds) -> Result<u64, Error> {
+        self.store.activity(app, self.clock.now().saturating_sub(dt)).await
+    }
+
+    /// The sessions that were active in the last `dt` seconds, last active first.
+    pub async fn soapp(&self, app: App, dt: Seconds) -> Result<Vec<Session>, Error> {
+        let now = self.clock.now();
+        self.store.soapp(app, now.saturating_sub(dt), now).await
+    }
+
+    /// The sessions of one id, last active first.
+    pub async fn soid(&self, app: App, id: UserId) -> Result<Vec<Session>, Error> {
+        self.store.soid(app, id, self.clock.now()).await
+    }
+
+    /// Removes a session, and says how many that were: 1 or 0.
+    pub async fn kill(&self, app: App, token: Token) -> Result<u64, Error> {
+        let killed = self.store.kill(app, token, self.clock.now()).await?.into();
+        self.metrics.killed(KillReason::Kill, killed);
+        Ok(killed)
+    }
+
+    /// Removes the sessions of one id, and says how many.
+    pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
+        let killed = self.store.killsoid(app, id).await?;
+        self.metrics.killed(KillReason::Killsoid, killed);
+        Ok(killed)
+    }
+
+    /// Removes the sessions of one app, and says how many.
+    pub async fn killall(&self, app: App) -> Result<u64, Error> {
+        let killed = self.store.killall(app).await?;
+        self.metrics.killed(KillReason::Killall, killed);
+        Ok(killed)
+    }
+
+    /// Removes the expired sessions of every app, and says how many.
+    pub async fn wipe(&self) -> Result<u64, Error> {
+        let removed = self.store.wipe(self.clock.now()).await?;
+        self.metrics.expired(removed);
+        Ok(removed)
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.store.ping().await
+    }
+
+    /// Writes what is still in memory.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.store.close().await
+    }
+}

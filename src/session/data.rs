@@ -1,0 +1,217 @@
+//! `d`, the data of a session: a flat JSON object that is never rounded and keeps the order of its keys.
+//!
+//! Values stay the text that the client sent ([`RawValue`]): what is not converted cannot be changed on the way.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Serialize,
+    de::{Deserializer, MapAccess, Visitor},
+    ser::{SerializeMap, Serializer},
+};
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+
+/// Largest request body, and largest stored `d`, in bytes of JSON.
+pub const MAX_DATA_BYTES: usize = 60_000;
+
+/// The data of one session: a JSON object with at least one key, and no value that is null, an array or an object.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Data(Arc<RawValue>);
+
+impl Data {
+    /// Reads what a store holds. `None` if it is not a flat JSON object; an empty one is `Some(None)`.
+    #[must_use]
+    pub fn stored(text: String) -> Option<Option<Self>> {
+        let fields: Fields = serde_json::from_str(&text).ok()?;
+        if fields.forbidden().is_some() {
+            return None;
+        }
+        if fields.0.is_empty() {
+            return Some(None);
+        }
+        let raw = RawValue::from_string(text).ok()?;
+        Some(Some(Self(raw.into())))
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Data(…)")
+    }
+}
+
+/// What a client sends: keys to store, and keys to remove (null).
+#[derive(Debug, Default)]
+pub struct Changes(Fields);
+
+impl Changes {
+    /// Parses the body of a create, where nothing, `{}` and `[]` (PHP's empty map) mean no data.
+    ///
+    /// Fails with `invalidJson` or `invalidValue`.
+    pub fn for_create(body: &[u8]) -> Result<Self, Error> {
+        let body = body.trim_ascii();
+        if body.is_empty() || empty_array(body) {
+            return Ok(Self::default());
+        }
+        Self::parse(body)
+    }
+
+    /// Parses the body of a set, which must name a key.
+    ///
+    /// Fails with `invalidJson` or `invalidValue`.
+    pub fn for_set(body: &[u8]) -> Result<Self, Error> {
+        let body = body.trim_ascii();
+        let changes = if body.is_empty() {
+            Self::default()
+        } else {
+            Self::parse(body)?
+        };
+        if changes.0.0.is_empty() {
+            return Err(Error::InvalidValue("d must contain at least one key.".into()));
+        }
+        Ok(changes)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Error> {
+        // Any JSON first, so that an array is "not an object" and only a broken text is "invalid JSON".
+        let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
+        let any: &RawValue = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+        if !any.get().starts_with('{') {
+            return Err(Error::InvalidValue("d must be an object".into()));
+        }
+        let fields: Fields = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+        match fields.forbidden() {
+            None => Ok(Self(fields)),
+            Some(key) => Err(Error::InvalidValue(format!(
+                "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
+            ))),
+        }
+    }
+
+    /// The changes in the order they came, each value as JSON text, `None` to remove the key.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
+        self.0.0.iter().map(|(key, value)| {
+            let value = value.get();
+            (key.as_str(), (value != "null").then_some(value))
+        })
+    }
+
+    /// `old` with these changes: keys that are not named stay where they are, new ones follow.
+    ///
+    /// Fails with `tooLarge` if the result exceeds [`MAX_DATA_BYTES`].
+    pub fn apply(self, old: Option<&Data>) -> Result<Option<Data>, Error> {
+        let mut fields = match old {
+            // What is stored was checked on its way in, so this parse does not fail.
+            Some(old) => serde_json::from_str(old.as_str()).map_err(|_| Error::Internal)?,
+            None => Fields::default(),
+        };
+        fields.merge(self.0);
+        if fields.0.is_empty() {
+            return Ok(None);
+        }
+        let text = serde_json::to_string(&fields).map_err(|_| Error::Internal)?;
+        if text.len() > MAX_DATA_BYTES {
+            return Err(Error::TooLarge);
+        }
+        let raw = RawValue::from_string(text).map_err(|_| Error::Internal)?;
+        Ok(Some(Data(raw.into())))
+    }
+}
+
+fn empty_array(body: &[u8]) -> bool {
+    body.strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"))
+        .is_some_and(|inner| inner.trim_ascii().is_empty())
+}
+
+/// The fields of an object in order, each key once.
+#[derive(Default)]
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl Fields {
+    /// The first key whose value is an array or an object.
+    fn forbidden(&self) -> Option<&str> {
+        let nested = |value: &RawValue| value.get().starts_with(['[', '{']);
+        self.0
+            .iter()
+            .find(|(_, value)| nested(value))
+            .map(|(key, _)| key.as_str())
+    }
+
+    /// Later values win; null removes.
+    fn merge(&mut self, changes: Self) {
+        let mut places: BTreeMap<String, usize> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(place, (key, _))| (key.clone(), place))
+            .collect();
+        for (key, value) in changes.0 {
+            if let Some(place) = places.get(&key) {
+                self.0[*place].1 = value;
+            } else {
+                places.insert(key.clone(), self.0.len());
+                self.0.push((key, value));
+            }
+        }
+        self.0.retain(|(_, value)| value.get() != "null");
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({})", self.0.len())
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Ordered;
+        impl<'de> Visitor<'de> for Ordered {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+                let mut places = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    // A repeated key: the last value at the first place, as in JSON.parse.
+                    match places.get(&key) {
+                        Some(place) => {
+                            let (_, slot): &mut (String, Box<RawValue>) = &mut fields[*place];
+                            *slot = value;
+                        }
+                        None => {
+                            places.insert(key.clone(), fields.len());
+                            fields.push((key, value));
+                        }
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Ordered)
+    }
+}

@@ -1,0 +1,204 @@
+//! The names in a request: app, token, id, ip, and the two spans of time.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use serde::Serialize;
+
+use super::Seconds;
+use crate::error::Error;
+
+/// Shortest `ttl` and `dt`, in seconds.
+const MIN_SECONDS: Seconds = 10;
+/// Longest `ttl` and `dt`, in seconds: what a signed 32-bit client still holds.
+const MAX_SECONDS: Seconds = 2_147_483_647;
+
+/// The application that a session belongs to: 3–20 characters of `[A-Za-z0-9_-]`.
+///
+/// Kept inline, so that looking a session up allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct App {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl App {
+    /// Length of the longest name, in bytes.
+    pub(crate) const MAX: usize = 20;
+
+    /// Fails with `invalidFormat`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let valid = (3..=Self::MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !valid {
+            return Err(Error::InvalidFormat("app"));
+        }
+        let mut bytes = [0; Self::MAX];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self {
+            bytes,
+            len: text.len().to_le_bytes()[0],
+        })
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let name = &self.bytes[..usize::from(self.len)];
+        std::str::from_utf8(name).expect("parse lets only ASCII in")
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The secret that names a session: 64 characters of `[A-Za-z0-9]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token([u8; Self::LEN]);
+
+impl Token {
+    /// Length in characters, and in bytes.
+    pub const LEN: usize = 64;
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+    /// Fails with `invalidFormat`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let bytes: [u8; Self::LEN] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_| Error::InvalidFormat("token"))?;
+        if bytes.iter().all(u8::is_ascii_alphanumeric) {
+            Ok(Self(bytes))
+        } else {
+            Err(Error::InvalidFormat("token"))
+        }
+    }
+
+    /// Draws a new token: 64 × log2(62) = 381 bits from `fill`, the operating system's generator.
+    ///
+    /// Fails with `internalError` if that generator does.
+    pub fn generate(fill: impl Fn(&mut [u8]) -> bool) -> Result<Self, Error> {
+        // Bytes from 248 on would favour the first letters; 96 bytes hold 64 good ones nearly always.
+        const FAIR: u8 = 248;
+        let mut token = [0; Self::LEN];
+        let mut filled = 0;
+        while filled < Self::LEN {
+            let mut random = [0; 96];
+            if !fill(&mut random) {
+                return Err(Error::Internal);
+            }
+            let fair = random.iter().filter(|b| **b < FAIR);
+            for (slot, byte) in token[filled..].iter_mut().zip(fair) {
+                *slot = Self::ALPHABET[usize::from(byte % 62)];
+                filled += 1;
+            }
+        }
+        Ok(Self(token))
+    }
+
+    /// The token as text. It is a secret: it belongs in an answer or a key, nowhere else.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("parse and generate let only ASCII in")
+    }
+
+    /// The token as the bytes of its text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(secret)")
+    }
+}
+
+/// Whose session it is: 1–255 characters, none of them a control character or a line break.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// Fails with `invalidFormat`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let line_break = |c| c == '\u{2028}' || c == '\u{2029}';
+        let valid = (1..=255).contains(&text.chars().count())
+            && !text.chars().any(|c| c.is_control() || line_break(c));
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(Error::InvalidFormat("id"))
+        }
+    }
+
+    /// An id as a store holds it. What is stored was checked when it came in, here or by a Redis peer with other rules.
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserId(…)")
+    }
+}
+
+/// Where a session was created from: 1–39 characters, or any valid IP address.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Ip(Arc<str>);
+
+impl Ip {
+    /// Fails with `missingParameter` or `invalidFormat`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::MissingParameter("ip"));
+        }
+        let fits = text.chars().count() <= 39 || text.parse::<IpAddr>().is_ok();
+        if fits && !text.chars().any(char::is_control) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Error::InvalidFormat("ip"))
+        }
+    }
+
+    /// An ip as a store holds it; see [`UserId::stored`].
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The ip as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ip(…)")
+    }
+}
+
+/// Parses a span of time in seconds, 10 … 2147483647, in decimal digits only.
+///
+/// Fails with `invalidValue`, naming the parameter.
+pub fn seconds(name: &str, text: &str) -> Result<Seconds, Error> {
+    Some(text)
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| (MIN_SECONDS..=MAX_SECONDS).contains(seconds))
+        .ok_or_else(|| Error::InvalidValue(format!("{name} must be a positive integer >= 10")))
+}

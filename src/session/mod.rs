@@ -1,0 +1,15 @@
+//! Domain types. Each value is parsed once, on its way in, and cannot be wrong afterwards.
+
+mod data;
+mod ident;
+mod record;
+
+pub use data::{Changes, Data, MAX_DATA_BYTES};
+pub use ident::{App, Ip, Token, UserId, seconds};
+pub use record::{Record, Session};
+
+/// Seconds since the Unix epoch.
+pub type Seconds = u64;
+
+/// The `ttl` of a session whose creator names none, in seconds.
+pub const DEFAULT_TTL: Seconds = 7200;

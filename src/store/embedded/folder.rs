@@ -1,0 +1,153 @@
+//! The data folder: claimed by one process, recognised as ours, refused and left alone otherwise.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{disk::Disk, journal};
+use crate::metrics::Metrics;
+
+/// Locked while a process has the folder.
+const LOCK: &str = "lock";
+/// Marks the folder as ours, and says how far it is.
+const MARKER: &str = "rest-sessions";
+/// The engine's own folder.
+const ENGINE: &str = "fjall";
+/// The engine is being set up for the first time: nothing in it has been promised to anybody.
+const NEW: &str = "rest-sessions data, format 1, new\n";
+/// The engine is set up, and missing files are missed.
+const READY: &str = "rest-sessions data, format 1\n";
+/// Keyspaces of the engine, its own list (0) included, each in a folder with a `current` file.
+const KEYSPACES: std::ops::RangeInclusive<u8> = 0..=3;
+
+/// A folder that this process has claimed.
+pub(super) struct Folder {
+    path: PathBuf,
+    lock: File,
+    new: bool,
+}
+
+impl Folder {
+    /// Claims `path`, which is made if it does not exist. The error is one line for the operator.
+    pub(super) fn claim(path: &Path) -> Result<Self, String> {
+        let io = |cause: std::io::Error| format!("cannot use the data folder {}: {cause}", path.display());
+        // Tokens are secrets: nobody else looks in.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        let marker = path.join(MARKER);
+        if !marker.is_file() && foreign(path).map_err(io)? {
+            return Err(format!(
+                "the data folder {} is not empty and not a data folder of rest-sessions; it is left as it was",
+                path.display()
+            ));
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(io)?;
+        lock.try_lock().map_err(|refused| match refused {
+            TryLockError::WouldBlock => format!("another process uses the data folder {}", path.display()),
+            TryLockError::Error(cause) => io(cause),
+        })?;
+        let mut folder = Self {
+            path: path.to_owned(),
+            lock,
+            new: !marker.is_file(),
+        };
+        if folder.new {
+            folder.mark(NEW).map_err(io)?;
+        }
+        match fs::read(&marker).map_err(io)?.as_slice() {
+            text if text == READY.as_bytes() => {}
+            text if text == NEW.as_bytes() => folder.new = true,
+            _ => return Err(folder.damaged("its marker file is of another format")),
+        }
+        Ok(folder)
+    }
+
+    /// Opens the engine, with `cache` bytes for its blocks.
+    pub(super) fn open(self, cache: u64, metrics: Arc<Metrics>) -> Result<Disk, String> {
+        let engine = self.path.join(ENGINE);
+        if self.new {
+            if engine.exists() {
+                fs::remove_dir_all(&engine).map_err(|cause| self.damaged(&cause.to_string()))?;
+            }
+        } else {
+            self.examine(&engine)?;
+        }
+        // What the engine finds wrong late, it may say by a panic.
+        let opened = catch_unwind(AssertUnwindSafe(|| Disk::open(&engine, cache, metrics)));
+        let disk = match opened {
+            Ok(Ok(disk)) => disk,
+            Ok(Err(cause)) => return Err(self.damaged(&cause.to_string())),
+            Err(_) => return Err(self.damaged("the engine gave up on it")),
+        };
+        if self.new {
+            self.mark(READY).map_err(|cause| self.damaged(&cause.to_string()))?;
+        }
+        Ok(disk.holding(self.lock))
+    }
+
+    /// Finds what the engine would take for new or for the end of its journal, and mend by forgetting.
+    fn examine(&self, engine: &Path) -> Result<(), String> {
+        let missing = |path: PathBuf| {
+            let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
+            self.damaged(&format!("{name} is missing"))
+        };
+        let mut expected = vec![engine.join("version"), engine.join("lock")];
+        expected.extend(KEYSPACES.map(|id| engine.join(format!("keyspaces/{id}/current"))));
+        if let Some(path) = expected.into_iter().find(|path| !path.is_file()) {
+            return Err(missing(path));
+        }
+        let io = |cause: std::io::Error| self.damaged(&cause.to_string());
+        let mut journals = 0;
+        for entry in fs::read_dir(engine).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|extension| extension == "jnl") {
+                journals += 1;
+                if !journal::intact(&path).map_err(io)? {
+                    return Err(self.damaged("a journal is unreadable in its middle"));
+                }
+            }
+        }
+        if journals == 0 {
+            return Err(missing(engine.join("*.jnl")));
+        }
+        Ok(())
+    }
+
+    /// Replaces the marker at once or not at all.
+    fn mark(&self, text: &str) -> std::io::Result<()> {
+        let draft = self.path.join(format!("{MARKER}.draft"));
+        let mut file = File::create(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, self.path.join(MARKER))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn damaged(&self, why: &str) -> String {
+        format!(
+            "the data folder {} is damaged ({why}); it is left as it was",
+            self.path.display()
+        )
+    }
+}
+
+/// Whether the folder has anything in it but what a first start leaves that was cut off.
+fn foreign(path: &Path) -> std::io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != LOCK && name.to_str() != Some(&format!("{MARKER}.draft")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

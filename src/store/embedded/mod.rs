@@ -1,0 +1,174 @@
+//! The embedded store: fjall in a folder, one thread that writes, and records in memory for those who read.
+//!
+//! Creates, sets and kills are on disk before they are answered. Reads and last activity happen in memory and are on
+//! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
+
+mod cache;
+mod disk;
+mod folder;
+mod group;
+mod journal;
+mod lists;
+mod writer;
+
+use std::{
+    future::{Ready, ready},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use self::{
+    cache::Cache,
+    disk::Key,
+    folder::Folder,
+    writer::{Order, Writer},
+};
+use crate::{
+    error::Error,
+    metrics::Metrics,
+    session::{App, Changes, Record, Seconds, Session, Token, UserId},
+};
+
+/// Sessions that killall and the wiper remove at once: a commit of a few milliseconds, so that others need not wait.
+const BATCH: usize = 256;
+
+/// The store in a folder of this process.
+#[derive(Debug)]
+pub struct Embedded {
+    writer: Writer,
+    cache: Arc<Cache>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// For each batch of an operation that has many.
+    deadline: Duration,
+}
+
+impl Embedded {
+    /// Opens the folder, or makes it. `memory` is for records and blocks together, in bytes.
+    ///
+    /// The error is one line for the operator: another process has the folder, it is not ours, or it is damaged. A folder
+    /// that is refused is left as it was.
+    pub fn open(folder: &Path, memory: u64, deadline: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
+        let disk = Folder::claim(folder)?.open(memory / 4, metrics)?;
+        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3));
+        let (writer, thread) =
+            Writer::spawn(cache.clone()).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
+        Ok(Self {
+            writer,
+            cache,
+            thread: Mutex::new(Some(thread)),
+            deadline,
+        })
+    }
+
+    /// See [`super::Store::create`]; so for the others.
+    pub(crate) async fn create(&self, app: App, token: Token, record: Record) -> Result<(), Error> {
+        self.writer
+            .ask(|reply| Order::Create(Key { app, token }, record, reply))
+            .await
+    }
+
+    pub(crate) fn get(&self, app: App, token: Token, now: Seconds) -> Ready<Result<Option<Session>, Error>> {
+        ready(self.cache.get(Key { app, token }, now))
+    }
+
+    pub(crate) async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
+        self.writer
+            .ask(|reply| Order::Set(Key { app, token }, changes, now, reply))
+            .await
+    }
+
+    pub(crate) async fn activity(&self, app: App, since: Seconds) -> Result<u64, Error> {
+        self.flush().await?;
+        self.blocking(move |cache| lists::activity(cache, app, since)).await
+    }
+
+    pub(crate) async fn soapp(&self, app: App, since: Seconds, now: Seconds) -> Result<Vec<Session>, Error> {
+        self.flush().await?;
+        self.blocking(move |cache| lists::soapp(cache, app, since, now)).await
+    }
+
+    pub(crate) async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
+        self.blocking(move |cache| lists::soid(cache, app, &id, now)).await
+    }
+
+    pub(crate) async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
+        self.writer
+            .ask(|reply| Order::Kill(Key { app, token }, now, reply))
+            .await
+    }
+
+    pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
+        self.writer.ask(|reply| Order::Killsoid(app, id, reply)).await
+    }
+
+    /// Removes the sessions that are there now; one that is created meanwhile may stay.
+    pub(crate) async fn killall(&self, app: App) -> Result<u64, Error> {
+        let sessions = self.cache.disk.sessions(app);
+        self.remove_in_batches(sessions, None).await
+    }
+
+    pub(crate) async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
+        // An entry's end is never later than the session's, as activity only puts the end off: no session is missed that
+        // the index knows to have ended; the writer asks the record.
+        let entries = self.cache.disk.activities();
+        let ended = entries.filter_map(move |entry| match entry {
+            Ok(entry) => (entry.end < now).then_some(Ok(entry.key)),
+            Err(error) => Some(Err(error)),
+        });
+        self.remove_in_batches(ended, Some(now)).await
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        self.writer.ask(|reply| Order::Remove(Vec::new(), None, reply)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.writer.ask(Order::Close).await?;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has answered and is on its way out.
+            thread.join().map_err(|_| Error::Internal)?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.writer.ask(Order::Flush).await
+    }
+
+    async fn remove_in_batches(
+        &self,
+        mut keys: impl Iterator<Item = Result<Key, Error>> + Send + 'static,
+        expired_at: Option<Seconds>,
+    ) -> Result<u64, Error> {
+        let mut removed = 0;
+        loop {
+            let (rest, batch) = self
+                .blocking(move |_| {
+                    let batch: Vec<Key> = keys.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+                    Ok((keys, batch))
+                })
+                .await?;
+            if batch.is_empty() {
+                return Ok(removed);
+            }
+            keys = rest;
+            let remove = self.writer.ask(|reply| Order::Remove(batch, expired_at, reply));
+            let outcome = tokio::time::timeout(self.deadline, remove).await;
+            removed += outcome.unwrap_or(Err(Error::StoreUnavailable))?;
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Cache) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let cache = self.cache.clone();
+        tokio::task::spawn_blocking(move || work(&cache))
+            .await
+            .unwrap_or(Err(Error::Internal))
+    }
+}

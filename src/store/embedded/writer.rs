@@ -1,0 +1,184 @@
+//! The one thread that changes the disk. Requests that arrive while it waits for the disk form the next group, and share
+//! one fsync: durable writes cost little when there are many, and wait for nobody when there are few.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{cache::Cache, disk::Key, group::Group};
+use crate::{
+    error::Error,
+    session::{App, Changes, Record, Seconds, Session, UserId},
+};
+
+/// How far the disk may be behind in reads and last activity.
+const FLUSH: Duration = Duration::from_secs(1);
+/// Changes in a group: enough to share an fsync, few enough not to keep the first one waiting.
+const GROUP: usize = 512;
+/// Flushed sessions in a group, which ride along.
+const FLUSHED: usize = 1024;
+/// Changes that wait for the writer. Beyond this the disk does not keep up, and requests had better hear of it.
+const QUEUE: usize = 65_536;
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What the writer is asked to do.
+pub(super) enum Order {
+    Create(Key, Record, Reply<()>),
+    Set(Key, Changes, Seconds, Reply<Option<Session>>),
+    Kill(Key, Seconds, Reply<bool>),
+    Killsoid(App, UserId, Reply<u64>),
+    /// Removes those that are there and, if a second is given, have expired by then.
+    Remove(Vec<Key>, Option<Seconds>, Reply<u64>),
+    /// Brings the disk up to what gets have done until now.
+    Flush(Reply<()>),
+    /// The same, and ends the thread.
+    Close(Reply<()>),
+}
+
+/// The way to the writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    orders: SyncSender<Order>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends after [`Order::Close`], or when the last sender is gone.
+    pub(super) fn spawn(cache: Arc<Cache>) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (orders, inbox) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || Work::new(&cache).run(&inbox))?;
+        Ok((Self { orders }, thread))
+    }
+
+    /// Hands an order over and waits for what comes of it.
+    pub(super) async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.try_send(order(reply)).map_err(|refused| {
+            let why = match refused {
+                TrySendError::Full(_) => "the disk does not keep up",
+                TrySendError::Disconnected(_) => "its writer has ended",
+            };
+            tracing::error!(why, "the embedded store refuses a change");
+            Error::StoreUnavailable
+        })?;
+        answer.await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+}
+
+/// An answer that waits for the commit, and is told how that went.
+type Answer = Box<dyn FnOnce(Result<(), Error>)>;
+
+struct Work<'a> {
+    cache: &'a Cache,
+    /// Dirty sessions on their way to disk, in the order in which they were asked for.
+    dirty: VecDeque<Key>,
+    /// How many ever left that queue, so that a flush knows when its own have.
+    left: usize,
+    flushes: VecDeque<(usize, Reply<()>)>,
+    next_flush: Instant,
+    closing: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(cache: &'a Cache) -> Self {
+        Self {
+            cache,
+            dirty: VecDeque::new(),
+            left: 0,
+            flushes: VecDeque::new(),
+            next_flush: Instant::now() + FLUSH,
+            closing: false,
+        }
+    }
+
+    fn run(mut self, inbox: &Receiver<Order>) {
+        while !(self.closing && self.dirty.is_empty()) {
+            let idle = self.dirty.is_empty() && self.flushes.is_empty();
+            let wait = self.next_flush.saturating_duration_since(Instant::now());
+            let first = match inbox.recv_timeout(if idle { wait } else { Duration::ZERO }) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.close();
+                    None
+                }
+            };
+            if Instant::now() >= self.next_flush {
+                self.next_flush = Instant::now() + FLUSH;
+                self.collect();
+            }
+            self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
+        }
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        self.dirty.extend(self.cache.dirty());
+    }
+
+    fn group(&mut self, orders: impl Iterator<Item = Order>) {
+        let mut group = Group::new(self.cache);
+        let mut answers = Vec::new();
+        for order in orders {
+            self.order(&mut group, order, &mut answers);
+        }
+        let flushed = self.dirty.len().min(FLUSHED);
+        for key in self.dirty.drain(..flushed) {
+            group.flush(key);
+        }
+        let outcome = group.commit();
+        self.left += flushed;
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        while self.flushes.front().is_some_and(|(until, _)| *until <= self.left) {
+            if let Some((_, reply)) = self.flushes.pop_front() {
+                // Whoever asked may have gone; so for every reply.
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+
+    fn order(&mut self, group: &mut Group<'_>, order: Order, answers: &mut Vec<Answer>) {
+        match order {
+            Order::Create(key, record, reply) => {
+                group.create(key, record);
+                answers.push(after_commit(reply, Ok(())));
+            }
+            Order::Set(key, changes, now, reply) => answers.push(after_commit(reply, group.set(key, changes, now))),
+            Order::Kill(key, now, reply) => answers.push(after_commit(reply, group.kill(key, now))),
+            Order::Killsoid(app, id, reply) => answers.push(after_commit(reply, group.killsoid(app, &id))),
+            Order::Remove(keys, expired_at, reply) => {
+                answers.push(after_commit(reply, group.remove_all(keys, expired_at)));
+            }
+            Order::Flush(reply) => {
+                self.collect();
+                self.flushes.push_back((self.left + self.dirty.len(), reply));
+            }
+            Order::Close(reply) => {
+                self.close();
+                self.flushes.push_back((self.left + self.dirty.len(), reply));
+            }
+        }
+    }
+}
+
+fn after_commit<T: 'static>(reply: Reply<T>, result: Result<T, Error>) -> Answer {
+    Box::new(move |outcome| {
+        let _ = reply.send(outcome.and(result));
+    })
+}

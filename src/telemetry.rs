@@ -1,0 +1,27 @@
+//! Logs, to stderr.
+
+use tracing_subscriber::{filter::LevelFilter, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Starts logging. Our own crate logs at `level`; the libraries below it at most warn, since what they tell of their work
+/// at finer levels (keys, commands, headers) holds tokens.
+pub fn start(level: LogLevel, format: LogFormat) {
+    let level = match level {
+        LogLevel::None => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let filter = Targets::new()
+        .with_target("rest_sessions", level)
+        .with_default(level.min(LevelFilter::WARN));
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let logs = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => logs.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init(),
+        LogFormat::Json => logs.with(layer.json().flatten_event(true)).init(),
+    }
+}
