@@ -57,7 +57,13 @@ pub struct Config {
     pub port: u16,
 
     /// Redis to keep sessions in, redis:// or redis+unix://; without it they are kept in --data-dir
-    #[arg(long, env = "RS_REDIS_URL", hide_env_values = true, value_name = "URL", global = true)]
+    #[arg(
+        long,
+        env = "RS_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true
+    )]
     pub redis_url: Option<String>,
 
     /// The same, as the original spelled it
@@ -81,7 +87,13 @@ pub struct Config {
     pub namespace: String,
 
     /// Folder of the embedded store
-    #[arg(long, env = "RS_DATA_DIR", default_value = "data", value_name = "FOLDER", global = true)]
+    #[arg(
+        long,
+        env = "RS_DATA_DIR",
+        default_value = "data",
+        value_name = "FOLDER",
+        global = true
+    )]
     pub data_dir: PathBuf,
 
     /// Memory for records and blocks of the embedded store, in MiB
@@ -108,8 +120,8 @@ pub struct Config {
     #[arg(long, env = "RS_DRAIN_DELAY", default_value = "1", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub drain_delay: Span,
 
-    /// Seconds that requests under way then have to finish
-    #[arg(long, env = "RS_DRAIN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds, global = true)]
+    /// Seconds that requests under way then have to finish; with the delay, less than the 10 that Docker waits
+    #[arg(long, env = "RS_DRAIN_TIMEOUT", default_value = "8", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub drain_timeout: Span,
 
     /// Threads that serve; 0 = one for each processor
@@ -117,11 +129,27 @@ pub struct Config {
     pub threads: u16,
 
     /// What to log: none, error, warn, info, debug or trace; the original's dev, combined, common, short and tiny mean info
-    #[arg(long, env = "RS_LOGLEVEL", default_value = "info", value_name = "LEVEL", ignore_case = true, hide_possible_values = true, global = true)]
+    #[arg(
+        long,
+        env = "RS_LOGLEVEL",
+        default_value = "info",
+        value_name = "LEVEL",
+        ignore_case = true,
+        hide_possible_values = true,
+        global = true
+    )]
     pub loglevel: LogLevel,
 
     /// How to log: text or json
-    #[arg(long, env = "RS_LOG_FORMAT", default_value = "text", value_name = "FORMAT", ignore_case = true, hide_possible_values = true, global = true)]
+    #[arg(
+        long,
+        env = "RS_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT",
+        ignore_case = true,
+        hide_possible_values = true,
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -184,7 +212,11 @@ impl Config {
         }
         let host = self.redishost.as_deref().unwrap_or("127.0.0.1");
         // An IPv6 address in a URL stands in brackets.
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+        let host = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
         Some(format!("redis://{host}:{}", self.redisport.unwrap_or(6379)))
     }
 }
@@ -231,7 +263,10 @@ fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -> clap::Arg
 }
 
 fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
-    let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let empty = arg
+        .get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty());
     if empty { arg.env(None::<&str>) } else { arg }
 }
 
@@ -241,7 +276,9 @@ fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, S
     let text = std::fs::read_to_string(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
     for (key, value) in table {
-        let known = command.get_arguments().any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
+        let known = command
+            .get_arguments()
+            .any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
         if !known || key == "config" {
             return Err(format!("{name}: unknown key {key:?}"));
         }
@@ -252,7 +289,10 @@ fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, S
             _ => return Err(format!("{name}: {key} must be a string or a number")),
         };
         // The file's own round of checks names the file; later ones would name the flag.
-        let arg = command.get_arguments().find(|arg| arg.get_id() == key.as_str()).cloned();
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_id() == key.as_str())
+            .cloned();
         if let Some(arg) = arg {
             check(arg, &key, &value).map_err(|error| format!("{name}: {error}"))?;
         }
@@ -295,7 +335,11 @@ fn one_line(text: &str) -> String {
 fn namespace(text: &str) -> Result<String, &'static str> {
     // Braces would make a hash tag, and the rest could not be told apart in a key.
     let valid = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');
-    if valid { Ok(text.to_owned()) } else { Err("must be 1 to 64 visible ASCII characters without braces") }
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 64 visible ASCII characters without braces")
+    }
 }
 
 fn wipe(text: &str) -> Result<u64, &'static str> {
@@ -308,5 +352,9 @@ fn wipe(text: &str) -> Result<u64, &'static str> {
 fn seconds(text: &str) -> Result<Span, &'static str> {
     const WRONG: &str = "must be a number of seconds from 0 to 86400";
     let seconds: f64 = text.parse().map_err(|_| WRONG)?;
-    if (0.0..=86_400.0).contains(&seconds) { Ok(Span(Duration::from_secs_f64(seconds))) } else { Err(WRONG) }
+    if (0.0..=86_400.0).contains(&seconds) {
+        Ok(Span(Duration::from_secs_f64(seconds)))
+    } else {
+        Err(WRONG)
+    }
 }

@@ -74,7 +74,11 @@ impl<S: Sync> FromRequestParts<S> for CreateQuery {
             Value::One(_) | Value::Absent => DEFAULT_TTL,
             Value::Unusable => seconds("ttl", "")?,
         };
-        let no_resave = matches!(query.one("no_resave"), Value::One(text) if text == "true" || text == "1");
+        let no_resave = match query.one("no_resave") {
+            Value::One(text) => text == "true" || text == "1",
+            Value::Absent => false,
+            Value::Unusable => return Err(Error::InvalidValue("no_resave must be given once".into())),
+        };
         Ok(Self { ip, ttl, no_resave })
     }
 }
@@ -135,7 +139,13 @@ fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
 
 /// How long a body may take to arrive.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyTimeout(pub Duration);
+pub struct BodyTimeout(pub(crate) Duration);
+
+impl From<Duration> for BodyTimeout {
+    fn from(limit: Duration) -> Self {
+        Self(limit)
+    }
+}
 
 /// The body of a request, JSON by its type and of a size that we take. Its text is not looked at here.
 #[derive(Debug)]
@@ -172,7 +182,11 @@ where
 
 /// Whether the headers call the body JSON, as UTF-8 and as it is. A client that names no type is believed to mean JSON.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase())
+    };
     if text(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return false;
     }
@@ -181,7 +195,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let mut parts = content_type.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
-    let json = media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    let json =
+        media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
     let utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim() == "charset" => matches!(value.trim().trim_matches('"'), "utf-8" | "utf8"),
         _ => true,

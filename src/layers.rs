@@ -34,7 +34,9 @@ async fn observe(State(state): State<AppState>, request: Request, next: Next) ->
     let method = label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let took = started.elapsed();
     state.metrics.request(route, method, response.status().as_str(), took);
@@ -56,7 +58,6 @@ fn label(method: &Method) -> &'static str {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     // What the panic says went to stderr; it may quote its input, which is not for the log.
     error!("a handler panicked");
@@ -67,7 +68,10 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 #[must_use]
 pub fn without_trailing_slash<B>(mut request: hyper::Request<B>) -> hyper::Request<B> {
     let path = request.uri().path();
-    if let Some(shorter) = path.strip_suffix('/').filter(|path| !path.is_empty() && !path.ends_with('/')) {
+    if let Some(shorter) = path
+        .strip_suffix('/')
+        .filter(|path| !path.is_empty() && !path.ends_with('/'))
+    {
         let path_and_query = match request.uri().query() {
             Some(query) => format!("{shorter}?{query}"),
             None => shorter.to_owned(),

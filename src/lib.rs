@@ -8,6 +8,7 @@
 //! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched.
 
 pub mod config;
+mod drain;
 pub mod error;
 mod extract;
 pub mod layers;
@@ -60,7 +61,7 @@ pub async fn run(
         service: service.clone(),
         metrics,
         draining: Arc::new(AtomicBool::new(false)),
-        body_timeout: extract::BodyTimeout(config.timeout.0),
+        body_timeout: config.timeout.0.into(),
     };
     announce(&listener, &service).await;
     let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
@@ -74,6 +75,8 @@ pub async fn run(
     server::serve(listener, router, &state, limits, shutdown).await;
     if let Some(wiper) = wiper {
         wiper.abort();
+        // Cut off is as good as done here.
+        let _ = wiper.await;
     }
     let closed = service.close().await;
     info!("ended");
@@ -89,7 +92,7 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
             connections: config.redis_connections.into(),
         };
         let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;
-        return Ok(Backend::Redis(redis));
+        return Ok(Backend::Redis(Box::new(redis)));
     }
     let (folder, memory, deadline) = (config.data_dir.clone(), config.cache_size << 20, config.timeout.0);
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, memory, deadline, metrics)).await;

@@ -158,6 +158,8 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         // Writing into a string fails only for a metric that has no name.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
     }
 }

@@ -75,7 +75,12 @@ async fn create(
         token: &'a str,
     }
     let data = Changes::for_create(&body)?;
-    let new = NewSession { ip, ttl, no_resave, data };
+    let new = NewSession {
+        ip,
+        ttl,
+        no_resave,
+        data,
+    };
     let token = state.service.create(app, id, new).await?;
     Ok(json(&Created { token: token.as_str() }))
 }
@@ -84,7 +89,12 @@ async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Re
     state.service.get(app, token).await.map(session)
 }
 
-async fn set(State(state): State<AppState>, app: App, token: Token, JsonBody(body): JsonBody) -> Result<Response, Error> {
+async fn set(
+    State(state): State<AppState>,
+    app: App,
+    token: Token,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Error> {
     let changes = Changes::for_set(&body)?;
     state.service.set(app, token, changes).await.map(session)
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -18,9 +18,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
+use tower_service::Service;
 use tracing::{debug, info, warn};
 
-use crate::{layers::without_trailing_slash, routes::AppState};
+use crate::{drain, layers::without_trailing_slash, routes::AppState};
 
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +50,7 @@ pub async fn serve(
     // A head is read into one buffer: room for an id of 255 characters, escaped, many times over.
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
-        .max_buf_size(64 * 1024)
-        .pipeline_flush(true);
+        .max_buf_size(64 * 1024);
 
     let until = async {
         shutdown.await;
@@ -70,7 +70,9 @@ pub async fn serve(
         };
         match (permit, accepted) {
             (Ok(permit), Ok((stream, _))) => {
-                tokio::spawn(connection(http.clone(), stream, router.clone(), ending.clone(), permit));
+                let patience = state.body_timeout.0;
+                let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
+                tokio::spawn(connection(http, stream, router, ending, permit, patience));
             }
             (_, Err(cause)) => {
                 // The connection was gone already, or there are no file descriptors left: some will come back.
@@ -84,7 +86,10 @@ pub async fn serve(
     drop(ending);
     // No answer is lost by this: idle connections close, the others answer what they have begun.
     end.send_replace(());
-    if timeout(limits.drain_timeout, connections.acquire_many(limits.connections)).await.is_err() {
+    if timeout(limits.drain_timeout, connections.acquire_many(limits.connections))
+        .await
+        .is_err()
+    {
         warn!("ending with requests under way: they had their time");
     }
 }
@@ -95,16 +100,22 @@ async fn connection(
     router: Router,
     mut ending: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
+    patience: Duration,
 ) {
     // Answers are small and leave at once; waiting to fill a packet would only add to their time.
     if let Err(cause) = stream.set_nodelay(true) {
         debug!(%cause, "no TCP_NODELAY");
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        use tower_service::Service;
-        let request = without_trailing_slash(request.map(Body::new));
-        let answer = router.clone().call(request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let (request, rest) = drain::lend(request);
+        let answer = router.clone().call(without_trailing_slash(request));
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            if let Some(rest) = rest {
+                rest.drain(patience, &mut answer).await;
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);

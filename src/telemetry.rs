@@ -5,7 +5,8 @@ use tracing_subscriber::{filter::LevelFilter, filter::Targets, fmt, layer::Subsc
 use crate::config::{LogFormat, LogLevel};
 
 /// Starts logging. Our own crate logs at `level`; the libraries below it at most warn, since what they tell of their work
-/// at finer levels (keys, commands, headers) holds tokens.
+/// at finer levels (keys, commands, headers) holds tokens. The storage engine is silent: each of its errors comes back to
+/// us, and is logged once.
 pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::None => LevelFilter::OFF,
@@ -17,11 +18,14 @@ pub fn start(level: LogLevel, format: LogFormat) {
     };
     let filter = Targets::new()
         .with_target("rest_sessions", level)
+        .with_targets(["fjall", "lsm_tree", "sfa"].map(|engine| (engine, LevelFilter::OFF)))
         .with_default(level.min(LevelFilter::WARN));
     let layer = fmt::layer().with_writer(std::io::stderr);
     let logs = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => logs.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init(),
+        LogFormat::Text => logs
+            .with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+            .init(),
         LogFormat::Json => logs.with(layer.json().flatten_event(true)).init(),
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Serialize,
-    de::{Deserializer, MapAccess, Visitor},
+    de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor},
     ser::{SerializeMap, Serializer},
 };
 use serde_json::value::RawValue;
@@ -25,11 +25,8 @@ impl Data {
     /// Reads what a store holds. `None` if it is not a flat JSON object; an empty one is `Some(None)`.
     #[must_use]
     pub fn stored(text: String) -> Option<Option<Self>> {
-        let fields: Fields = serde_json::from_str(&text).ok()?;
-        if fields.forbidden().is_some() {
-            return None;
-        }
-        if fields.0.is_empty() {
+        let Flat { empty } = serde_json::from_str(&text).ok()?;
+        if empty {
             return Some(None);
         }
         let raw = RawValue::from_string(text).ok()?;
@@ -54,12 +51,12 @@ impl fmt::Debug for Data {
 pub struct Changes(Fields);
 
 impl Changes {
-    /// Parses the body of a create, where nothing, `{}` and `[]` (PHP's empty map) mean no data.
+    /// Parses the body of a create, where nothing, `{}`, `[]` (PHP's empty map) and `null` (Java's) mean no data.
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_create(body: &[u8]) -> Result<Self, Error> {
         let body = body.trim_ascii();
-        if body.is_empty() || empty_array(body) {
+        if body.is_empty() || body == b"null" || empty_array(body) {
             return Ok(Self::default());
         }
         Self::parse(body)
@@ -98,6 +95,7 @@ impl Changes {
     }
 
     /// The changes in the order they came, each value as JSON text, `None` to remove the key.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
         self.0.0.iter().map(|(key, value)| {
             let value = value.get();
@@ -133,6 +131,41 @@ fn empty_array(body: &[u8]) -> bool {
         .is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
+/// A look at an object that keeps nothing of it: each session that is read is looked at.
+struct Flat {
+    empty: bool,
+}
+
+impl<'de> Deserialize<'de> for Flat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+        impl<'de> Visitor<'de> for Look {
+            type Value = Flat;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a flat object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Flat, A::Error> {
+                let mut empty = true;
+                while let Some((IgnoredAny, value)) = map.next_entry::<_, &RawValue>()? {
+                    if nested(value) {
+                        return Err(A::Error::custom("nested"));
+                    }
+                    empty = false;
+                }
+                Ok(Flat { empty })
+            }
+        }
+        deserializer.deserialize_map(Look)
+    }
+}
+
+/// Whether a value is an array or an object.
+fn nested(value: &RawValue) -> bool {
+    value.get().starts_with(['[', '{'])
+}
+
 /// The fields of an object in order, each key once.
 #[derive(Default)]
 struct Fields(Vec<(String, Box<RawValue>)>);
@@ -140,7 +173,6 @@ struct Fields(Vec<(String, Box<RawValue>)>);
 impl Fields {
     /// The first key whose value is an array or an object.
     fn forbidden(&self) -> Option<&str> {
-        let nested = |value: &RawValue| value.get().starts_with(['[', '{']);
         self.0
             .iter()
             .find(|(_, value)| nested(value))
@@ -198,15 +230,12 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut places = BTreeMap::new();
                 while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     // A repeated key: the last value at the first place, as in JSON.parse.
-                    match places.get(&key) {
-                        Some(place) => {
-                            let (_, slot): &mut (String, Box<RawValue>) = &mut fields[*place];
-                            *slot = value;
-                        }
-                        None => {
-                            places.insert(key.clone(), fields.len());
-                            fields.push((key, value));
-                        }
+                    if let Some(place) = places.get(&key) {
+                        let (_, slot): &mut (String, Box<RawValue>) = &mut fields[*place];
+                        *slot = value;
+                    } else {
+                        places.insert(key.clone(), fields.len());
+                        fields.push((key, value));
                     }
                 }
                 Ok(Fields(fields))

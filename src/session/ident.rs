@@ -44,6 +44,7 @@ impl App {
 
     /// The name as text.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "parse lets only ASCII in")]
     pub fn as_str(&self) -> &str {
         let name = &self.bytes[..usize::from(self.len)];
         std::str::from_utf8(name).expect("parse lets only ASCII in")
@@ -67,10 +68,7 @@ impl Token {
 
     /// Fails with `invalidFormat`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let bytes: [u8; Self::LEN] = text
-            .as_bytes()
-            .try_into()
-            .map_err(|_| Error::InvalidFormat("token"))?;
+        let bytes: [u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| Error::InvalidFormat("token"))?;
         if bytes.iter().all(u8::is_ascii_alphanumeric) {
             Ok(Self(bytes))
         } else {
@@ -102,6 +100,7 @@ impl Token {
 
     /// The token as text. It is a secret: it belongs in an answer or a key, nowhere else.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "parse and generate let only ASCII in")]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("parse and generate let only ASCII in")
     }
@@ -127,8 +126,7 @@ impl UserId {
     /// Fails with `invalidFormat`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let line_break = |c| c == '\u{2028}' || c == '\u{2029}';
-        let valid = (1..=255).contains(&text.chars().count())
-            && !text.chars().any(|c| c.is_control() || line_break(c));
+        let valid = (1..=255).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || line_break(c));
         if valid {
             Ok(Self(text.into()))
         } else {

@@ -62,7 +62,11 @@ impl Record {
             id: self.id.clone(),
             r: self.reads,
             w: self.writes,
-            ttl: if self.no_resave { self.ttl.saturating_sub(idle) } else { self.ttl },
+            ttl: if self.no_resave {
+                self.ttl.saturating_sub(idle)
+            } else {
+                self.ttl
+            },
             idle,
             ip: self.ip.clone(),
             no_resave: self.no_resave,

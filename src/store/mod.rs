@@ -21,7 +21,7 @@ pub enum Backend {
     /// fjall in a folder of this process.
     Embedded(embedded::Embedded),
     /// A Redis server, in the layout of redis-sessions.
-    Redis(redis::Redis),
+    Redis(Box<redis::Redis>),
 }
 
 /// The store of a server: a backend, with a deadline and counters around its operations.
@@ -56,7 +56,11 @@ impl Store {
     }
 
     /// Counts an operation, and gives up waiting for it at the deadline.
-    async fn timed<T>(&self, name: &'static str, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn timed<T>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let bounded = async {
             tokio::time::timeout(self.deadline, operation)
                 .await
@@ -66,7 +70,11 @@ impl Store {
     }
 
     /// Counts an operation. One that works in batches has no deadline of its own: each batch has.
-    async fn counted<T>(&self, name: &'static str, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn counted<T>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         self.metrics.operations(name).inc();
         let result = operation.await;
         if matches!(result, Err(Error::StoreUnavailable | Error::Internal)) {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the image with buildah, starts it once, asks it, stops it. Run by hand, as root; needs buildah and curl.
+# Builds the image with buildah, starts it once, asks it, stops it. Run by hand, as root; needs buildah,
+# curl and iproute2.
 #
 #   tests/container/build.sh [--stand-ins] [FURTHER ARGUMENTS OF buildah bud]
 #
@@ -23,9 +24,11 @@ die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "needs root"
 work=$(mktemp -d)
 containers=
+network=
 service=
 cleanup() {
     [ -z "$service" ] || kill -KILL "$service" 2>/dev/null || true
+    [ -z "$network" ] || ip netns delete "$network" || true
     for container in $containers; do
         buildah umount "$container" >/dev/null 2>&1 || true
         buildah rm "$container" >/dev/null 2>&1 || true
@@ -50,8 +53,8 @@ stand_ins() {
     case $rust_image in rust:*) rust_image=docker.io/library/$rust_image ;; esac
     say "stand-in for $rust_image"
     new_container scratch
-    debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$root" "$mirror" >"$work/log" 2>&1 \
-        || { cat "$work/log" >&2; die "debootstrap failed"; }
+    debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$root" "$mirror" \
+        >"$work/log" 2>&1 || { cat "$work/log" >&2; die "debootstrap failed"; }
 
     # Packages unpacked without their scripts: how distroless images are made.
     mkdir -p "$root/tmp/debs" "$work/runtime"
@@ -78,7 +81,8 @@ nobody:x:65534:
 nonroot:x:65532:' >etc/group )
     new_container scratch
     cp -a "$work/runtime/." "$root/"
-    buildah config --user 65532 --workingdir /home/nonroot --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "$container"
+    buildah config --user 65532 --workingdir /home/nonroot --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+        "$container"
     buildah commit --quiet --format docker "$container" "$runtime_image" >/dev/null
 }
 
@@ -92,27 +96,47 @@ started=$(date +%s)
 buildah bud --format docker --tag "$image" --file "$context/Dockerfile" "$@" "$context"
 say "built in $(($(date +%s) - started)) s, $(buildah images --format '{{.Size}}' "$image")"
 
-# Run as the image says: its user, its environment, its entry point, and with a read-only root as in docker-compose.yml.
-# Not with `buildah run`: under `chroot` isolation that ends the process by SIGKILL when it is told to end by SIGTERM.
-# The network is this machine's, hence loopback and a port that is likely free.
+# Run as the image says: its user, environment and entry point, with a read-only root as in docker-compose.yml. Not with
+# `buildah run`: under `chroot` isolation that hands on SIGTERM as SIGKILL.
 say "run it"
-port=${PORT:-39173}
 new_container "$image"
 config() { buildah inspect --format "{{range .Docker.Config.$1}}{{println .}}{{end}}" "$container"; }
 user=$(buildah inspect --format '{{.Docker.Config.User}}' "$container")
 binary=$(config Entrypoint)
-environment=$(config Env | grep -v '^RS_HOST=\|^RS_PORT=')
+environment=$(config Env)
 [ "$(stat --format %u:%g "$root/data")" = "$user" ] || die "/data does not belong to $user"
-[ -n "$(config Healthcheck.Test)" ] || die "the image has no HEALTHCHECK"
+buildah inspect --format '{{.Docker.Config.Healthcheck.Test}}' "$container" | grep -q healthcheck || die "no HEALTHCHECK"
+cp -a "$root/data" "$work/data" # a new volume begins as a copy, too
 
-# inside COMMAND ...: replaces the current process by the command in the image. The mounts end with it.
-inside() {
-    # shellcheck disable=SC2016,SC2086 # the inner shell expands the first; the second is split on purpose
-    exec unshare --mount sh -euc '
-        root=$1 user=$2; shift 2
+# A network of its own: the image's port is free there, and 0.0.0.0 reaches nobody.
+network=rest-sessions-$$
+ip netns add "$network"
+ip -netns "$network" link set lo up
+
+# in_image ARGUMENTS: replaces this process by the program in the image; its mounts end with it.
+in_image() {
+    # shellcheck disable=SC2016,SC2086 # the inner shell expands the script; the environment is split on purpose
+    exec ip netns exec "$network" env -i $environment unshare --mount sh -euc '
+        root=$1 data=$2 user=$3; shift 3
         mount --bind "$root" "$root"
-        mount -o remount,bind,ro "$root"
-        mount --bind "$root/../data" "$root/data"
-        exec chroot --userspec="$user" "$root" "$@"' \
-        sh "$root" "$user" /usr/bin/env -i $environment RS_HOST=127.0.0.1 RS_PORT="$port" "$@"
+        mount --options remount,bind,ro "$root"
+        mount --bind "$data" "$root/data"
+        exec chroot --userspec="$user" "$root" "$@"' sh "$root" "$work/data" "$user" "$binary" "$@"
 }
+
+if (in_image healthcheck); then die "healthcheck passes without a service"; fi
+in_image & service=$!
+tries=0
+until ip netns exec "$network" curl --silent --fail --output /dev/null http://127.0.0.1:3000/livez; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || die "no answer from /livez"
+    kill -0 "$service" 2>/dev/null || die "the service ended"
+    sleep 0.1
+done
+(in_image healthcheck) || die "healthcheck fails"
+say "/livez answers, healthcheck passes, resident memory $(awk '/^VmRSS/ { print $2, $3 }' "/proc/$service/status")"
+kill -TERM "$service"
+wait "$service" && status=0 || status=$?
+service=
+[ "$status" = 0 ] || die "SIGTERM ended it with exit code $status"
+say "SIGTERM ended it with exit code 0"

@@ -1,1 +1,6 @@
-fn main() {}
+//! Everything that is tested from outside: real servers, real HTTP, a real Redis. One binary, so it links once.
+
+mod behaviour;
+mod input;
+mod metrics;
+mod support;

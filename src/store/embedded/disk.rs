@@ -11,7 +11,7 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, OwnedWriteBatch};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
@@ -91,6 +91,13 @@ impl Disk {
     pub(super) fn holding(mut self, lock: File) -> Self {
         self.lock = Some(lock);
         self
+    }
+
+    /// Leaves a mark in the journal, so that one without a single batch is known to have lost some.
+    pub(super) fn leave_mark(&self) -> fjall::Result<()> {
+        let mut batch = self.batch();
+        batch.insert(&self.sessions, [END], []);
+        batch.commit()
     }
 
     /// Reads a session.

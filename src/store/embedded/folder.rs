@@ -20,6 +20,8 @@ const MARKER: &str = "rest-sessions";
 const ENGINE: &str = "fjall";
 /// The engine is being set up for the first time: nothing in it has been promised to anybody.
 const NEW: &str = "rest-sessions data, format 1, new\n";
+/// The engine is being opened: it may have cut a journal to nothing, and not yet written the mark that comes next.
+const OPENING: &str = "rest-sessions data, format 1, opening\n";
 /// The engine is set up, and missing files are missed.
 const READY: &str = "rest-sessions data, format 1\n";
 /// Keyspaces of the engine, its own list (0) included, each in a folder with a `current` file.
@@ -29,7 +31,15 @@ const KEYSPACES: std::ops::RangeInclusive<u8> = 0..=3;
 pub(super) struct Folder {
     path: PathBuf,
     lock: File,
-    new: bool,
+    state: State,
+}
+
+/// How far the folder is, as its marker says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Opening,
+    Ready,
 }
 
 impl Folder {
@@ -37,7 +47,11 @@ impl Folder {
     pub(super) fn claim(path: &Path) -> Result<Self, String> {
         let io = |cause: std::io::Error| format!("cannot use the data folder {}: {cause}", path.display());
         // Tokens are secrets: nobody else looks in.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io)?;
         let marker = path.join(MARKER);
         if !marker.is_file() && foreign(path).map_err(io)? {
             return Err(format!(
@@ -59,15 +73,17 @@ impl Folder {
         let mut folder = Self {
             path: path.to_owned(),
             lock,
-            new: !marker.is_file(),
+            state: State::New,
         };
-        if folder.new {
+        if marker.is_file() {
+            folder.state = match fs::read(&marker).map_err(io)? {
+                text if text == READY.as_bytes() => State::Ready,
+                text if text == OPENING.as_bytes() => State::Opening,
+                text if text == NEW.as_bytes() => State::New,
+                _ => return Err(folder.damaged("its marker file is of another format")),
+            };
+        } else {
             folder.mark(NEW).map_err(io)?;
-        }
-        match fs::read(&marker).map_err(io)?.as_slice() {
-            text if text == READY.as_bytes() => {}
-            text if text == NEW.as_bytes() => folder.new = true,
-            _ => return Err(folder.damaged("its marker file is of another format")),
         }
         Ok(folder)
     }
@@ -75,24 +91,38 @@ impl Folder {
     /// Opens the engine, with `cache` bytes for its blocks.
     pub(super) fn open(self, cache: u64, metrics: Arc<Metrics>) -> Result<Disk, String> {
         let engine = self.path.join(ENGINE);
-        if self.new {
+        let io = |cause: std::io::Error| self.damaged(&cause.to_string());
+        if self.state == State::New {
             if engine.exists() {
-                fs::remove_dir_all(&engine).map_err(|cause| self.damaged(&cause.to_string()))?;
+                fs::remove_dir_all(&engine).map_err(io)?;
             }
         } else {
             self.examine(&engine)?;
         }
-        // What the engine finds wrong late, it may say by a panic.
-        let opened = catch_unwind(AssertUnwindSafe(|| Disk::open(&engine, cache, metrics)));
-        let disk = match opened {
-            Ok(Ok(disk)) => disk,
-            Ok(Err(cause)) => return Err(self.damaged(&cause.to_string())),
-            Err(_) => return Err(self.damaged("the engine gave up on it")),
-        };
-        if self.new {
-            self.mark(READY).map_err(|cause| self.damaged(&cause.to_string()))?;
+        if self.state == State::Ready {
+            self.mark(OPENING).map_err(io)?;
         }
-        Ok(disk.holding(self.lock))
+        // What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let disk = Disk::open(&engine, cache, metrics)?;
+            disk.leave_mark()?;
+            Ok::<_, fjall::Error>(disk)
+        }));
+        std::panic::set_hook(hook);
+        let refused = match opened {
+            Ok(Ok(disk)) => {
+                self.mark(READY).map_err(io)?;
+                return Ok(disk.holding(self.lock));
+            }
+            Ok(Err(cause)) => cause.to_string(),
+            Err(_) => "the engine gave up on it".to_owned(),
+        };
+        if self.state == State::Ready {
+            self.mark(READY).map_err(io)?;
+        }
+        Err(self.damaged(&refused))
     }
 
     /// Finds what the engine would take for new or for the end of its journal, and mend by forgetting.
@@ -102,8 +132,11 @@ impl Folder {
             self.damaged(&format!("{name} is missing"))
         };
         let mut expected = vec![engine.join("version"), engine.join("lock")];
-        expected.extend(KEYSPACES.map(|id| engine.join(format!("keyspaces/{id}/current"))));
-        if let Some(path) = expected.into_iter().find(|path| !path.is_file()) {
+        for id in KEYSPACES {
+            expected.push(engine.join(format!("keyspaces/{id}/current")));
+            expected.push(engine.join(format!("keyspaces/{id}/tables")));
+        }
+        if let Some(path) = expected.into_iter().find(|path| !path.exists()) {
             return Err(missing(path));
         }
         let io = |cause: std::io::Error| self.damaged(&cause.to_string());
@@ -112,6 +145,10 @@ impl Folder {
             let path = entry.map_err(io)?.path();
             if path.extension().is_some_and(|extension| extension == "jnl") {
                 journals += 1;
+                // The engine makes its journals longer than they need to be, and each opening leaves its mark.
+                if self.state == State::Ready && path.metadata().map_err(io)?.len() == 0 {
+                    return Err(self.damaged("a journal is empty"));
+                }
                 if !journal::intact(&path).map_err(io)? {
                     return Err(self.damaged("a journal is unreadable in its middle"));
                 }

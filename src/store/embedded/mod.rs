@@ -31,6 +31,8 @@ use crate::{
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
 };
 
+/// Entries that killall and the wiper look at in one go, off the async workers.
+const LOOK: usize = 8192;
 /// Sessions that killall and the wiper remove at once: a commit of a few milliseconds, so that others need not wait.
 const BATCH: usize = 256;
 
@@ -73,7 +75,13 @@ impl Embedded {
         ready(self.cache.get(Key { app, token }, now))
     }
 
-    pub(crate) async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
+    pub(crate) async fn set(
+        &self,
+        app: App,
+        token: Token,
+        changes: Changes,
+        now: Seconds,
+    ) -> Result<Option<Session>, Error> {
         self.writer
             .ask(|reply| Order::Set(Key { app, token }, changes, now, reply))
             .await
@@ -106,17 +114,14 @@ impl Embedded {
     /// Removes the sessions that are there now; one that is created meanwhile may stay.
     pub(crate) async fn killall(&self, app: App) -> Result<u64, Error> {
         let sessions = self.cache.disk.sessions(app);
-        self.remove_in_batches(sessions, None).await
+        self.remove_in_batches(sessions.map(|key| key.map(Some)), None).await
     }
 
     pub(crate) async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
         // An entry's end is never later than the session's, as activity only puts the end off: no session is missed that
         // the index knows to have ended; the writer asks the record.
         let entries = self.cache.disk.activities();
-        let ended = entries.filter_map(move |entry| match entry {
-            Ok(entry) => (entry.end < now).then_some(Ok(entry.key)),
-            Err(error) => Some(Err(error)),
-        });
+        let ended = entries.map(move |entry| entry.map(|entry| (entry.end < now).then_some(entry.key)));
         self.remove_in_batches(ended, Some(now)).await
     }
 
@@ -132,6 +137,13 @@ impl Embedded {
             // It has answered and is on its way out.
             thread.join().map_err(|_| Error::Internal)?;
         }
+        // Lists that nobody waits for any more may still read. The folder is free once the last of them has let go.
+        for _ in 0..200 {
+            if Arc::strong_count(&self.cache) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         Ok(())
     }
 
@@ -139,23 +151,31 @@ impl Embedded {
         self.writer.ask(Order::Flush).await
     }
 
+    /// Removes what `found` yields, a batch at a time; `None` is an entry that is to stay.
     async fn remove_in_batches(
         &self,
-        mut keys: impl Iterator<Item = Result<Key, Error>> + Send + 'static,
+        mut found: impl Iterator<Item = Result<Option<Key>, Error>> + Send + 'static,
         expired_at: Option<Seconds>,
     ) -> Result<u64, Error> {
         let mut removed = 0;
         loop {
-            let (rest, batch) = self
+            let (rest, batch, seen) = self
                 .blocking(move |_| {
-                    let batch: Vec<Key> = keys.by_ref().take(BATCH).collect::<Result<_, _>>()?;
-                    Ok((keys, batch))
+                    let (mut batch, mut seen) = (Vec::new(), 0);
+                    while batch.len() < BATCH
+                        && seen < LOOK
+                        && let Some(entry) = found.next()
+                    {
+                        batch.extend(entry?);
+                        seen += 1;
+                    }
+                    Ok((found, batch, seen))
                 })
                 .await?;
-            if batch.is_empty() {
+            if seen == 0 {
                 return Ok(removed);
             }
-            keys = rest;
+            found = rest;
             let remove = self.writer.ask(|reply| Order::Remove(batch, expired_at, reply));
             let outcome = tokio::time::timeout(self.deadline, remove).await;
             removed += outcome.unwrap_or(Err(Error::StoreUnavailable))?;

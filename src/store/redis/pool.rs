@@ -1,0 +1,211 @@
+//! A few connections that all requests share, and what happens when Redis is away.
+//!
+//! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it. A connection
+//! that fails once is replaced by the next request; nothing runs in the background. No operation is sent twice: when an
+//! answer is missing, Redis may have done what was asked.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool::{
+    Runtime,
+    managed::{self, PoolError},
+};
+use deadpool_redis::redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    link::{Link, Manager},
+    script::Script,
+};
+use crate::error::Error;
+
+/// The shortest time between two lines in the log about refused commands.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// Why there is no reply.
+enum Failure {
+    /// Redis does not know the script, and did nothing.
+    NoScript,
+    /// Anything else; already logged.
+    Unavailable,
+}
+
+impl From<Failure> for Error {
+    fn from(_: Failure) -> Self {
+        Self::StoreUnavailable
+    }
+}
+
+/// The connections.
+pub(super) struct Pool {
+    links: managed::Pool<Manager>,
+    timeout: Duration,
+    /// When the pool was made.
+    start: Instant,
+    /// Whether the last request could not reach Redis: only the changes are logged.
+    away: AtomicBool,
+    /// When a refusal was logged last.
+    refused: Mutex<Option<Instant>>,
+}
+
+impl Pool {
+    /// `timeout` bounds each request as a whole. Fails with one line, free of secrets, if the URL makes no sense.
+    pub(super) fn open(url: String, timeout: Duration, connections: usize) -> Result<Self, String> {
+        let links = managed::Pool::builder(Manager::new(url, timeout)?)
+            .max_size(connections.max(1))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(timeout))
+            .recycle_timeout(Some(timeout))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            links,
+            timeout,
+            start: Instant::now(),
+            away: AtomicBool::new(false),
+            refused: Mutex::new(None),
+        })
+    }
+
+    /// Sends one command.
+    pub(super) async fn command(&self, cmd: &Cmd) -> Result<Value, Error> {
+        Ok(self.send(cmd).await?)
+    }
+
+    /// Runs a script; `arguments` adds the number of keys, the keys and the rest.
+    pub(super) async fn script(&self, script: &Script, arguments: impl Fn(&mut Cmd)) -> Result<Value, Error> {
+        match self.send(&script.by_hash(&arguments)).await {
+            Err(Failure::NoScript) => Ok(self.send(&script.by_source(&arguments)).await?),
+            result => Ok(result?),
+        }
+    }
+
+    /// Sends a transaction.
+    pub(super) async fn transaction(&self, pipeline: &Pipeline) -> Result<(), Error> {
+        let now = Instant::now();
+        let mut link = self.link(now).await?;
+        let reply = timeout_at(now + self.timeout, pipeline.exec_async(&mut link.connection)).await;
+        Ok(self.conclude(&link, reply.ok())?)
+    }
+
+    /// No more requests.
+    pub(super) fn close(&self) {
+        self.links.close();
+    }
+
+    async fn send(&self, cmd: &Cmd) -> Result<Value, Failure> {
+        let now = Instant::now();
+        let mut link = self.link(now).await?;
+        let reply = timeout_at(now + self.timeout, link.connection.send_packed_command(cmd)).await;
+        // An error deeper inside comes from no command that is sent here.
+        let reply = reply.ok().map(|reply| match reply {
+            Ok(Value::ServerError(error)) => Err(error.into()),
+            reply => reply,
+        });
+        self.conclude(&link, reply)
+    }
+
+    /// A handle of a connection that is whole as far as anybody knows.
+    async fn link(&self, now: Instant) -> Result<Link, Failure> {
+        let milliseconds = u64::try_from((now - self.start).as_millis()).unwrap_or_default();
+        loop {
+            let reason = match timeout_at(now + self.timeout, self.links.get()).await {
+                Ok(Ok(link)) => {
+                    let link = (*link).clone();
+                    if link.ready(milliseconds, self.timeout).await {
+                        return Ok(link);
+                    }
+                    // Replaced in the next round.
+                    continue;
+                }
+                Ok(Err(PoolError::Backend(error))) => reason(&error),
+                Ok(Err(PoolError::Closed)) => return Err(Failure::Unavailable),
+                Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
+            };
+            self.gone(&reason);
+            return Err(Failure::Unavailable);
+        }
+    }
+
+    /// Learns from a reply, `None` if the deadline came first.
+    fn conclude<T>(&self, link: &Link, reply: Option<Result<T, RedisError>>) -> Result<T, Failure> {
+        let Some(reply) = reply else {
+            link.give_up();
+            self.gone("no reply in time");
+            return Err(Failure::Unavailable);
+        };
+        link.replied();
+        let error = match reply {
+            Ok(reply) => {
+                if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
+                    tracing::info!("Redis is back");
+                }
+                return Ok(reply);
+            }
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) {
+            return Err(Failure::NoScript);
+        }
+        if useless(&error) {
+            link.give_up();
+            self.gone(&reason(&error));
+        } else {
+            // Out of memory, no permission, a key of a wrong type: the connection is as good as any.
+            self.refused(&reason(&error));
+        }
+        Err(Failure::Unavailable)
+    }
+
+    /// A refusal may come with each request for hours: it is logged once in [`QUIET`].
+    fn refused(&self, reason: &str) {
+        let now = Instant::now();
+        let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| now - last >= QUIET) {
+            *last = Some(now);
+            tracing::warn!("Redis refuses a command: {reason}");
+        }
+    }
+
+    fn gone(&self, reason: &str) {
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!("Redis is away: {reason}");
+        }
+    }
+}
+
+/// Whether the connection an error came from is of no more use: it is down, or leads to a server that cannot serve, such
+/// as a master that became a replica. Connecting anew may lead to one that can.
+fn useless(error: &RedisError) -> bool {
+    let known = |error: &ServerError| {
+        matches!(error.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH" | "UNKILLABLE")
+            // Redis 6 wraps the error of a command inside a script into one of its own.
+            || error.details().is_some_and(|details| details.contains("-READONLY"))
+    };
+    // One error, or those of the commands of a transaction.
+    match error.clone().into_server_errors() {
+        Some(errors) => errors.iter().any(|(_, error)| known(error)),
+        None => true,
+    }
+}
+
+/// A few words on an error. Never its detail: Redis likes to quote the command, and that holds a token.
+fn reason(error: &RedisError) -> String {
+    if error.is_io_error() {
+        // The operating system's words: no command had a part in them.
+        return error.to_string();
+    }
+    // Of a transaction: the first command that was refused says more than EXEC does.
+    let refusals = error.clone().into_server_errors();
+    match refusals.as_deref().and_then(<[_]>::first) {
+        Some((_, refusal)) => refusal.code().to_owned(),
+        None => error.category().to_owned(),
+    }
+}

@@ -1,0 +1,70 @@
+//! The scripts, and how to call one by its hash.
+
+use deadpool_redis::redis::{self, Cmd};
+
+/// The source of a script that reads session hashes: what they share, and its own file.
+macro_rules! on_records {
+    ($file:literal) => {
+        concat!(include_str!("scripts/record.lua"), include_str!($file))
+    };
+}
+
+/// All scripts, named after the operation they serve.
+pub(super) struct Scripts {
+    pub(super) get: Script,
+    pub(super) set: Script,
+    pub(super) soapp: Script,
+    pub(super) soid: Script,
+    pub(super) kill: Script,
+    pub(super) killsoid: Script,
+    pub(super) killall: Script,
+    pub(super) wipe: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            get: Script::new(on_records!("scripts/get.lua")),
+            set: Script::new(on_records!("scripts/set.lua")),
+            soapp: Script::new(on_records!("scripts/soapp.lua")),
+            soid: Script::new(on_records!("scripts/soid.lua")),
+            kill: Script::new(on_records!("scripts/kill.lua")),
+            killsoid: Script::new(include_str!("scripts/killsoid.lua")),
+            killall: Script::new(include_str!("scripts/killall.lua")),
+            wipe: Script::new(on_records!("scripts/wipe.lua")),
+        }
+    }
+}
+
+/// One script. [`redis::Script`] would copy every argument once more on the way into a command.
+pub(super) struct Script {
+    source: &'static str,
+    /// SHA-1 of the source in hexadecimal, the name under which Redis keeps it.
+    hash: String,
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Self {
+            source,
+            hash: redis::Script::new(source).get_hash().to_owned(),
+        }
+    }
+
+    /// The call by hash, which Redis refuses if it does not know the script. `arguments` adds the number of keys, the
+    /// keys and the rest.
+    pub(super) fn by_hash(&self, arguments: impl Fn(&mut Cmd)) -> Cmd {
+        let mut cmd = Cmd::with_capacity(12, 512);
+        cmd.arg("EVALSHA").arg(&self.hash);
+        arguments(&mut cmd);
+        cmd
+    }
+
+    /// The call with the source, from which Redis learns the script.
+    pub(super) fn by_source(&self, arguments: impl Fn(&mut Cmd)) -> Cmd {
+        let mut cmd = Cmd::with_capacity(12, 512 + self.source.len());
+        cmd.arg("EVAL").arg(self.source);
+        arguments(&mut cmd);
+        cmd
+    }
+}

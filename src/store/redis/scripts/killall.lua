@@ -1,0 +1,42 @@
+-- killall: removes a batch of the sessions of an app; to be called until nothing is left.
+-- KEYS  1 APP:_sessions, 2 APP:_users, 3 SESSIONS
+-- ARGV  1 'ns:APP:', the beginning of a session hash's key, 2 'ns:APP:us:', that of the key of an id's tokens, 3 'APP:',
+--       4 the channel, 5 the most sessions to remove
+-- Replies how many session hashes were removed, and 1 if something is left.
+local killed, budget = 0, tonumber(ARGV[5])
+
+local function remove(token, id)
+  local member = token .. ':' .. id
+  killed = killed + redis.call('DEL', ARGV[1] .. token)
+  redis.call('ZREM', KEYS[3], ARGV[3] .. member)
+  redis.pcall('SREM', ARGV[2] .. id, token)
+  redis.call('PUBLISH', ARGV[4], ARGV[3] .. token)
+end
+
+local members = redis.call('ZRANGE', KEYS[1], 0, budget - 1)
+local ids = {}
+for _, member in ipairs(members) do
+  -- The first colon only: an id may hold more.
+  local token, id = string.match(member, '^([^:]*):(.*)$')
+  if token then
+    remove(token, id)
+    ids[id] = true
+  end
+  redis.call('ZREM', KEYS[1], member)
+end
+for id in pairs(ids) do
+  if redis.call('EXISTS', ARGV[2] .. id) == 0 then redis.call('ZREM', KEYS[2], id) end
+end
+budget = budget - #members
+
+-- With _sessions empty, what _users still names are ids whose tokens lost their index entry.
+while budget > 0 do
+  local id = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+  if not id then return { killed, 0 } end
+  -- pcall: a key of a wrong type holds no tokens, and must not be met again for ever.
+  local tokens = redis.pcall('SPOP', ARGV[2] .. id, budget)
+  for _, token in ipairs(tokens) do remove(token, id) end
+  if tokens.err or redis.call('EXISTS', ARGV[2] .. id) == 0 then redis.call('ZREM', KEYS[2], id) end
+  budget = budget - 1 - #tokens
+end
+return { killed, 1 }

@@ -1,0 +1,15 @@
+-- killsoid: removes every session of an id.
+-- KEYS  1 APP:us:ID, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
+-- ARGV  1 ID, 2 'ns:APP:', the beginning of a session hash's key, 3 'APP:', 4 the channel
+-- Replies how many session hashes were removed.
+local killed = 0
+for _, token in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local member = token .. ':' .. ARGV[1]
+  killed = killed + redis.call('DEL', ARGV[2] .. token)
+  redis.call('ZREM', KEYS[2], member)
+  redis.call('ZREM', KEYS[4], ARGV[3] .. member)
+  redis.call('PUBLISH', ARGV[4], ARGV[3] .. token)
+end
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return killed

@@ -1,0 +1,25 @@
+-- Put in front of every script that reads a session hash.
+
+-- The fields of a session hash as a list: id, r, w, ttl, la, ip, no_resave, d; false where there is none.
+-- If they make no session: nil, what to reply (false: no such hash, 0: unreadable), and the id if there is one.
+local function fields(key)
+  local h = redis.pcall('HMGET', key, 'id', 'r', 'w', 'ttl', 'la', 'ip', 'no_resave', 'd')
+  if h[1] and h[2] and h[3] and h[4] and h[5] then
+    local numbers = h[2] .. ' ' .. h[3] .. ' ' .. h[4] .. ' ' .. h[5]
+    -- Lua counts in doubles, which are exact for 15 digits.
+    local exact = #h[2] <= 15 and #h[3] <= 15 and #h[4] <= 15 and #h[5] <= 15
+    if exact and string.find(numbers, '^%d+ %d+ %d+ %d+$') then return h end
+    return nil, 0, h[1]
+  end
+  if h.err or h[1] or h[2] or h[3] or h[4] or h[5] or h[6] or h[7] or h[8] then return nil, 0, h[1] end
+  return nil, false
+end
+
+-- The fields as one string: a header of lengths and numbers, a line feed, then id, ip and d without anything between.
+-- One string is several times cheaper to send, to parse and to read than a list of eight.
+local function pack(h)
+  local id, ip = h[1], h[6] or ''
+  return #id .. ' ' .. #ip .. ' ' .. h[2] .. ' ' .. h[3] .. ' ' .. h[4] .. ' ' .. h[5]
+    .. (h[7] == '1' and ' 1\n' or ' 0\n') .. id .. ip .. (h[8] or '')
+end
+

@@ -1,0 +1,145 @@
+//! kill, killsoid and killall: what they remove, what they count, and what is none of their business.
+
+use crate::support::{NO_TOKEN, Server, Store, for_every_store, side_by_side};
+
+for_every_store![
+    kill_removes_one_session,
+    killsoid_removes_the_sessions_of_one_id,
+    killall_removes_the_sessions_of_one_app,
+    killall_is_not_short_of_breath,
+    killsoid_and_killall_count_expired_sessions_that_they_remove,
+    apps_are_none_of_each_others_business,
+    app_names_that_are_words_of_the_layout_are_names,
+];
+
+async fn kill_removes_one_session(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    let [killed, kept] = [app.create("ann").await, app.create("ann").await];
+    assert_eq!(app.kill(&killed).await, 1);
+    assert_eq!(app.kill(&killed).await, 0);
+    assert_eq!(app.kill(NO_TOKEN).await, 0);
+    assert!(app.get(&killed).await.is_none());
+    assert!(app.get(&kept).await.is_some());
+    assert_eq!(app.soid("ann").await.len(), 1);
+    assert_eq!(app.soapp(60).await.len(), 1);
+}
+
+async fn killsoid_removes_the_sessions_of_one_id(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(app.create("ann").await);
+    }
+    let bob = app.create("bob").await;
+    assert_eq!(app.kill(&tokens.remove(0)).await, 1);
+    assert_eq!(app.killsoid("ann").await, 2);
+    assert_eq!(app.killsoid("ann").await, 0);
+    for token in &tokens {
+        assert!(app.get(token).await.is_none());
+        assert!(app.set(token, r#"{"a":1}"#).await.is_none());
+    }
+    assert!(app.soid("ann").await.is_empty());
+    assert!(app.get(&bob).await.is_some());
+    assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (1, 1));
+}
+
+async fn killall_removes_the_sessions_of_one_app(store: Store) {
+    let server = Server::start(store).await;
+    let [app, other] = [server.app("forum"), server.app("forum-2")];
+    let mut tokens = Vec::new();
+    for id in ["ann", "ann", "bob"] {
+        tokens.push(app.create(id).await);
+    }
+    let kept = other.create("ann").await;
+    assert_eq!(app.killall().await, 3);
+    assert_eq!(app.killall().await, 0);
+    for token in &tokens {
+        assert!(app.get(token).await.is_none());
+    }
+    assert!(app.soid("ann").await.is_empty());
+    assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (0, 0));
+    assert!(other.get(&kept).await.is_some());
+    assert_eq!((other.soid("ann").await.len(), other.activity(60).await), (1, 1));
+}
+
+async fn killall_is_not_short_of_breath(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    // More than any store removes at once.
+    let creations: Vec<_> = (0..1100)
+        .map(|n| {
+            let app = app.clone();
+            async move { app.create(&format!("user{}", n % 400)).await }
+        })
+        .collect();
+    side_by_side(50, creations).await;
+    assert_eq!(app.activity(60).await, 400);
+    assert_eq!(app.killall().await, 1100);
+    assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (0, 0));
+}
+
+async fn killsoid_and_killall_count_expired_sessions_that_they_remove(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    for (id, ttl) in [("ann", 10), ("ann", 1000), ("bob", 10), ("bob", 1000)] {
+        app.create_with(id, &format!("ttl={ttl}"), "").await;
+    }
+    server.advance(11);
+    assert_eq!(app.killsoid("ann").await, 2);
+    assert_eq!(app.killall().await, 2);
+    assert_eq!(app.activity(60).await, 0);
+}
+
+async fn apps_are_none_of_each_others_business(store: Store) {
+    let server = Server::start(store).await;
+    // One name begins with the other.
+    let [one, other] = [server.app("shop"), server.app("shop_2")];
+    let token = one.create_with("ann", "", r#"{"a":1}"#).await;
+    assert!(other.get(&token).await.is_none());
+    assert!(other.set(&token, r#"{"a":2}"#).await.is_none());
+    assert_eq!(other.kill(&token).await, 0);
+    assert_eq!(other.killsoid("ann").await, 0);
+    assert_eq!(other.killall().await, 0);
+    assert!(other.soid("ann").await.is_empty());
+    assert!(other.soapp(60).await.is_empty());
+    assert_eq!(other.activity(60).await, 0);
+    let session = one.get(&token).await.expect("alive");
+    assert_eq!((session.r, session.w, session.d()), (1, 1, r#"{"a":1}"#));
+    other.create("ann").await;
+    assert_eq!(one.killall().await, 1);
+    assert_eq!(other.soid("ann").await.len(), 1);
+}
+
+async fn app_names_that_are_words_of_the_layout_are_names(store: Store) {
+    let server = Server::start(store).await;
+    let names = [
+        "SESSIONS",
+        "_sessions",
+        "_users",
+        "us_",
+        "cache",
+        "---",
+        "a23456789_123456789-",
+    ];
+    for name in names {
+        let app = server.app(name);
+        let token = app.create_with(name, "", r#"{"a":1}"#).await;
+        app.set(&token, r#"{"b":2}"#).await.expect("alive");
+        assert_eq!(app.get(&token).await.expect("alive").d(), r#"{"a":1,"b":2}"#);
+    }
+    for name in names {
+        let app = server.app(name);
+        assert_eq!(
+            (
+                app.soid(name).await.len(),
+                app.soapp(60).await.len(),
+                app.activity(60).await
+            ),
+            (1, 1, 1),
+            "{name}"
+        );
+        assert_eq!(app.killall().await, 1, "{name}");
+    }
+}

@@ -1,0 +1,19 @@
+//! What a client can rely on, written once and run on every store; and what a Redis peer can rely on.
+
+mod activity;
+mod data;
+mod expiry;
+mod ids;
+mod kills;
+mod lists;
+mod no_resave;
+mod races;
+mod redis_layout;
+mod redis_messages;
+mod redis_outage;
+mod redis_unreadable;
+mod redis_wrong_types;
+mod sessions;
+mod size;
+mod values;
+mod wiper;

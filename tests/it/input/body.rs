@@ -1,0 +1,154 @@
+//! What a body may say.
+
+use reqwest::Method;
+
+use super::server;
+use crate::support::{Answer, App, Server};
+
+const NOT_JSON: &str = "The body is not valid JSON";
+
+async fn create(app: &App, body: impl Into<reqwest::Body>) -> Answer {
+    Answer::of(app.request(Method::PUT, "/create/ann?ip=127.0.0.1").body(body)).await
+}
+
+/// An app, and a session in it to set things on.
+async fn app_and_token(server: &Server) -> (App, String) {
+    let app = server.app("forum");
+    let token = app.create_with("bob", "", r#"{"old":1}"#).await;
+    (app, token)
+}
+
+/// Checks that both routes that take a body refuse this one, and change nothing.
+async fn both_refuse(server: &Server, bodies: &[&[u8]], name: &str, message: &str) {
+    let (app, token) = app_and_token(server).await;
+    for body in bodies {
+        eprintln!("{}", String::from_utf8_lossy(body));
+        create(&app, body.to_vec()).await.refused(400, name, message);
+        let set = app.request(Method::POST, &format!("/set/{token}")).body(body.to_vec());
+        Answer::of(set).await.refused(400, name, message);
+    }
+    assert!(app.soid("ann").await.is_empty());
+    let session = app.get(&token).await.expect("alive");
+    assert_eq!((session.w, session.d()), (1, r#"{"old":1}"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_may_have_no_data() {
+    let server = server().await;
+    let app = server.app("forum");
+    // The last ones are what PHP makes of an empty map.
+    for body in ["", " \r\n\t", "{}", " { } ", "[]", "[ ]", "\n[\t]\n"] {
+        create(&app, body).await.ok();
+    }
+    let sessions = app.soid("ann").await;
+    assert_eq!(sessions.len(), 7);
+    assert!(sessions.iter().all(|session| session.d().is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_needs_a_key() {
+    let server = server().await;
+    let (app, token) = app_and_token(&server).await;
+    for body in ["", " ", "{}", "\n{ }"] {
+        app.try_set(&token, body)
+            .await
+            .refused(400, "invalidValue", "d must contain at least one key.");
+    }
+    for body in ["[]", "[ ]"] {
+        app.try_set(&token, body)
+            .await
+            .refused(400, "invalidValue", "d must be an object");
+    }
+    let session = app.get(&token).await.expect("alive");
+    assert_eq!((session.w, session.d()), (1, r#"{"old":1}"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_json_is_refused() {
+    let bodies: [&[u8]; 35] = [
+        b"{",
+        b"}",
+        b"{]",
+        b"[",
+        b"[}",
+        b"a",
+        b"nope",
+        b"True",
+        b"a=1&b=2",
+        b"<a/>",
+        b"'a'",
+        b"\"",
+        b"{a:1}",
+        b"{'a':1}",
+        b"{\"a\"}",
+        b"{\"a\":}",
+        b"{\"a\":1,}",
+        b"{,\"a\":1}",
+        b"{\"a\":1 \"b\":2}",
+        b"{\"a\":1}}",
+        b"{\"a\":1}{\"b\":2}",
+        b"{\"a\":1} x",
+        b"{\"a\":1}\0",
+        b"{\"a\":01}",
+        b"{\"a\":+1}",
+        b"{\"a\":.5}",
+        b"{\"a\":1.}",
+        b"{\"a\":NaN}",
+        b"{\"a\":Infinity}",
+        b"{\"a\":undefined}",
+        b"{\"a\":\"\n\"}",
+        b"{\"a\":\"\\x\"}",
+        b"{\"a\":1} // comment",
+        // A byte order mark, and a byte that is no UTF-8.
+        b"\xef\xbb\xbf{\"a\":1}",
+        b"{\"a\":\"\xff\"}",
+    ];
+    both_refuse(&server().await, &bodies, "invalidJson", NOT_JSON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_object_is_refused() {
+    let bodies: [&[u8]; 11] = [
+        b"null",
+        b"true",
+        b"1",
+        b"-1.5e3",
+        b"\"text\"",
+        b"\"{}\"",
+        b"[1]",
+        b"[{}]",
+        b"[[]]",
+        b" [null] ",
+        b"[{\"a\":1}]",
+    ];
+    both_refuse(&server().await, &bodies, "invalidValue", "d must be an object").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_no_array_and_no_object() {
+    let server = server().await;
+    for (body, key) in [
+        (r#"{"a":[]}"#, "a"),
+        (r#"{"a":{}}"#, "a"),
+        (r#"{"a":[1]}"#, "a"),
+        (r#"{"a": {"b":1}}"#, "a"),
+        (r#"{"a":1,"b":[],"c":{}}"#, "b"),
+        (r#"{"":[]}"#, ""),
+        (r#"{"a\"b":[]}"#, "a\"b"),
+        (r#"{"\ud83d\ude00":[]}"#, "😀"),
+        (r#"{"old":null,"x y":[]}"#, "x y"),
+    ] {
+        let message = format!("d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed.");
+        both_refuse(&server, &[body.as_bytes()], "invalidValue", &message).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn depth_is_no_danger() {
+    let server = server().await;
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    both_refuse(&server, &[deep.as_bytes()], "invalidValue", "d must be an object").await;
+    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(29_000), "]".repeat(29_000));
+    let message = "d.a has a forbidden type. Only strings, numbers, boolean and null are allowed.";
+    both_refuse(&server, &[deep.as_bytes()], "invalidValue", message).await;
+}

@@ -1,0 +1,141 @@
+//! A Redis of this process's own, on a free port. Tests share it and stay apart by namespace.
+//!
+//! Rust runs nothing at the end of a test binary, so a small shell waits for the end of a pipe instead: the system closes
+//! it when this process ends, however that comes about, and the shell ends Redis.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::{Client, Connection, FromRedisValue, cmd};
+
+/// Keeps the supervisor's pipe open for as long as the process lives.
+struct Redis {
+    port: u16,
+    _server: Child,
+    _supervisor: Child,
+}
+
+static REDIS: LazyLock<Redis> = LazyLock::new(start);
+
+/// The address of the private Redis, which the first call starts.
+pub(crate) fn url() -> String {
+    format!("redis://127.0.0.1:{}", REDIS.port)
+}
+
+/// A connection to the private Redis, to look at what a server left there.
+pub(crate) fn connection() -> Connection {
+    let client = Client::open(url()).expect("a valid address");
+    client.get_connection().expect("the private Redis is up")
+}
+
+/// What a command written as in redis-cli answers; no argument holds a space.
+#[track_caller]
+pub(crate) fn ask<T: FromRedisValue>(command: &str) -> T {
+    let mut words = command.split(' ');
+    let mut request = cmd(words.next().expect("a command"));
+    for word in words {
+        request.arg(word);
+    }
+    request
+        .query(&mut connection())
+        .unwrap_or_else(|error| panic!("{command}: {error}"))
+}
+
+/// Every key of a namespace, in order.
+pub(crate) fn keys(namespace: &str) -> Vec<String> {
+    let mut keys: Vec<String> = ask(&format!("KEYS {namespace}:*"));
+    keys.sort_unstable();
+    keys
+}
+
+/// A namespace that no other test uses.
+pub(crate) fn fresh_namespace() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn start() -> Redis {
+    // Another process may take the port between our look and Redis'; not several times in a row.
+    let started = (0..5).find_map(|_| try_start());
+    started.expect("redis-server starts and answers on a free port of 127.0.0.1")
+}
+
+fn try_start() -> Option<Redis> {
+    let port = free_port();
+    let folder = tempfile::tempdir().expect("a temporary folder").keep();
+    let server = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(&folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut server = match server {
+        Ok(server) => server,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {
+            panic!(
+                "these tests need redis-server in the PATH: install Redis, for instance with `apt install redis-server`"
+            )
+        }
+        Err(cause) => panic!("cannot start redis-server: {cause}"),
+    };
+    let supervisor = supervise(&server, &folder);
+    answers(&mut server, port).then_some(Redis {
+        port,
+        _server: server,
+        _supervisor: supervisor,
+    })
+}
+
+fn supervise(server: &Child, folder: &Path) -> Child {
+    // Ctrl-C reaches every process of the terminal; the shell still has its work to do then.
+    const SCRIPT: &str = r#"trap '' INT TERM HUP; cat >/dev/null; kill "$1"; rm -rf -- "$2""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, "sh", &server.id().to_string()]).arg(folder);
+    // Piped: what matters is that our end is open. The others are not ours, or a runner would wait for them to close.
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect("a shell")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// Whether the server is up, and not one that has its port.
+fn answers(server: &mut Child, port: u16) -> bool {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < patience {
+        if server.try_wait().expect("a child can be asked").is_some() {
+            return false;
+        }
+        if ping(port).is_ok_and(|pong| pong == *b"+PONG\r\n") {
+            return true;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn ping(port: u16) -> std::io::Result<[u8; 7]> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut pong = [0; 7];
+    stream.read_exact(&mut pong)?;
+    Ok(pong)
+}
