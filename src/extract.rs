@@ -139,13 +139,7 @@ fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
 
 /// How long a body may take to arrive.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyTimeout(pub(crate) Duration);
-
-impl From<Duration> for BodyTimeout {
-    fn from(limit: Duration) -> Self {
-        Self(limit)
-    }
-}
+pub(crate) struct BodyTimeout(pub(crate) Duration);
 
 /// The body of a request, JSON by its type and of a size that we take. Its text is not looked at here.
 #[derive(Debug)]

@@ -1,60 +1,70 @@
-//! The whole middleware stack. From the outside in:
+//! What every request passes. From the outside in:
 //!
-//! 1. one trailing slash is dropped, before the router looks at the path;
-//! 2. the request is counted and timed, under the route that it matched, whatever comes of it;
-//! 3. a panic becomes a 500, so that it is counted like any other answer;
-//! 4. the router and its handlers, with the fallbacks for unknown routes and methods.
+//! 1. it is counted and timed, under the route that its path matches, whatever comes of it;
+//! 2. one trailing slash is dropped, before the router looks at the path;
+//! 3. what is left of a body that nobody read is thrown away;
+//! 4. a panic becomes a 500;
+//! 5. the router and its handlers, with the fallbacks for unknown routes and methods.
 //!
-//! Deadlines are no layer: the store has one for each operation, and the body has its own while it is read.
+//! The layers are around the router rather than in it: there, each would cost an allocation or two for every request.
+//! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
 
-use std::{any::Any, time::Instant};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, Uri, header, uri::PathAndQuery},
-    middleware::{Next, from_fn_with_state},
+    body::Body,
+    http::{HeaderValue, Request, Uri, header, uri::PathAndQuery},
     response::{IntoResponse, Response},
 };
+use hyper::body::Incoming;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_layer::Layer;
+use tower_service::Service;
 use tracing::{debug, error};
 
-use crate::{error::Error, routes::AppState};
+use crate::{drain, error::Error, meters::Meters, routes::AppState};
 
-/// Puts the stack around a route table; the trailing slash is dropped by [`without_trailing_slash`], in front of it.
-pub fn wrap(table: Router<AppState>, state: AppState) -> Router {
-    table
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), observe))
-        .with_state(state)
+/// A route table with the layers around it. A handle: cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    router: Router,
+    meters: Arc<Meters>,
+    state: AppState,
 }
 
-async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = label(request.method());
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let took = started.elapsed();
-    state.metrics.request(route, method, response.status().as_str(), took);
-    debug!(route, method, status = response.status().as_u16(), ?took, "answered");
-    response
+/// Puts the layers around a route table.
+pub fn wrap(table: Router<AppState>, state: AppState) -> Stack {
+    Stack {
+        router: table.with_state(state.clone()),
+        meters: Arc::new(Meters::new(state.clone())),
+        state,
+    }
 }
 
-/// A client may make up methods; labels come from a fixed set.
-fn label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::PATCH => "PATCH",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
+impl Stack {
+    /// The answer to one request.
+    pub fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + use<> {
+        let started = Instant::now();
+        let meter = self.meters.find(request.method(), request.uri().path());
+        let (request, rest) = drain::lend(request);
+        let answer = CatchPanicLayer::custom(panicked)
+            .layer(self.router.clone())
+            .call(without_trailing_slash(request));
+        let (meters, patience) = (self.meters.clone(), self.state.body_timeout());
+        async move {
+            let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
+            if let Some(rest) = rest {
+                rest.drain(patience, &mut response).await;
+            }
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+            let (route, method, status) = (meters.route(meter), meter.method(), response.status());
+            let took = started.elapsed();
+            meters.count(meter, status, took);
+            debug!(route, method, status = status.as_u16(), ?took, "answered");
+            response
+        }
     }
 }
 
@@ -65,8 +75,7 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 }
 
 /// The same request without the slash at the end of its path, if it has one.
-#[must_use]
-pub fn without_trailing_slash<B>(mut request: hyper::Request<B>) -> hyper::Request<B> {
+fn without_trailing_slash(mut request: Request<Body>) -> Request<Body> {
     let path = request.uri().path();
     if let Some(shorter) = path
         .strip_suffix('/')

@@ -12,6 +12,7 @@ mod drain;
 pub mod error;
 mod extract;
 pub mod layers;
+mod meters;
 pub mod metrics;
 pub mod routes;
 pub mod server;
@@ -20,10 +21,7 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -57,12 +55,7 @@ pub async fn run(
     let backend = open(config, metrics.clone()).await?;
     let store = Store::new(backend, config.timeout.0, metrics.clone());
     let service = Arc::new(Service::new(store, clock, metrics.clone()));
-    let state = AppState {
-        service: service.clone(),
-        metrics,
-        draining: Arc::new(AtomicBool::new(false)),
-        body_timeout: config.timeout.0.into(),
-    };
+    let state = AppState::new(service.clone(), metrics, config.timeout.0);
     announce(&listener, &service).await;
     let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
     let limits = Limits {
@@ -71,8 +64,8 @@ pub async fn run(
         drain_delay: config.drain_delay.0,
         drain_timeout: config.drain_timeout.0,
     };
-    let router = layers::wrap(routes::table(), state.clone());
-    server::serve(listener, router, &state, limits, shutdown).await;
+    let stack = layers::wrap(routes::table(), state.clone());
+    server::serve(listener, stack, &state, limits, shutdown).await;
     if let Some(wiper) = wiper {
         wiper.abort();
         // Cut off is as good as done here.

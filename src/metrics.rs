@@ -2,8 +2,6 @@
 //!
 //! Labels come from fixed sets only: a label with a path, an id or a token would be unbounded, and a leak.
 
-use std::time::Duration;
-
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 /// Why a session was removed.
@@ -114,12 +112,6 @@ impl Metrics {
     #[must_use]
     pub fn latency(&self, route: &str, method: &str) -> Histogram {
         self.latency.with_label_values(&[route, method])
-    }
-
-    /// Counts an answered request.
-    pub fn request(&self, route: &str, method: &str, status: &str, took: Duration) {
-        self.requests(route, method, status).inc();
-        self.latency(route, method).observe(took.as_secs_f64());
     }
 
     /// Counts a created session.

@@ -1,8 +1,11 @@
 //! The route table, then one short handler for each function of the session service.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -11,7 +14,7 @@ use axum::{
     extract::{FromRef, State},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
-    routing::{delete, get as read, post, put},
+    routing::{MethodRouter, delete, get as read, post, put},
 };
 use serde::Serialize;
 
@@ -23,42 +26,89 @@ use crate::{
     session::{App, Changes, Session, Token, UserId},
 };
 
-/// What the handlers share.
+/// What the handlers share. A handle: cloning it is cheap, as each request does.
 #[derive(Clone, Debug)]
-pub struct AppState {
-    /// The session service.
-    pub service: Arc<Service>,
+pub struct AppState(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    service: Arc<Service>,
+    metrics: Arc<Metrics>,
+    draining: AtomicBool,
+    body_timeout: BodyTimeout,
+}
+
+impl AppState {
+    /// The state of a server; the bodies of its requests may take `body_timeout` to arrive.
+    #[must_use]
+    pub fn new(service: Arc<Service>, metrics: Arc<Metrics>, body_timeout: Duration) -> Self {
+        Self(Arc::new(Shared {
+            service,
+            metrics,
+            draining: AtomicBool::new(false),
+            body_timeout: BodyTimeout(body_timeout),
+        }))
+    }
+
     /// The metrics of this server.
-    pub metrics: Arc<Metrics>,
-    /// Set once the server is about to end.
-    pub draining: Arc<AtomicBool>,
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// How long a body may take to arrive.
-    pub body_timeout: BodyTimeout,
+    #[must_use]
+    pub fn body_timeout(&self) -> Duration {
+        self.0.body_timeout.0
+    }
+
+    /// From now on `/readyz` answers that the server is about to end.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn service(&self) -> &Service {
+        &self.0.service
+    }
 }
 
 impl FromRef<AppState> for BodyTimeout {
     fn from_ref(state: &AppState) -> Self {
-        state.body_timeout
+        state.0.body_timeout
     }
 }
 
 /// Every route. The names are part of the contract, and case-sensitive.
+fn routes() -> [(&'static str, MethodRouter<AppState>); 14] {
+    [
+        ("/{app}/create/{id}", put(create)),
+        ("/{app}/get/{token}", read(get)),
+        ("/{app}/set/{token}", post(set)),
+        ("/{app}/activity", read(activity)),
+        ("/{app}/soapp", read(soapp)),
+        ("/{app}/soid/{id}", read(soid)),
+        ("/{app}/kill/{token}", delete(kill)),
+        ("/{app}/killsoid/{id}", delete(killsoid)),
+        ("/{app}/killall", delete(killall)),
+        ("/ping", read(ping)),
+        ("/livez", read(livez)),
+        ("/readyz", read(readyz)),
+        ("/metrics", read(metrics)),
+        ("/openapi.yaml", read(openapi)),
+    ]
+}
+
+/// The paths of all routes, with their parameters in braces.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    routes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// The routes as a router, with answers for unknown ones and for wrong methods.
 pub fn table() -> Router<AppState> {
-    Router::new()
-        .route("/{app}/create/{id}", put(create))
-        .route("/{app}/get/{token}", read(get))
-        .route("/{app}/set/{token}", post(set))
-        .route("/{app}/activity", read(activity))
-        .route("/{app}/soapp", read(soapp))
-        .route("/{app}/soid/{id}", read(soid))
-        .route("/{app}/kill/{token}", delete(kill))
-        .route("/{app}/killsoid/{id}", delete(killsoid))
-        .route("/{app}/killall", delete(killall))
-        .route("/ping", read(ping))
-        .route("/livez", read(livez))
-        .route("/readyz", read(readyz))
-        .route("/metrics", read(metrics))
-        .route("/openapi.yaml", read(openapi))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
 }
@@ -81,12 +131,12 @@ async fn create(
         no_resave,
         data,
     };
-    let token = state.service.create(app, id, new).await?;
+    let token = state.service().create(app, id, new).await?;
     Ok(json(&Created { token: token.as_str() }))
 }
 
 async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
-    state.service.get(app, token).await.map(session)
+    state.service().get(app, token).await.map(session)
 }
 
 async fn set(
@@ -96,7 +146,7 @@ async fn set(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
     let changes = Changes::for_set(&body)?;
-    state.service.set(app, token, changes).await.map(session)
+    state.service().set(app, token, changes).await.map(session)
 }
 
 async fn activity(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result<Response, Error> {
@@ -104,28 +154,28 @@ async fn activity(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result
     struct Activity {
         activity: u64,
     }
-    let activity = state.service.activity(app, dt).await?;
+    let activity = state.service().activity(app, dt).await?;
     Ok(json(&Activity { activity }))
 }
 
 async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result<Response, Error> {
-    state.service.soapp(app, dt).await.map(sessions)
+    state.service().soapp(app, dt).await.map(sessions)
 }
 
 async fn soid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
-    state.service.soid(app, id).await.map(sessions)
+    state.service().soid(app, id).await.map(sessions)
 }
 
 async fn kill(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
-    state.service.kill(app, token).await.map(killed)
+    state.service().kill(app, token).await.map(killed)
 }
 
 async fn killsoid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
-    state.service.killsoid(app, id).await.map(killed)
+    state.service().killsoid(app, id).await.map(killed)
 }
 
 async fn killall(State(state): State<AppState>, app: App) -> Result<Response, Error> {
-    state.service.killall(app).await.map(killed)
+    state.service().killall(app).await.map(killed)
 }
 
 async fn ping() -> &'static str {
@@ -139,16 +189,16 @@ async fn livez() -> &'static str {
 
 /// The store answers, and the server is not about to end.
 async fn readyz(State(state): State<AppState>) -> Result<&'static str, Error> {
-    if state.draining.load(Ordering::Relaxed) {
+    if state.0.draining.load(Ordering::Relaxed) {
         return Err(Error::ShuttingDown);
     }
-    state.service.ready().await?;
+    state.service().ready().await?;
     Ok("ok")
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
     const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, PROMETHEUS)], state.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, PROMETHEUS)], state.metrics().text()).into_response()
 }
 
 async fn openapi() -> Response {

@@ -4,24 +4,18 @@
 //! Here each connection has a timer for the head of its next request, there is a cap on their number, and the end of the
 //! server has a deadline.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
-use tower_service::Service;
 use tracing::{debug, info, warn};
 
-use crate::{drain, layers::without_trailing_slash, routes::AppState};
+use crate::{layers::Stack, routes::AppState};
 
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +33,7 @@ pub struct Limits {
 /// Serves until `shutdown` resolves, then drains.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    stack: Stack,
     state: &AppState,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -55,7 +49,7 @@ pub async fn serve(
     let until = async {
         shutdown.await;
         info!("ending: not ready any more");
-        state.draining.store(true, Ordering::Relaxed);
+        state.drain();
         tokio::time::sleep(limits.drain_delay).await;
     };
     tokio::pin!(until);
@@ -70,9 +64,8 @@ pub async fn serve(
         };
         match (permit, accepted) {
             (Ok(permit), Ok((stream, _))) => {
-                let patience = state.body_timeout.0;
-                let (http, router, ending) = (http.clone(), router.clone(), ending.clone());
-                tokio::spawn(connection(http, stream, router, ending, permit, patience));
+                let (http, stack, ending) = (http.clone(), stack.clone(), ending.clone());
+                tokio::spawn(connection(http, stream, stack, ending, permit));
             }
             (_, Err(cause)) => {
                 // The connection was gone already, or there are no file descriptors left: some will come back.
@@ -97,25 +90,17 @@ pub async fn serve(
 async fn connection(
     http: http1::Builder,
     stream: TcpStream,
-    router: Router,
+    stack: Stack,
     mut ending: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
-    patience: Duration,
 ) {
     // Answers are small and leave at once; waiting to fill a packet would only add to their time.
     if let Err(cause) = stream.set_nodelay(true) {
         debug!(%cause, "no TCP_NODELAY");
     }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (request, rest) = drain::lend(request);
-        let answer = router.clone().call(without_trailing_slash(request));
-        async move {
-            let mut answer = answer.await.unwrap_or_else(|never| match never {});
-            if let Some(rest) = rest {
-                rest.drain(patience, &mut answer).await;
-            }
-            Ok::<_, Infallible>(answer)
-        }
+    let service = service_fn(move |request| {
+        let answer = stack.answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);

@@ -38,7 +38,8 @@ macro_rules! operation {
         async {
             match &$self.backend {
                 Backend::Embedded(store) => store.$name($($argument),*).await,
-                Backend::Redis(store) => store.$name($($argument),*).await,
+                // In a box: the client's futures are large, and would be moved about with every request of the other store.
+                Backend::Redis(store) => Box::pin(store.$name($($argument),*)).await,
             }
         }
     };

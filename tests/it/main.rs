@@ -1,6 +1,11 @@
 //! Everything that is tested from outside: real servers, real HTTP, a real Redis. One binary, so it links once.
 
 mod behaviour;
+mod config;
+mod durability;
 mod input;
 mod metrics;
+mod outage;
+mod process;
+mod server;
 mod support;

@@ -10,7 +10,6 @@ mod no_resave;
 mod races;
 mod redis_layout;
 mod redis_messages;
-mod redis_outage;
 mod redis_unreadable;
 mod redis_wrong_types;
 mod sessions;

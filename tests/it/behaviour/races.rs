@@ -5,6 +5,7 @@ use crate::support::{App, Server, Store, for_every_store, json, redis_server, si
 for_every_store![
     concurrent_sets_keep_every_key,
     concurrent_gets_are_all_counted,
+    gets_that_meet_a_list_are_kept_for_good,
     a_kill_is_final,
     a_killsoid_is_final,
     a_killall_is_final,
@@ -46,6 +47,27 @@ async fn concurrent_gets_are_all_counted(store: Store) {
     counts.sort_unstable();
     assert_eq!(counts, (1..=500).collect::<Vec<_>>());
     assert_eq!(app.get(&token).await.expect("alive").r, 501);
+}
+
+/// A list has the store write down what gets have changed in memory, while more of them come in.
+async fn gets_that_meet_a_list_are_kept_for_good(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        tokens.push(app.create("ann").await);
+    }
+    let work = (0..400).map(|n| {
+        let (app, token) = (app.clone(), tokens[n / 8].clone());
+        async move {
+            tokio::join!(app.get(&token), app.activity(60));
+        }
+    });
+    side_by_side(AT_ONCE / 2, work).await;
+    let server = server.restart().await;
+    for token in &tokens {
+        assert_eq!(server.app("forum").get(token).await.expect("alive").r, 9);
+    }
 }
 
 /// Creates a session and kills it while others use it.

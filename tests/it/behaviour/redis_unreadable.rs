@@ -45,8 +45,6 @@ async fn an_unreadable_record_counts_as_missing_everywhere() {
         let token = app.create_with("ann", "", r#"{"a":1}"#).await;
         let readable = app.create_with("ann", "", r#"{"b":1}"#).await;
         redis_server::ask::<i64>(&format!("{command} {namespace}:forum:{token} {change}"));
-        let hash = || redis_server::ask::<BTreeMap<String, String>>(&format!("HGETALL {namespace}:forum:{token}"));
-        let before = hash();
         assert!(counted(&server, &what, app.get(&token)).await.is_none(), "{what}");
         assert!(
             counted(&server, &what, app.set(&token, r#"{"c":1}"#)).await.is_none(),
@@ -60,11 +58,31 @@ async fn an_unreadable_record_counts_as_missing_everywhere() {
             assert_eq!(sessions.len(), 1, "{what}");
             assert_eq!(sessions[0].d(), r#"{"b":1}"#, "{what}");
         }
-        assert_eq!(hash(), before, "{what}");
         assert_eq!(counted(&server, &what, app.kill(&token)).await, 0, "{what}");
         assert!(app.get(&readable).await.is_some(), "{what}");
         app.killall().await;
         assert_eq!(redis_server::keys(namespace), [""; 0], "{what}");
+    }
+}
+
+/// What is missing is neither renewed nor changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_record_is_left_as_it_is() {
+    let server = Server::start(Store::Redis).await;
+    let namespace = &server.config.namespace;
+    let app = server.app("forum");
+    for (command, change) in DAMAGE {
+        let token = app.create_with("ann", "", r#"{"a":1}"#).await;
+        redis_server::ask::<i64>(&format!("{command} {namespace}:forum:{token} {change}"));
+        let hash = || redis_server::ask::<BTreeMap<String, String>>(&format!("HGETALL {namespace}:forum:{token}"));
+        let ends = || redis_server::ask::<Vec<(String, u64)>>(&format!("ZRANGE {namespace}:SESSIONS 0 -1 WITHSCORES"));
+        let before = (hash(), ends());
+        server.advance(5);
+        app.get(&token).await;
+        assert_eq!((hash(), ends()), before, "get, {command} {change}");
+        app.set(&token, r#"{"c":1}"#).await;
+        assert_eq!((hash(), ends()), before, "set, {command} {change}");
+        app.killall().await;
     }
 }
 

@@ -22,6 +22,12 @@ async fn text(app: &App, method: Method, path: &str, body: &'static str) -> Stri
     Answer::of(app.request(method, path).body(body)).await.ok().to_owned()
 }
 
+/// The token in the answer of a create, which has nothing else.
+fn token_of(created: &str) -> &str {
+    let rest = created.strip_prefix(r#"{"token":""#);
+    rest.and_then(|rest| rest.strip_suffix(r#""}"#)).expect(created)
+}
+
 async fn every_answer_to_its_last_byte(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
@@ -32,10 +38,7 @@ async fn every_answer_to_its_last_byte(store: Store) {
         r#"{"name":"Ann","age":42,"on":true}"#,
     )
     .await;
-    let token = created
-        .strip_prefix(r#"{"token":""#)
-        .and_then(|rest| rest.strip_suffix(r#""}"#))
-        .expect(&created);
+    let token = token_of(&created);
     server.advance(3);
     assert_eq!(
         text(&app, Method::GET, &format!("/get/{token}"), "").await,
@@ -65,10 +68,7 @@ async fn every_answer_to_its_last_byte(store: Store) {
     );
     let fixed = text(&app, Method::PUT, "/create/ann?ip=10.0.0.1&ttl=600&no_resave=1", "").await;
     server.advance(10);
-    let fixed = fixed
-        .strip_prefix(r#"{"token":""#)
-        .and_then(|rest| rest.strip_suffix(r#""}"#))
-        .expect(&fixed);
+    let fixed = token_of(&fixed);
     assert_eq!(
         text(&app, Method::GET, &format!("/get/{fixed}"), "").await,
         r#"{"id":"ann","r":1,"w":1,"ttl":590,"idle":10,"ip":"10.0.0.1","no_resave":true}"#

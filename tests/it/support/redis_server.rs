@@ -25,11 +25,15 @@ struct Redis {
     _supervisor: Child,
 }
 
-static REDIS: LazyLock<Redis> = LazyLock::new(start);
+/// Started by whoever asks first. Why it cannot be, every test tells, not only the first.
+static REDIS: LazyLock<Result<Redis, String>> = LazyLock::new(start);
 
 /// The address of the private Redis, which the first call starts.
 pub(crate) fn url() -> String {
-    format!("redis://127.0.0.1:{}", REDIS.port)
+    match &*REDIS {
+        Ok(redis) => format!("redis://127.0.0.1:{}", redis.port),
+        Err(why) => panic!("{why}"),
+    }
 }
 
 /// A connection to the private Redis, to look at what a server left there.
@@ -64,38 +68,38 @@ pub(crate) fn fresh_namespace() -> String {
     format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn start() -> Redis {
+fn start() -> Result<Redis, String> {
     // Another process may take the port between our look and Redis'; not several times in a row.
-    let started = (0..5).find_map(|_| try_start());
-    started.expect("redis-server starts and answers on a free port of 127.0.0.1")
+    for _ in 0..5 {
+        if let Some(redis) = try_start()? {
+            return Ok(redis);
+        }
+    }
+    Err("redis-server does not answer on any free port of 127.0.0.1".into())
 }
 
-fn try_start() -> Option<Redis> {
+fn try_start() -> Result<Option<Redis>, String> {
     let port = free_port();
-    let folder = tempfile::tempdir().expect("a temporary folder").keep();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
-        .arg(&folder)
+        .arg(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = match server {
-        Ok(server) => server,
-        Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            panic!(
-                "these tests need redis-server in the PATH: install Redis, for instance with `apt install redis-server`"
-            )
-        }
-        Err(cause) => panic!("cannot start redis-server: {cause}"),
-    };
-    let supervisor = supervise(&server, &folder);
-    answers(&mut server, port).then_some(Redis {
+    let mut server = server.map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => "these tests need redis-server in the PATH: please install Redis".into(),
+        _ => format!("cannot start redis-server: {cause}"),
+    })?;
+    // The supervisor removes the folder, as it is the last to go.
+    let supervisor = supervise(&server, &folder.keep());
+    Ok(answers(&mut server, port).then_some(Redis {
         port,
         _server: server,
         _supervisor: supervisor,
-    })
+    }))
 }
 
 fn supervise(server: &Child, folder: &Path) -> Child {

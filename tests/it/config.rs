@@ -1,0 +1,7 @@
+//! What the operator says: flags, environment and file, one definition for all three.
+
+mod file;
+mod order;
+mod print;
+mod redis;
+mod refusal;

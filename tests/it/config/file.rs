@@ -1,0 +1,165 @@
+//! The example file and the code agree, in both directions.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+use clap::CommandFactory;
+use rest_sessions::config::{Cli, Config};
+
+const EXAMPLE: &str = include_str!("../../../config/rest-sessions.toml");
+
+/// Options without a default, which have an example instead.
+const EXAMPLES: [&str; 4] = ["redis_url", "redisurl", "redishost", "redisport"];
+
+/// The lines that set an option once the `#` in front is gone; prose has a space or another `#` behind it.
+fn options() -> impl Iterator<Item = &'static str> {
+    let lines = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
+    lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+}
+
+/// The options of the program that a file can set, and their defaults.
+fn defaults() -> BTreeMap<String, Option<String>> {
+    let command = Cli::command();
+    let flags = command
+        .get_arguments()
+        .filter(|arg| !["help", "version", "config"].contains(&arg.get_id().as_str()));
+    flags
+        .map(|arg| {
+            let default = arg.get_default_values().first();
+            let default = default.map(|value| value.to_str().expect("defaults are text").to_owned());
+            (arg.get_id().to_string(), default)
+        })
+        .collect()
+}
+
+fn parse(file: &str) -> Config {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("options.toml");
+    std::fs::write(&path, file).expect("a file");
+    let args = ["rest-sessions".into(), "--config".into(), path.into_os_string()];
+    Cli::parse_all(args.map(OsString::from))
+        .expect("the file is right")
+        .config
+}
+
+/// Every field as text. No `..`: the compiler asks for each one that is added.
+fn fields(config: Config) -> Vec<(&'static str, String)> {
+    let Config {
+        config: _,
+        host,
+        port,
+        redis_url,
+        redisurl,
+        redishost,
+        redisport,
+        redis_connections,
+        namespace,
+        data_dir,
+        cache_size,
+        wipe,
+        timeout,
+        idle_timeout,
+        max_connections,
+        drain_delay,
+        drain_timeout,
+        threads,
+        loglevel,
+        log_format,
+    } = config;
+    vec![
+        ("host", host),
+        ("port", port.to_string()),
+        ("redis_url", redis_url.unwrap_or_default()),
+        ("redisurl", redisurl.unwrap_or_default()),
+        ("redishost", redishost.unwrap_or_default()),
+        ("redisport", redisport.map(|port| port.to_string()).unwrap_or_default()),
+        ("redis_connections", redis_connections.to_string()),
+        ("namespace", namespace),
+        ("data_dir", data_dir.display().to_string()),
+        ("cache_size", cache_size.to_string()),
+        ("wipe", wipe.to_string()),
+        ("timeout", format!("{timeout:?}")),
+        ("idle_timeout", format!("{idle_timeout:?}")),
+        ("max_connections", max_connections.to_string()),
+        ("drain_delay", format!("{drain_delay:?}")),
+        ("drain_timeout", format!("{drain_timeout:?}")),
+        ("threads", threads.to_string()),
+        ("loglevel", format!("{loglevel:?}")),
+        ("log_format", format!("{log_format:?}")),
+    ]
+}
+
+#[test]
+fn the_file_as_it_is_sets_nothing() {
+    let table: toml::Table = toml::from_str(EXAMPLE).expect("it is TOML");
+    assert!(table.is_empty(), "{table:?}");
+    assert_eq!(fields(parse(EXAMPLE)), fields(Config::default()));
+}
+
+#[test]
+fn the_file_names_each_option_once_and_no_other() {
+    let mut in_file: Vec<_> = options()
+        .map(|line| line.split_once(" = ").expect("key = value").0)
+        .collect();
+    in_file.sort_unstable();
+    let in_code = defaults();
+    assert_eq!(in_file, in_code.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_file_shows_the_defaults() {
+    for line in options() {
+        let (key, value) = line.split_once(" = ").expect("key = value");
+        let default = &defaults()[key];
+        let shown = value.trim_matches('"');
+        match default {
+            Some(default) => assert_eq!(shown, default, "{key}"),
+            None => assert!(
+                EXAMPLES.contains(&key) && !shown.is_empty(),
+                "{key} has a default in the code or no example"
+            ),
+        }
+    }
+}
+
+#[test]
+fn uncommenting_everything_changes_nothing() {
+    let everything = options().fold(String::new(), |file, line| file + line + "\n");
+    let without_examples = |fields: Vec<(&'static str, String)>| -> Vec<_> {
+        fields.into_iter().filter(|(key, _)| !EXAMPLES.contains(key)).collect()
+    };
+    assert_eq!(
+        without_examples(fields(parse(&everything))),
+        without_examples(fields(Config::default()))
+    );
+}
+
+#[test]
+fn every_option_of_the_file_is_taken_over() {
+    let changed = r#"
+        host = "::1"
+        port = 1
+        redis_url = "redis://a"
+        redisurl = "redis://b"
+        redishost = "c"
+        redisport = 2
+        redis_connections = 3
+        namespace = "d"
+        data_dir = "e"
+        cache_size = 4
+        wipe = 11
+        timeout = 0.5
+        idle_timeout = 6
+        max_connections = 7
+        drain_delay = 8
+        drain_timeout = 9
+        threads = 10
+        loglevel = "trace"
+        log_format = "json"
+    "#;
+    let (before, after) = (fields(Config::default()), fields(parse(changed)));
+    for ((key, before), (_, after)) in before.iter().zip(&after) {
+        assert_ne!(before, after, "{key} is not read from the file");
+    }
+    let table: toml::Table = toml::from_str(changed).expect("it is TOML");
+    assert_eq!(table.len(), after.len());
+}

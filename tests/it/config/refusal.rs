@@ -1,0 +1,172 @@
+//! A configuration that cannot be right ends the start: one line that names the culprit, exit code 2, and no password.
+
+use std::fs;
+
+use clap::CommandFactory;
+use rest_sessions::config::Cli;
+
+use crate::process::{Process, finish};
+
+const PASSWORD: &str = "opensesame";
+
+/// The line with which the program refuses `file` (if it has text), environment and flags.
+fn refusal(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Process::command(folder.path(), &[]);
+    if !file.is_empty() {
+        fs::write(folder.path().join("options.toml"), file).expect("a file");
+        command.env("RS_CONFIG", "options.toml");
+    }
+    command.envs(environment.iter().copied()).args(flags);
+    let finished = finish(command);
+    let line = finished.refusal(2);
+    assert!(!line.contains(PASSWORD), "{line}");
+    assert!(!folder.path().join("data").exists(), "refused too late: {line}");
+    line.to_owned()
+}
+
+/// A value that each option must refuse; `None` where any text may be right.
+fn bad_value(option: &str) -> Option<&'static str> {
+    match option {
+        "config" | "host" | "redishost" | "data_dir" => None,
+        "redis_url" | "redisurl" => Some("http://user:opensesame@127.0.0.1"),
+        "namespace" => Some("with{brace"),
+        _ => Some("-1"),
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_wherever_it_comes_from() {
+    let mut tried = 0;
+    for option in Cli::command().get_arguments() {
+        let key = option.get_id().as_str();
+        let (Some(variable), Some(bad)) = (option.get_env().and_then(|name| name.to_str()), bad_value(key)) else {
+            continue;
+        };
+        tried += 1;
+        let flag = format!("--{}", option.get_long().expect("every option has a flag"));
+        // A URL is looked at by the store, which does not know where it came from.
+        let name = if key.contains("url") { "Redis URL" } else { &flag };
+        let line = refusal("", &[], &[&format!("{flag}={bad}")]);
+        assert!(line.contains(name), "{key} as a flag: {line}");
+        let line = refusal("", &[(variable, bad)], &[]);
+        assert!(
+            line.contains(name) || line.contains(variable),
+            "{key} in the environment: {line}"
+        );
+        let line = refusal(&format!("{key} = {bad:?}"), &[], &[]);
+        assert!(
+            line.contains(name) || line.contains("options.toml"),
+            "{key} in the file: {line}"
+        );
+    }
+    assert_eq!(tried, 16);
+}
+
+#[test]
+fn bounds_hold() {
+    for bad in [
+        "--port=65536",
+        "--redis-connections=0",
+        "--redis-connections=257",
+        "--cache-size=0",
+        "--wipe=9",
+        "--wipe=1",
+        "--max-connections=0",
+        "--timeout=86401",
+        "--timeout=NaN",
+        "--threads=1025",
+        "--loglevel=verbose",
+        "--log-format=xml",
+        "--namespace=",
+    ] {
+        let line = refusal("", &[], &[bad]);
+        let flag = bad.split('=').next().unwrap_or_default();
+        assert!(line.contains(flag), "{bad}: {line}");
+    }
+}
+
+#[test]
+fn wipe_takes_nothing_or_ten_and_more() {
+    for good in ["0", "10"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Process::command(folder.path(), &[]);
+        command.env("RS_WIPE", good);
+        Process::spawn(command).stop();
+    }
+    let line = refusal("", &[("RS_WIPE", "9")], &[]);
+    assert!(line.contains("--wipe") && line.contains("10"), "{line}");
+}
+
+#[test]
+fn unknown_names_are_refused() {
+    for key in [
+        "redis-url",
+        "Port",
+        "colour",
+        "help",
+        "version",
+        "config",
+        "healthcheck",
+    ] {
+        let line = refusal(&format!("{key} = \"x\""), &[], &[]);
+        assert!(line.contains("options.toml") && line.contains(key), "{line}");
+    }
+    assert!(refusal("[server]\nport = 1", &[], &[]).contains("options.toml"));
+    assert!(refusal("", &[], &["--colour=red"]).contains("--colour"));
+    assert!(refusal("", &[], &["serve"]).contains("serve"));
+}
+
+#[test]
+fn values_of_a_wrong_type_are_refused() {
+    for file in [
+        "port = true",
+        "port = [3000]",
+        "host = { name = \"x\" }",
+        "wipe = 1979-05-27",
+    ] {
+        let line = refusal(file, &[], &[]);
+        let key = file.split(' ').next().unwrap_or_default();
+        assert!(line.contains("options.toml") && line.contains(key), "{file}: {line}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused() {
+    assert!(refusal("", &[], &["--config", "nowhere.toml"]).contains("nowhere.toml"));
+    assert!(refusal("", &[("RS_CONFIG", "nowhere.toml")], &[]).contains("nowhere.toml"));
+    assert!(refusal("", &[], &["--config", "."]).contains("cannot read ."));
+    for broken in ["port = ", "port", "[port", "port = 1\nport = 2", "host = \"a\u{0}b\""] {
+        let line = refusal(broken, &[], &[]);
+        assert!(line.contains("options.toml"), "{broken:?}: {line}");
+    }
+}
+
+#[test]
+fn a_wrong_file_is_refused_even_where_flags_and_environment_win() {
+    let line = refusal("wipe = 9", &[("RS_WIPE", "600")], &["--wipe=600"]);
+    assert!(line.contains("options.toml"), "{line}");
+}
+
+#[test]
+fn no_refusal_quotes_a_password() {
+    let url = "redis://user:opensesame@";
+    // `refusal` looks for it.
+    refusal(&format!("redis_url = \"{url}host"), &[], &[]);
+    refusal(&format!("redis_url = {url}host"), &[], &[]);
+    refusal(&format!("redis_url = [\"{url}host\"]"), &[], &[]);
+    refusal(
+        &format!("redis_url = \"{url}host\"\nredis_url = \"{url}other\""),
+        &[],
+        &[],
+    );
+    refusal(&format!("redis_url = \"{url}host:port\""), &[], &[]);
+    refusal(&format!("redisurl = \"{url}[::1\""), &[], &[]);
+    refusal("", &[("RS_REDIS_URL", &format!("{url}host:port"))], &[]);
+    refusal("", &[("RS_REDIS_URL", &format!("{url}host/database"))], &[]);
+    refusal("", &[("RS_REDIS_URL", "user:opensesame@host")], &[]);
+    refusal("", &[("RS_REDISURL", &format!("{url}host:99999"))], &[]);
+    refusal("", &[("RS_REDISHOST", &format!("{url}host"))], &[]);
+    refusal("", &[], &[&format!("--redis-url={url}host:port")]);
+    refusal("", &[], &["--redis-url", "redis+unix://user:opensesame"]);
+}

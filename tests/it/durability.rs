@@ -1,0 +1,9 @@
+//! What the embedded store promises of its folder: answers outlive the process, nobody else's folder is touched, and damage
+//! is told, never mended by forgetting.
+
+mod crash;
+mod damage;
+mod folder;
+mod journal;
+mod lag;
+mod used;

@@ -1,0 +1,73 @@
+//! The accept loop over bare TCP, how the program ends, and what it says meanwhile.
+
+mod connections;
+mod ending;
+mod errors;
+mod health;
+mod logs;
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::process::PATIENCE;
+
+/// One connection, on which everything is written and read by hand.
+struct Wire(BufReader<TcpStream>);
+
+impl Wire {
+    async fn connect(address: &str) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.expect("a connection")))
+    }
+
+    async fn send(&mut self, bytes: &str) {
+        self.0.write_all(bytes.as_bytes()).await.expect("it is written");
+    }
+
+    /// Asks for a path and waits for the answer.
+    async fn get(&mut self, path: &str) -> (u16, String) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
+        self.answer().await
+    }
+
+    /// The next answer: its status and its body.
+    async fn answer(&mut self) -> (u16, String) {
+        timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
+    }
+
+    /// The same without a limit, for those who expect none.
+    async fn read_answer(&mut self) -> (u16, String) {
+        let (mut status, mut length) = (None, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.expect("a line");
+            let line = line
+                .strip_suffix("\r\n")
+                .unwrap_or_else(|| panic!("closed within an answer: {line:?}"));
+            if line.is_empty() {
+                break;
+            }
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest.get(..3).and_then(|code| code.parse().ok());
+            }
+            if let Some(rest) = line.strip_prefix("content-length: ") {
+                length = rest.parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.expect("a body");
+        (status.expect("a status"), String::from_utf8(body).expect("text"))
+    }
+
+    /// Waits until the server closes the connection, without an answer.
+    async fn closed(mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest))
+            .await
+            .expect("an end in time");
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
