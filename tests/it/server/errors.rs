@@ -1,10 +1,6 @@
 //! Errors that no handler makes: unknown routes, other methods, and a handler that panics.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use rest_sessions::{
@@ -79,17 +75,13 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
     let deadline = Duration::from_secs(2);
     let embedded = Embedded::open(folder, 1 << 20, deadline, metrics.clone()).expect("a new folder");
     let store = Store::new(Backend::Embedded(embedded), deadline, metrics.clone());
-    let state = AppState {
-        service: Arc::new(Service::new(store, Clock::System, metrics.clone())),
-        metrics: metrics.clone(),
-        draining: Arc::new(AtomicBool::new(false)),
-        body_timeout: deadline.into(),
-    };
+    let service = Arc::new(Service::new(store, Clock::System, metrics.clone()));
+    let state = AppState::new(service, metrics.clone(), deadline);
     let table = Router::new().route("/fine", get(async || "fine")).route(
         "/panic/{what}",
         get(async |what: axum::extract::Path<String>| -> &'static str { panic!("{}", what.0) }),
     );
-    let router = layers::wrap(table, state.clone());
+    let stack = layers::wrap(table, state.clone());
     let limits = Limits {
         idle: deadline,
         connections: 10,
@@ -98,7 +90,7 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    tokio::spawn(async move { serve(listener, router, &state, limits, std::future::pending()).await });
+    tokio::spawn(async move { serve(listener, stack, &state, limits, std::future::pending()).await });
     (metrics, address)
 }
 
