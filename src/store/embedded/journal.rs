@@ -3,15 +3,17 @@
 //! At its start fjall cuts a journal off at the first entry that it cannot read. After a crash that is right: the last
 //! batch may be torn, and nobody was told that it was done. Bytes damaged further up would be cut off as well, with every
 //! batch behind them, and nobody would know. So a journal counts as damaged if what stands behind its last whole batch
-//! cannot be one torn batch. Source of the layout: `src/journal/entry.rs` of fjall 3.
+//! cannot be one torn batch. One that fails its checksum fjall finds by itself, but only after it has begun to tidy up.
+//! Source of the layout: `src/journal/entry.rs` and `batch_reader.rs` of fjall 3.
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Result, Seek, SeekFrom},
+    io::{BufRead, BufReader, Read, Result, Seek, SeekFrom},
     path::Path,
 };
 
 use memchr::memmem;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Ends every batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
@@ -24,8 +26,13 @@ const UNUSED: u8 = 0;
 pub(super) fn intact(path: &Path) -> Result<bool> {
     let mut journal = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut behind_last_batch = 0;
-    while let Some(entry) = entry(&mut journal)? {
-        if matches!(entry, Entry::End) {
+    let mut checksum = Xxh3::new();
+    while let Some(entry) = entry(&mut journal, &mut checksum)? {
+        if let Entry::End { expected } = entry {
+            if checksum.digest() != expected {
+                return Ok(false);
+            }
+            checksum.reset();
             behind_last_batch = journal.stream_position()?;
         }
     }
@@ -55,40 +62,45 @@ fn torn_at_most(mut rest: impl Read) -> Result<bool> {
 }
 
 enum Entry {
-    End,
+    End { expected: u64 },
     Other,
 }
 
-/// The next entry. `None` at the end, and at the first byte that makes no sense.
-fn entry(journal: &mut BufReader<File>) -> Result<Option<Entry>> {
-    match read(journal) {
+/// The next entry, which the checksum learns of. `None` at the end, and at the first byte that makes no sense.
+fn entry(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<Entry>> {
+    match read(journal, checksum) {
         Ok(entry) => Ok(entry),
         Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
         Err(cause) => Err(cause),
     }
 }
 
-fn read(journal: &mut BufReader<File>) -> Result<Option<Entry>> {
+fn read(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<Entry>> {
     match bytes(journal)? {
-        // The number of items and the sequence number.
-        [START] => skip(journal, 4 + 8)?,
-        // An item.
+        // The number of items and the sequence number, which no checksum covers.
+        [START] => {
+            bytes::<12>(journal)?;
+        }
+        // An item: its type, compression and keyspace, the length of its key, that of its value before compression and
+        // after, then both.
         [2] => {
-            // Its type, its compression and its keyspace.
-            skip(journal, 1 + 1 + 8)?;
-            let key = u16::from_le_bytes(bytes(journal)?);
-            // The length of the value before its compression, and after.
-            skip(journal, 4)?;
-            let value = u32::from_le_bytes(bytes(journal)?);
-            skip(journal, i64::from(key) + i64::from(value))?;
+            let head: [u8; 20] = bytes(journal)?;
+            let key = u64::from(u16::from_le_bytes([head[10], head[11]]));
+            let value = u64::from(u32::from_le_bytes([head[16], head[17], head[18], head[19]]));
+            checksum.update(&[2]);
+            checksum.update(&head);
+            covered(journal, key + value, checksum)?;
         }
         // The end: a checksum, and the trailer.
         [3] => {
-            skip(journal, 8)?;
-            return Ok((bytes(journal)? == TRAILER).then_some(Entry::End));
+            let expected = u64::from_le_bytes(bytes(journal)?);
+            return Ok((bytes(journal)? == TRAILER).then_some(Entry::End { expected }));
         }
         // A keyspace that was cleared.
-        [4] => skip(journal, 8)?,
+        [4] => {
+            checksum.update(&[4]);
+            covered(journal, 8, checksum)?;
+        }
         _ => return Ok(None),
     }
     Ok(Some(Entry::Other))
@@ -100,7 +112,17 @@ fn bytes<const N: usize>(journal: &mut BufReader<File>) -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// May skip beyond the end; the next read finds out.
-fn skip(journal: &mut BufReader<File>, bytes: i64) -> Result<()> {
-    journal.seek_relative(bytes)
+/// Shows the checksum the next bytes, as many as there are; the next read finds out if some are missing.
+fn covered(journal: &mut BufReader<File>, mut bytes: u64, checksum: &mut Xxh3) -> Result<()> {
+    while bytes > 0 {
+        let buffer = journal.fill_buf()?;
+        let taken = buffer.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if taken == 0 {
+            break;
+        }
+        checksum.update(&buffer[..taken]);
+        journal.consume(taken);
+        bytes -= taken as u64;
+    }
+    Ok(())
 }
