@@ -82,6 +82,10 @@ pub struct Config {
     #[arg(long, env = "RS_REDIS_CONNECTIONS", default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
     pub redis_connections: u16,
 
+    /// Seconds until Redis knows of a read, 0 to 60; 0 = at once, which costs each get several times as much
+    #[arg(long, env = "RS_TOUCH", default_value = "1", value_name = "SECONDS", value_parser = touch, global = true)]
+    pub touch: Span,
+
     /// What every key in Redis begins with, before a colon
     #[arg(long, env = "RS_NAMESPACE", default_value = "rs", value_parser = namespace, global = true)]
     pub namespace: String,
@@ -347,6 +351,14 @@ fn wipe(text: &str) -> Result<u64, &'static str> {
         Ok(seconds) if seconds == 0 || (10..=31_536_000).contains(&seconds) => Ok(seconds),
         _ => Err("must be 0, or 10 to 31536000"),
     }
+}
+
+fn touch(text: &str) -> Result<Span, &'static str> {
+    const WRONG: &str = "must be a number of seconds from 0 to 60";
+    seconds(text)
+        .ok()
+        .filter(|span| span.0 <= Duration::from_mins(1))
+        .ok_or(WRONG)
 }
 
 fn seconds(text: &str) -> Result<Span, &'static str> {

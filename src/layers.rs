@@ -34,6 +34,7 @@ pub struct Stack {
 }
 
 /// Puts the layers around a route table.
+#[must_use]
 pub fn wrap(table: Router<AppState>, state: AppState) -> Stack {
     Stack {
         router: table.with_state(state.clone()),

@@ -83,6 +83,7 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
             namespace: config.namespace.clone(),
             timeout: config.timeout.0,
             connections: config.redis_connections.into(),
+            touch: config.touch.0,
         };
         let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;
         return Ok(Backend::Redis(Box::new(redis)));

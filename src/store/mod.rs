@@ -15,6 +15,13 @@ use crate::{
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
 };
 
+/// What names a session within a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    app: App,
+    token: Token,
+}
+
 /// Where sessions live. A new store is one variant more; the compiler lists what it lacks.
 #[derive(Debug)]
 pub enum Backend {

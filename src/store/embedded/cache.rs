@@ -12,10 +12,11 @@ use std::{
 
 use quick_cache::{Weighter, unsync};
 
-use super::disk::{Disk, Key, Stored};
+use super::disk::{Disk, Stored};
 use crate::{
     error::Error,
     session::{Seconds, Session},
+    store::Key,
 };
 
 /// Locks, so that two requests seldom want the same one.

@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{App, Data, Ip, Record, Seconds, Token, UserId},
+    store::Key,
 };
 
 /// How far an `activity` entry may lag behind its session, in seconds.
@@ -29,13 +30,6 @@ const END: u8 = 0;
 
 /// Leads each record, so that a later format can tell itself apart.
 const FORMAT: u8 = 1;
-
-/// What names a session within the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) app: App,
-    pub(super) token: Token,
-}
 
 /// A record, and where the `activity` index has it.
 #[derive(Clone, Debug)]

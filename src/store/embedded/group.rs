@@ -9,11 +9,12 @@ use fjall::OwnedWriteBatch;
 
 use super::{
     cache::{Cache, Flushed},
-    disk::{Key, Stored, failed},
+    disk::{Stored, failed},
 };
 use crate::{
     error::Error,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    store::Key,
 };
 
 /// A group that is being filled.

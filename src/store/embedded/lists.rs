@@ -5,13 +5,11 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::{
-    cache::Cache,
-    disk::{Key, STEP},
-};
+use super::{cache::Cache, disk::STEP};
 use crate::{
     error::Error,
     session::{App, Record, Seconds, Session, UserId},
+    store::Key,
 };
 
 /// How many ids were active at or after `since`. Reads must have been flushed.

@@ -21,7 +21,6 @@ use std::{
 
 use self::{
     cache::Cache,
-    disk::Key,
     folder::Folder,
     writer::{Order, Writer},
 };
@@ -29,6 +28,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    store::Key,
 };
 
 /// Entries that killall and the wiper look at in one go, off the async workers.

@@ -13,10 +13,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{cache::Cache, disk::Key, group::Group};
+use super::{cache::Cache, group::Group};
 use crate::{
     error::Error,
     session::{App, Changes, Record, Seconds, Session, UserId},
+    store::Key,
 };
 
 /// How far the disk may be behind in reads and last activity.

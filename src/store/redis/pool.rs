@@ -32,6 +32,8 @@ const QUIET: Duration = Duration::from_mins(1);
 enum Failure {
     /// Redis does not know the script, and did nothing.
     NoScript,
+    /// The key holds something else, which nobody can expect to be a session.
+    WrongType,
     /// Anything else; already logged.
     Unavailable,
 }
@@ -77,6 +79,15 @@ impl Pool {
     /// Sends one command.
     pub(super) async fn command(&self, cmd: &Cmd) -> Result<Value, Error> {
         Ok(self.send(cmd).await?)
+    }
+
+    /// Sends one command that reads a key. One of a wrong type is an unreadable record, and the reply is 0, as that of the
+    /// scripts.
+    pub(super) async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
+        match self.send(cmd).await {
+            Err(Failure::WrongType) => Ok(Value::Int(0)),
+            result => Ok(result?),
+        }
     }
 
     /// Runs a script; `arguments` adds the number of keys, the keys and the rest.
@@ -153,6 +164,10 @@ impl Pool {
         };
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) {
             return Err(Failure::NoScript);
+        }
+        if error.code() == Some("WRONGTYPE") {
+            self.refused("WRONGTYPE");
+            return Err(Failure::WrongType);
         }
         if useless(&error) {
             link.give_up();

@@ -40,6 +40,71 @@ pub(super) fn records(reply: Value, metrics: &Metrics) -> Result<Vec<Record>, Er
         .collect()
 }
 
+/// The fields of a session hash, in the order in which [`hash`] expects them.
+pub(super) const FIELDS: [&str; 8] = ["id", "r", "w", "ttl", "la", "ip", "no_resave", "d"];
+
+/// The reply to `HMGET` of [`FIELDS`], by the same rules as the `fields` of `scripts/record.lua`: `None` if there is no
+/// such hash, or nobody can read it.
+pub(super) fn hash(reply: Value, metrics: &Metrics) -> Result<Option<Record>, Error> {
+    match reply {
+        Value::Array(fields) if fields.iter().all(|field| *field == Value::Nil) => Ok(None),
+        Value::Array(fields) => Ok(read(fields).or_else(|| {
+            metrics.unreadable();
+            None
+        })),
+        other => record(other, metrics),
+    }
+}
+
+fn read(fields: Vec<Value>) -> Option<Record> {
+    let [id, reads, writes, ttl, last_active, ip, no_resave, data] = fields.try_into().ok()?;
+    Some(Record {
+        id: UserId::stored(&text(id)??),
+        reads: number(reads)?,
+        writes: number(writes)?,
+        ttl: number(ttl)?,
+        last_active: number(last_active)?,
+        ip: Ip::stored(&text(ip)?.unwrap_or_default()),
+        no_resave: text(no_resave)?.as_deref() == Some("1"),
+        data: match text(data)? {
+            Some(data) if !data.is_empty() => Data::stored(data)?,
+            _ => None,
+        },
+    })
+}
+
+/// `None` if it is no text, `Some(None)` if there is none.
+#[expect(clippy::option_option, reason = "a field may be there, absent or unreadable")]
+fn text(field: Value) -> Option<Option<String>> {
+    match field {
+        Value::BulkString(bytes) => Some(Some(String::from_utf8(bytes).ok()?)),
+        Value::Nil => Some(None),
+        _ => None,
+    }
+}
+
+/// Decimal digits, as many as a script of Redis counts exactly.
+fn number(field: Value) -> Option<u64> {
+    let text = text(field)??;
+    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// A list of tokens, each followed by its record; unreadable ones are left out.
+pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<(String, Record)>, Error> {
+    let Value::Array(list) = reply else {
+        return Err(Error::Internal);
+    };
+    let mut found = Vec::with_capacity(list.len() / 2);
+    let mut list = list.into_iter();
+    while let (Some(token), Some(reply)) = (list.next(), list.next()) {
+        if let (Some(Some(token)), Some(record)) = (text(token), record(reply, metrics)?) {
+            found.push((token, record));
+        }
+    }
+    Ok(found)
+}
+
 /// A number that cannot be negative.
 pub(super) fn count(reply: &Value) -> Result<u64, Error> {
     match reply {

@@ -44,7 +44,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
+    pub(super) fn new(source: &'static str) -> Self {
         Self {
             source,
             hash: redis::Script::new(source).get_hash().to_owned(),

@@ -10,6 +10,7 @@ mod no_resave;
 mod races;
 mod redis_layout;
 mod redis_messages;
+mod redis_touch;
 mod redis_unreadable;
 mod redis_wrong_types;
 mod sessions;

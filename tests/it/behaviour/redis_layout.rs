@@ -1,6 +1,8 @@
 //! The keys in Redis, byte for byte, as a redis-sessions peer writes and expects them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use rest_sessions::config::{Config, Span};
 
 use crate::support::{App, START, Server, Store, redis_server};
 
@@ -14,7 +16,8 @@ struct Layout {
 
 impl Layout {
     async fn start() -> Self {
-        let server = Server::start(Store::Redis).await;
+        let at_once = |config: &mut Config| config.touch = Span(Duration::ZERO);
+        let server = Server::start_with(Store::Redis, at_once).await;
         Self {
             app: server.app("forum"),
             namespace: server.config.namespace.clone(),
@@ -50,7 +53,7 @@ impl Layout {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_namespace_is_rs_unless_told() {
-    assert_eq!(rest_sessions::config::Config::default().namespace, "rs");
+    assert_eq!(Config::default().namespace, "rs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

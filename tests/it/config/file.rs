@@ -52,6 +52,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         redishost,
         redisport,
         redis_connections,
+        touch,
         namespace,
         data_dir,
         cache_size,
@@ -73,6 +74,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         ("redishost", redishost.unwrap_or_default()),
         ("redisport", redisport.map(|port| port.to_string()).unwrap_or_default()),
         ("redis_connections", redis_connections.to_string()),
+        ("touch", format!("{touch:?}")),
         ("namespace", namespace),
         ("data_dir", data_dir.display().to_string()),
         ("cache_size", cache_size.to_string()),
@@ -143,6 +145,7 @@ fn every_option_of_the_file_is_taken_over() {
         redishost = "c"
         redisport = 2
         redis_connections = 3
+        touch = 0.5
         namespace = "d"
         data_dir = "e"
         cache_size = 4

@@ -60,7 +60,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 16);
+    assert_eq!(tried, 17);
 }
 
 #[test]
@@ -73,6 +73,8 @@ fn bounds_hold() {
         "--wipe=9",
         "--wipe=1",
         "--max-connections=0",
+        "--touch=61",
+        "--touch=-1",
         "--timeout=86401",
         "--timeout=NaN",
         "--threads=1025",

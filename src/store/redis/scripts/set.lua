@@ -1,6 +1,7 @@
 -- set: merges changes into d, counts the write and renews the session.
 -- KEYS  1 the session hash, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
 -- ARGV  1 now, 2 'TOKEN:', 3 'APP:', 4 the channel, 5 'APP:TOKEN', 6 the largest d in bytes,
+--       7 the second of the last read that is not written yet, 0 if there is none,
 --       then key and value of each change: the key as canonical JSON, the value as JSON, '' to remove the key
 -- Replies the record as it was before, but with the new w and d, packed; false: no such session; 0: unreadable;
 -- 1: d would be too large, nothing changed. An expired one stays untouched.
@@ -78,13 +79,17 @@ end
 
 local h, none = fields(KEYS[1])
 if not h then return none end
-local now = tonumber(ARGV[1])
+local now, read, written_la = tonumber(ARGV[1]), tonumber(ARGV[7]), tonumber(h[5])
+if read > written_la then
+  if h[7] == '1' then h[4] = h[4] - (read - written_la) end
+  h[5] = ARGV[7]
+end
 local idle = now - h[5]
 local left = h[4] - idle
 if left < 0 then return pack(h) end
 if h[8] and h[8] ~= '' and not parse(h[8]) then return 0 end
 
-for i = 7, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
 local pairs_left = {}
 for i = 1, #keys do
   if values[i] ~= '' and values[i] ~= 'null' then
@@ -104,7 +109,7 @@ else
   redis.call('HDEL', KEYS[1], 'd')
 end
 -- The same renewal as in get.
-if idle > 0 then
+if now > written_la then
   local member = ARGV[2] .. h[1]
   written[#written + 1], written[#written + 2] = 'la', now
   if h[7] == '1' then

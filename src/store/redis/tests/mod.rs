@@ -100,6 +100,7 @@ fn open(port: u16, metrics: &Arc<Metrics>) -> Redis {
         namespace: "rs".into(),
         timeout: Duration::from_millis(800),
         connections: 2,
+        touch: Duration::ZERO,
     };
     Redis::open(options, Arc::clone(metrics)).unwrap()
 }

@@ -19,6 +19,7 @@ fn a_bad_url_is_told_without_its_secrets() {
             namespace: "rs".into(),
             timeout: Duration::from_secs(1),
             connections: 1,
+            touch: Duration::ZERO,
         };
         let told = Redis::open(options, Arc::new(Metrics::new())).unwrap_err();
         assert!(
@@ -220,6 +221,7 @@ async fn the_password_of_the_url_is_used() {
             namespace: "rs".into(),
             timeout: Duration::from_secs(1),
             connections: 1,
+            touch: Duration::ZERO,
         };
         let store = Redis::open(options, Arc::new(Metrics::new())).unwrap();
         assert_eq!(store.create(app(), token('a'), record("u", "")).await, expected);

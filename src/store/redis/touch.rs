@@ -1,0 +1,125 @@
+//! Writes noted reads to Redis: every now and then, before whoever needs the indexes, and at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    keys::{self, Keys},
+    pending::{Pending, SHARDS, Touch},
+    pool::Pool,
+    reply,
+    script::Script,
+};
+use crate::{error::Error, metrics::Metrics, session::Seconds, store::Key};
+
+/// The noted reads, and the way to Redis.
+pub(super) struct Touches {
+    pub(super) pending: Pending,
+    /// The longest time that a read stays a note; 0: reads are written at once and never noted.
+    pub(super) every: Duration,
+    pool: Arc<Pool>,
+    keys: Arc<Keys>,
+    script: Script,
+    metrics: Arc<Metrics>,
+}
+
+impl Touches {
+    pub(super) fn new(every: Duration, pool: Arc<Pool>, keys: Arc<Keys>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            pending: Pending::new(),
+            every,
+            pool,
+            keys,
+            script: Script::new(include_str!("scripts/touch.lua")),
+            metrics,
+        }
+    }
+
+    /// Writes from time to time, for ever.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Why it failed is logged; what is noted stays so.
+            let _ = self.flush(|_| true).await;
+        }
+    }
+
+    /// How long before its end, as Redis knows it, a session is renewed there at once, in seconds: somebody else may look,
+    /// with another clock, and a batch may fail before one succeeds.
+    pub(super) fn margin(&self) -> Seconds {
+        2 * self.every.as_secs() + 3
+    }
+
+    /// Writes what is noted of the `wanted` sessions. Those with a set under way are left out: it renews them.
+    pub(super) async fn flush(&self, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
+        for shard in 0..SHARDS {
+            loop {
+                let batch = self.pending.take(shard, &wanted);
+                let last = batch.len() < super::pending::BATCH;
+                self.write(&batch).await?;
+                if last {
+                    break;
+                }
+            }
+            for key in self.pending.under_way(shard, &wanted) {
+                self.pending.settled(&key).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is noted of one session.
+    pub(super) async fn flush_one(&self, key: &Key) -> Result<(), Error> {
+        self.pending.settled(key).await;
+        match self.pending.take_one(key) {
+            Some(touch) => self.write(&[touch]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write(&self, batch: &[Touch]) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // However this ends, also by a panic or by not being waited for, the batch does.
+        let mut ending = Ending {
+            pending: &self.pending,
+            batch,
+            written: false,
+        };
+        self.metrics.operations("touch").inc();
+        let result = self.send(batch).await;
+        match result {
+            Ok(0) => {}
+            _ => self.metrics.store_errors("touch").inc(),
+        }
+        ending.written = result.is_ok();
+        result.map(drop)
+    }
+
+    async fn send(&self, batch: &[Touch]) -> Result<u64, Error> {
+        let reply = self.pool.script(&self.script, |cmd| {
+            cmd.arg(1).arg(self.keys.ends());
+            cmd.arg(self.keys.prefix()).arg(keys::SESSIONS).arg(keys::USERS);
+            for touch in batch {
+                cmd.arg(touch.key.app.as_str()).arg(touch.key.token.as_str());
+                cmd.arg(touch.reads).arg(touch.last_active);
+            }
+        });
+        reply::count(&reply.await?)
+    }
+}
+
+/// A batch under way.
+struct Ending<'a> {
+    pending: &'a Pending,
+    batch: &'a [Touch],
+    written: bool,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.pending.end(self.batch, self.written);
+    }
+}
