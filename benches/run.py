@@ -6,11 +6,14 @@ turn, so that a machine whose speed drifts slows all of it; figures are medians 
 round. Needs wrk, redis-server and cargo.
 """
 
-import argparse, glob, os, pathlib, re, shutil, socket, statistics, subprocess, sys, tempfile, time
+import argparse, contextlib, glob, http.client, json, os, pathlib, re, shutil, socket, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "benches"
 TICK = os.sysconf("SC_CLK_TCK")
+THREADS = 2  # of wrk
+SESSIONS = 10_000  # in use: get and set ask for each of them in turn
+DATA = '{"name":"Ada","role":"admin","cart":3}'
 
 
 def free_port():
@@ -72,7 +75,7 @@ class Bare(Process):
 def wrk(port, script, connections, seconds, **env):
     """Requests per second, p50 and p99 in milliseconds, answers, and answers that were no success."""
     out = subprocess.run(
-        ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), f"http://127.0.0.1:{port}/"],
+        ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), f"http://127.0.0.1:{port}/"],
         env=os.environ | env, capture_output=True, text=True, check=True).stdout
     def ms(label):
         value, unit = re.search(label + r"%\s+([\d.]+)(us|ms|s)", out).groups()
@@ -123,6 +126,17 @@ def one(verb, servers, target, folder, options, fresh=True):
     return found
 
 
+def in_use(service, tokens):
+    """Creates SESSIONS sessions, and writes their tokens to one file for each thread of wrk."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port)) as client:
+        files = [open(f"{tokens}.{n + 1}", "w") for n in range(THREADS)]
+        for n in range(SESSIONS):
+            client.request("PUT", f"/bench/create/user-{n}?ip=203.0.113.7", DATA, {"Content-Type": "application/json"})
+            files[n % THREADS].write(json.load(client.getresponse())["token"] + "\n")
+        for file in files:
+            file.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -149,7 +163,7 @@ def main():
             for service, _ in services.values():
                 tokens = f"{folder}/{service.port}"
                 os.makedirs(tokens)
-                wrk(service.port, "create.lua", 8, 1, TOKENS=f"{tokens}/tokens")
+                in_use(service, f"{tokens}/tokens")
             for n in range(options.rounds):
                 print(f"round {n + 1} of {options.rounds}", file=sys.stderr)
                 for verb in [options.only] if options.only else VERBS:
