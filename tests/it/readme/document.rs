@@ -43,12 +43,21 @@ pub(super) fn block(text: &str, language: &str) -> String {
     }
 }
 
-/// The cells of a text's table rows, without heads and rules, and without the marks of code.
+/// The cells of a text's table rows, without head and rule. A cell that is code and nothing else loses the marks.
 pub(super) fn rows(text: &str) -> Vec<Vec<String>> {
-    let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
-    let cells = |row: &&str| {
-        let cells = row.trim_matches('|').split('|');
-        cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    let code = |cell: &str| {
+        let inner = cell.strip_prefix('`')?.strip_suffix('`')?;
+        (!inner.contains('`')).then(|| inner.to_owned())
     };
-    rows.iter().skip(2).map(cells).collect()
+    let cells = |row: &str| {
+        let cells = row.trim_matches('|').split('|').map(str::trim);
+        cells
+            .map(|cell| code(cell).unwrap_or_else(|| cell.to_owned()))
+            .collect()
+    };
+    text.lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(2)
+        .map(cells)
+        .collect()
 }
