@@ -7,5 +7,6 @@ mod input;
 mod metrics;
 mod outage;
 mod process;
+mod readme;
 mod server;
 mod support;

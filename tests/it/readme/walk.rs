@@ -1,0 +1,56 @@
+//! The walk with curl.
+
+use rest_sessions::routes;
+
+use super::{
+    console::{commands, need, replay},
+    document::{ADDRESS, block, section},
+};
+use crate::{
+    process::Process,
+    support::{Store, for_every_store, redis_server},
+};
+
+for_every_store![the_walk_prints_what_the_readme_says];
+
+fn walk() -> String {
+    block(section("Every route, with curl"), "console")
+}
+
+/// The program on an empty store.
+pub(super) fn start(store: Store, folder: &std::path::Path) -> Process {
+    let mut command = Process::command(folder, &["--timeout", "10"]);
+    if store == Store::Redis {
+        command.env("RS_REDIS_URL", redis_server::url());
+        command.env("RS_NAMESPACE", redis_server::fresh_namespace());
+    }
+    Process::spawn(command)
+}
+
+async fn the_walk_prints_what_the_readme_says(store: Store) {
+    need(&["curl"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = start(store, folder.path());
+    replay(&walk(), folder.path(), process.address());
+}
+
+#[test]
+fn the_walk_takes_every_route() {
+    let commands = commands(&walk());
+    let paths: Vec<Vec<&str>> = commands
+        .iter()
+        .filter_map(|command| {
+            let (_, path) = command.split_once(ADDRESS)?;
+            let end = path.find(['?', '\'', '"', ' ']).unwrap_or(path.len());
+            Some(path[1..end].split('/').collect())
+        })
+        .collect();
+    for route in routes::paths() {
+        let route: Vec<_> = route[1..].split('/').collect();
+        let taken = paths.iter().any(|path| {
+            let fits = |(part, pattern): (&&str, &&str)| pattern.starts_with('{') || part == pattern;
+            path.len() == route.len() && path.iter().zip(&route).all(fits)
+        });
+        assert!(taken, "no command for {route:?}");
+    }
+}
