@@ -6,6 +6,7 @@ mod durability;
 mod input;
 mod metrics;
 mod outage;
+mod peers;
 mod process;
 mod readme;
 mod server;

@@ -1,0 +1,52 @@
+//! A peer may answer get from a cache of its own, and hears on a channel in Redis what to drop from it.
+
+use serde_json::json;
+
+use super::{New, Pair, Version, for_every_peer};
+use crate::support::{eventually, redis_server};
+
+for_every_peer![what_the_service_changes_leaves_the_cache_of_the_peer];
+
+async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version) {
+    let pair = Pair::start_with(version, |_| {}, json!({ "cachetime": 3600 })).await;
+    let Pair { service, peer, .. } = &pair;
+    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
+    eventually("the peer listens", async || {
+        redis_server::ask::<(String, u64)>(&listeners).1 == 1
+    })
+    .await;
+    let mut tokens = Vec::new();
+    for id in ["ann", "bob", "carl", "dora"] {
+        let token = service
+            .create(New {
+                d: r#"{"a":1}"#,
+                ..New::of(id)
+            })
+            .await;
+        peer.get(&token).await.expect("alive");
+        // Changed behind its back: as long as it does not see this, it has a cache to drop something from.
+        let _: u64 = redis_server::ask(&format!("HSET {} ip 10.0.0.1", pair.key(&format!("forum:{token}"))));
+        tokens.push(token);
+    }
+    for token in &tokens {
+        assert_eq!(peer.get(token).await.expect("alive").ip, "127.0.0.1");
+    }
+
+    service.set(&tokens[0], r#"{"a":2}"#).await.expect("alive");
+    eventually("the peer reads anew", async || {
+        let session = peer.get(&tokens[0]).await.expect("alive");
+        (session.d(), session.ip.as_str()) == (r#"{"a":2}"#, "10.0.0.1")
+    })
+    .await;
+    let gone = async |token: &String| {
+        eventually("the peer misses it", async || peer.get(token).await.is_none()).await;
+    };
+    assert_eq!(service.kill(&tokens[1]).await, 1);
+    gone(&tokens[1]).await;
+    assert_eq!(service.killsoid("carl").await, 1);
+    gone(&tokens[2]).await;
+    assert_eq!(service.killall().await, 2);
+    gone(&tokens[3]).await;
+    gone(&tokens[0]).await;
+    pair.assert_nothing_left();
+}

