@@ -5,6 +5,7 @@ mod config;
 mod durability;
 mod input;
 mod metrics;
+mod openapi;
 mod outage;
 mod peers;
 mod process;

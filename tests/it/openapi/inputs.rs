@@ -1,0 +1,201 @@
+//! What the schemas accept is what the service accepts, and where the service takes more, the document says so in words.
+
+use serde_json::{Value, json};
+
+use super::{contract::Node, request::Request, schema::check};
+use crate::support::{Answer, Server, Store, json as parse};
+
+/// Whether the service takes the request; what it does not take has to be a 400.
+async fn taken(server: &Server, request: &Request) -> bool {
+    let answer = Answer::of(request.at(server.client(), &server.url(""))).await;
+    match answer.status {
+        200 => true,
+        400 => false,
+        _ => panic!("{request:?} {answer:?}"),
+    }
+}
+
+/// What a parameter's text means by its type.
+fn value(parameter: &Node, text: &str) -> Value {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    match parameter.to(["schema"]).text("type") {
+        "integer" if plain => text.parse::<i64>().map_or(json!(text), |number| json!(number)),
+        "boolean" if text == "true" || text == "false" => json!(text == "true"),
+        _ => json!(text),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_are_bounded_as_they_are_declared() {
+    let server = Server::start(Store::Embedded).await;
+    let (x, wide) = (|length| "x".repeat(length), |length| "한".repeat(length));
+    let seconds = [
+        "0",
+        "9",
+        "10",
+        "11",
+        "2147483647",
+        "2147483648",
+        "-10",
+        "1.5",
+        "ten",
+        "null",
+    ]
+    .map(str::to_owned);
+    let controls = ["\0", "a\nb", "\u{1f}", "\u{7f}", "\u{80}", "\u{9f}"].map(str::to_owned);
+    let apps = [
+        x(2),
+        x(3),
+        x(20),
+        x(21),
+        "a_-9".into(),
+        "a.b".into(),
+        "a b".into(),
+        "abü".into(),
+    ];
+    let ids = [
+        x(1),
+        x(255),
+        x(256),
+        wide(255),
+        wide(256),
+        "a/b?c#d:%e".into(),
+        " ".into(),
+        "\u{a0}".into(),
+    ];
+    let breaks = ["a\u{2028}", "\u{2029}", "\u{202a}", "\u{1f600}"].map(str::to_owned);
+    let tokens = [x(63), x(64), x(65), format!("{}-", x(63)), format!("{}ü", x(62))];
+    let ips = [
+        x(1),
+        x(39),
+        x(40),
+        wide(39),
+        wide(40),
+        "::1".into(),
+        "a, b".into(),
+        "\u{2028}".into(),
+    ];
+    for (operation, name, texts) in [
+        ("soid", "app", apps.to_vec()),
+        ("soid", "id", [&ids[..], &controls, &breaks].concat()),
+        ("killsoid", "id", [&ids[..], &controls, &breaks].concat()),
+        ("get", "token", tokens.to_vec()),
+        ("create", "ip", [&ips[..], &controls].concat()),
+        ("create", "ttl", [&seconds[..], &[String::new()]].concat()),
+        ("create", "no_resave", ["true", "false"].map(str::to_owned).to_vec()),
+        ("activity", "dt", [&seconds[..], &[String::new()]].concat()),
+        ("soapp", "dt", [&seconds[..], &[String::new()]].concat()),
+    ] {
+        let request = Request::of(operation);
+        let parameters = request.operation().parameters();
+        let parameter = parameters
+            .iter()
+            .find(|parameter| parameter.text("name") == name)
+            .expect("it is there");
+        for text in texts {
+            let empty = text.is_empty() && parameter.value["allowEmptyValue"] == true;
+            let valid = check(&parameter.to(["schema"]), &value(parameter, &text));
+            let taken = taken(&server, &request.clone().with(name, &text)).await;
+            assert_eq!(taken, empty || valid.is_ok(), "{operation} {name}={text:?}: {valid:?}");
+        }
+        let required = parameter.value["required"] == true;
+        if parameter.text("in") == "query" {
+            assert_eq!(
+                taken(&server, &request.without(name)).await,
+                !required,
+                "{operation} without {name}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_are_taken_as_they_are_declared() {
+    let server = Server::start(Store::Embedded).await;
+    for operation in ["create", "set"] {
+        let request = Request::of(operation);
+        let body = request.operation().node.to(["requestBody"]);
+        for text in [
+            r#"{"a":1}"#,
+            r#"{"a":-0.5e300,"b":"","c":true,"d":false}"#,
+            r#"{"":"empty","é":"ü"}"#,
+            r#"{"a":null}"#,
+            "{}",
+            r#"{"a":[]}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a":[1,2]}"#,
+            r#"{"a":{}}"#,
+            r#"{"a":{"b":1}}"#,
+            r#"{"a":1,"b":[]}"#,
+            "[1]",
+            "[{}]",
+            "1",
+            "true",
+            r#""a""#,
+        ] {
+            let valid = check(&body.to(["content", "application/json", "schema"]), &parse(text));
+            let taken = taken(&server, &request.clone().body(text)).await;
+            assert_eq!(taken, valid.is_ok(), "{operation} {text}: {valid:?}");
+        }
+        let required = body.value["required"] == true;
+        assert_eq!(
+            taken(&server, &request.body("")).await,
+            !required,
+            "{operation} without a body"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_service_takes_beyond_the_schemas_is_told_in_words() {
+    let server = Server::start(Store::Embedded).await;
+    let create = || Request::of("create");
+    let long = "0000:0000:0000:0000:0000:ffff:255.255.255.255";
+    for (request, place, words) in [
+        (
+            create().body("[]"),
+            "/paths/~1{app}~1create~1{id}/put",
+            "An empty array `[]` counts as `{}`",
+        ),
+        (
+            create().body("null"),
+            "/paths/~1{app}~1create~1{id}/put",
+            "and so does `null`",
+        ),
+        (
+            create().with("no_resave", "1"),
+            "/components/parameters/no_resave",
+            "`true` or `1`",
+        ),
+        (
+            create().with("no_resave", "yes"),
+            "/components/parameters/no_resave",
+            "other value counts as `false`",
+        ),
+        (
+            create().with("ip", long),
+            "/components/parameters/ip",
+            "If it is one, it may be longer",
+        ),
+    ] {
+        assert!(taken(&server, &request).await, "{request:?}");
+        let text = super::contract::at(place).text("description").replace('\n', " ");
+        assert!(text.contains(words), "{place} does not say {words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_out_is_what_is_declared() {
+    let server = Server::start(Store::Embedded).await;
+    let create = Request::of("create").without("ttl").without("no_resave");
+    Answer::of(create.at(server.client(), &server.url(""))).await.ok();
+    let list = Answer::of(Request::of("soid").at(server.client(), &server.url(""))).await;
+    let session = &parse(list.ok())["sessions"][0];
+    for (name, left_out) in [
+        ("ttl", &session["ttl"]),
+        ("no_resave", &json!(session["no_resave"] == true)),
+    ] {
+        let schema = super::contract::at(&format!("/components/parameters/{name}/schema"));
+        assert_eq!(&schema.value["default"], left_out, "{name}");
+    }
+}

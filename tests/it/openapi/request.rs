@@ -1,0 +1,107 @@
+//! A request made of what the document declares: its parameters' examples, and its body's.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::contract::{Operation, operation};
+
+/// A request for one operation.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    operation: Operation,
+    /// By name: whether it is in the path, and its value.
+    parameters: BTreeMap<&'static str, (bool, String)>,
+    pub(super) body: String,
+    pub(super) content_type: &'static str,
+}
+
+impl Request {
+    /// The one that the document gives as an example.
+    #[track_caller]
+    pub(super) fn of(id: &str) -> Self {
+        let operation = operation(id);
+        let parameters = operation.parameters().into_iter().map(|parameter| {
+            let name = parameter.text("name");
+            let value = match &parameter.value["example"] {
+                Value::String(text) => text.clone(),
+                Value::Null => panic!("{name} has no example"),
+                other => other.to_string(),
+            };
+            (name, (parameter.text("in") == "path", value))
+        });
+        let media = operation.node.get("requestBody");
+        let media = media.map(|body| body.to(["content", "application/json"]));
+        let body = media.and_then(|media| Some((*media.examples().first()?).to_string()));
+        Self {
+            parameters: parameters.collect(),
+            operation,
+            body: body.unwrap_or_default(),
+            content_type: "application/json",
+        }
+    }
+
+    /// With another value of a parameter that the document knows.
+    #[track_caller]
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        let parameter = self.parameters.get_mut(name);
+        value.clone_into(&mut parameter.unwrap_or_else(|| panic!("there is no parameter {name}")).1);
+        self
+    }
+
+    /// Without a parameter that the document knows.
+    #[track_caller]
+    pub(super) fn without(mut self, name: &str) -> Self {
+        let removed = self.parameters.remove(name);
+        assert!(removed.is_some(), "there is no parameter {name}");
+        self
+    }
+
+    /// Whether it has this parameter, with its example.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    pub(super) fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(super) fn content_type(mut self, content_type: &'static str) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    pub(super) fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// The target, everything in it percent-encoded.
+    pub(super) fn path_and_query(&self) -> String {
+        let mut target = self.operation.path.to_owned();
+        let mut separator = '?';
+        for (name, (in_path, value)) in &self.parameters {
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+            if *in_path {
+                target = target.replace(&format!("{{{name}}}"), &value);
+            } else {
+                target += &format!("{separator}{name}={value}");
+                separator = '&';
+            }
+        }
+        target
+    }
+
+    /// The request at this origin.
+    pub(super) fn at(&self, client: &reqwest::Client, origin: &str) -> reqwest::RequestBuilder {
+        let method = self.operation.method.parse().expect("a method");
+        let request = client.request(method, format!("{origin}{}", self.path_and_query()));
+        if self.body.is_empty() {
+            return request;
+        }
+        request
+            .header("content-type", self.content_type)
+            .body(self.body.clone())
+    }
+}

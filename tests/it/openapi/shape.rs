@@ -1,0 +1,201 @@
+//! What the document has to be in itself: complete, open to what comes later, and true in its examples.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    contract::{Node, TEXT, at, operations, root},
+    schema::{check, must_match},
+};
+
+/// Looks at every object of the document, and where it is.
+fn each(place: &str, value: &'static Value, look: &mut impl FnMut(&str, &'static Value)) {
+    look(place, value);
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(items) => (0..).map(|n: usize| n.to_string()).zip(items).collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        each(&format!("{place}/{key}"), child, look);
+    }
+}
+
+#[test]
+fn it_is_of_this_version() {
+    assert_eq!(at("").text("openapi"), "3.0.3");
+    assert_eq!(at("/info").text("version"), env!("CARGO_PKG_VERSION"));
+    let defaults = rest_sessions::config::Config::default();
+    let url = format!("http://{}:{}", defaults.host, defaults.port);
+    assert_eq!(at("/servers/0").text("url"), url);
+}
+
+#[test]
+fn every_operation_has_a_name_a_tag_and_words() {
+    let tags = root()["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]);
+    let tags: Vec<_> = tags.collect();
+    let mut ids = BTreeSet::new();
+    for operation in operations() {
+        assert!(ids.insert(operation.id()), "{} is there twice", operation.id());
+        assert!(tags.contains(&&operation.node.value["tags"][0]), "{}", operation.id());
+        assert!(!operation.node.text("summary").is_empty() && !operation.node.text("description").is_empty());
+        for parameter in operation.parameters() {
+            assert!(!parameter.text("description").is_empty(), "{}", parameter.pointer);
+        }
+    }
+}
+
+#[test]
+fn every_answer_says_that_it_is_not_to_be_cached() {
+    for operation in operations() {
+        for status in operation.statuses() {
+            let headers = operation.response(status).entries("headers");
+            let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
+            let expected: &[_] = if status == 503 {
+                &["Cache-Control", "Retry-After"]
+            } else {
+                &["Cache-Control"]
+            };
+            assert_eq!(names, expected, "{} {status}", operation.id());
+        }
+    }
+}
+
+#[test]
+fn every_error_is_of_one_schema_and_has_an_example() {
+    for operation in operations() {
+        for status in operation.statuses().into_iter().filter(|status| *status >= 400) {
+            let contents = operation.response(status).entries("content");
+            let [("application/json", media)] = contents.as_slice() else {
+                panic!("{} {status}: {contents:?}", operation.id());
+            };
+            assert_eq!(media.value["schema"], json!({"$ref": "#/components/schemas/ErrorBody"}));
+            assert!(!media.examples().is_empty(), "{} {status}", operation.id());
+        }
+    }
+}
+
+#[test]
+fn answers_are_open_to_new_fields() {
+    each("", root(), &mut |place, value| {
+        assert_ne!(value["additionalProperties"], json!(false), "{place}");
+    });
+    for (name, schema) in at("/components").entries("schemas") {
+        if schema.get("properties").is_some() {
+            assert_eq!(schema.value["additionalProperties"], json!(true), "{name}");
+        }
+    }
+}
+
+/// As [`super::schema`] takes the schemas for draft 4, `null` must not depend on a word that draft 4 does not know.
+#[test]
+fn nullable_makes_no_difference() {
+    each("", root(), &mut |place, value| {
+        assert!(
+            value.get("nullable").is_none() || value.get("type").is_none(),
+            "{place}"
+        );
+    });
+}
+
+/// Every schema that has examples, with them.
+fn illustrated() -> Vec<(Node, Vec<&'static Value>)> {
+    let mut illustrated = Vec::new();
+    for operation in operations() {
+        let body = operation.node.get("requestBody");
+        let responses = operation
+            .node
+            .entries("responses")
+            .into_iter()
+            .map(|(_, response)| response);
+        for node in responses.chain(body) {
+            for (_, part) in [node.entries("content"), node.entries("headers")].concat() {
+                illustrated.extend(part.get("schema").map(|schema| (schema, part.examples())));
+            }
+        }
+        for parameter in operation.parameters() {
+            illustrated.push((parameter.to(["schema"]), parameter.examples()));
+        }
+    }
+    for (_, schema) in at("/components").entries("schemas") {
+        let examples = schema.examples();
+        illustrated.push((schema, examples));
+    }
+    illustrated
+}
+
+#[test]
+fn examples_are_of_their_schemas() {
+    let mut seen = 0;
+    for (schema, examples) in illustrated() {
+        for example in examples {
+            must_match(&schema, example);
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} examples were found");
+}
+
+#[test]
+fn schemas_refuse_what_is_never_answered() {
+    let session = json!({"id": "a", "r": 1, "w": 1, "ttl": 10, "idle": 0, "ip": "1", "d": {"a": 1}});
+    let with = |key: &str, value: Value| {
+        let mut session = session.clone();
+        session[key] = value;
+        session
+    };
+    for (schema, value) in [
+        ("Created", json!({})),
+        ("Created", json!({"token": "short"})),
+        ("Created", json!({"token": "-".repeat(64)})),
+        ("Session", json!([])),
+        ("Session", with("id", json!(1))),
+        ("Session", with("r", json!("1"))),
+        ("Session", with("w", json!(0.5))),
+        ("Session", with("ttl", json!(-1))),
+        ("Session", with("no_resave", json!(1))),
+        ("Session", with("d", json!([]))),
+        ("Session", with("d", json!({"a": []}))),
+        ("Session", with("d", json!({"a": {}}))),
+        ("Sessions", json!({})),
+        ("Sessions", json!([])),
+        ("Sessions", json!({"sessions": [1]})),
+        ("Activity", json!({"activity": -1})),
+        ("Killed", json!({"kill": "1"})),
+        ("ErrorBody", json!({"name": "tooLarge"})),
+        ("ErrorBody", json!({"name": 1, "message": ""})),
+    ] {
+        let schema = at(&format!("/components/schemas/{schema}"));
+        assert!(check(&schema, &value).is_err(), "{value} is of {}", schema.pointer);
+    }
+    must_match(&at("/components/schemas/Session"), &session);
+    must_match(&at("/components/schemas/Session"), &with("new", json!([1])));
+}
+
+#[test]
+fn links_lead_to_parameters_of_operations() {
+    for operation in operations() {
+        for (_, link) in operation.response(200).entries("links") {
+            let target = super::contract::operation(link.text("operationId"));
+            let known: BTreeSet<_> = target
+                .parameters()
+                .iter()
+                .map(|parameter| parameter.text("name"))
+                .collect();
+            for (name, _) in link.entries("parameters") {
+                assert!(known.contains(name), "{}: {name}", link.pointer);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_over() {
+    for (kind, _) in at("").entries("components") {
+        for (name, _) in at("/components").entries(kind) {
+            let reference = format!("\"#/components/{kind}/{name}\"");
+            assert!(TEXT.contains(&reference), "nothing refers to {reference}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Servers in each state that an answer depends on.
+
+use std::{any::Any, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    routing::{MethodFilter, on},
+};
+use reqwest::Client;
+use rest_sessions::{
+    config::Span,
+    layers,
+    metrics::Metrics,
+    routes::AppState,
+    server::{Limits, serve},
+    service::{Clock, Service},
+    store::{Backend, embedded::Embedded},
+};
+use tokio::net::TcpListener;
+
+use super::contract::operations;
+use crate::{
+    process::Process,
+    support::{Answer, Server, Store, eventually, redis_server},
+};
+
+/// The state of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum World {
+    /// All is well.
+    Plain,
+    /// It does not wait long for a body.
+    Hurried,
+    /// Its Redis is away, whichever store is tested: the other one cannot be.
+    Away,
+    /// It has been told to end.
+    Ending,
+    /// Its layers are the real ones, but every handler panics; no request makes a real one do so.
+    Broken,
+}
+
+/// A running server.
+pub(super) struct Running {
+    pub(super) client: Client,
+    pub(super) address: SocketAddr,
+    /// What ends the server when it is dropped.
+    _held: Box<dyn Any>,
+}
+
+impl World {
+    pub(super) async fn start(self, store: Store) -> Running {
+        match self {
+            Self::Plain => in_process(Server::start(store).await),
+            Self::Hurried => {
+                let short = Span(Duration::from_millis(200));
+                in_process(Server::start_with(store, |config| config.timeout = short).await)
+            }
+            Self::Away => {
+                // Nobody listens on port 1.
+                let nowhere = Some("redis://127.0.0.1:1".into());
+                in_process(Server::start_with(Store::Redis, |config| config.redis_url = nowhere).await)
+            }
+            Self::Ending => ending(store).await,
+            Self::Broken => broken().await,
+        }
+    }
+}
+
+fn in_process(server: Server) -> Running {
+    Running {
+        client: server.client().clone(),
+        address: server.address,
+        _held: Box::new(server),
+    }
+}
+
+async fn ending(store: Store) -> Running {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = (store == Store::Redis).then(|| ["--redis-url".to_owned(), redis_server::url()]);
+    let args = ["--drain-delay".to_owned(), "60".to_owned()];
+    let args: Vec<_> = args.iter().chain(redis.iter().flatten()).map(String::as_str).collect();
+    let process = Process::start(folder.path(), &args);
+    process.signal("TERM");
+    let address: SocketAddr = process.address().parse().expect("an address");
+    let (client, ready) = (client(), format!("http://{address}/readyz"));
+    eventually("the end has begun", async || {
+        Answer::of(client.get(&ready)).await.status != 200
+    })
+    .await;
+    Running {
+        client,
+        address,
+        _held: Box::new((process, folder)),
+    }
+}
+
+async fn broken() -> Running {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = state(&folder.path().join("data"));
+    let routes = operations().into_iter().fold(Router::new(), |router, operation| {
+        let method: reqwest::Method = operation.method.parse().expect("a method");
+        let method = MethodFilter::try_from(method).expect("a common method");
+        router.route(operation.path, on(method, panics))
+    });
+    let stack = layers::wrap(routes, state.clone());
+    let limits = Limits {
+        idle: Duration::from_secs(60),
+        connections: 10,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::ZERO,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { serve(listener, stack, &state, limits, std::future::pending()).await });
+    Running {
+        client: client(),
+        address,
+        _held: Box::new(folder),
+    }
+}
+
+async fn panics() -> &'static str {
+    panic!("on purpose, in a test")
+}
+
+fn state(data: &Path) -> AppState {
+    let metrics = Arc::new(Metrics::new());
+    let deadline = Duration::from_secs(2);
+    let embedded = Embedded::open(data, 1 << 20, deadline, metrics.clone()).expect("a new folder");
+    let store = rest_sessions::store::Store::new(Backend::Embedded(embedded), deadline, metrics.clone());
+    let service = Arc::new(Service::new(store, Clock::System, metrics.clone()));
+    AppState::new(service, metrics, deadline)
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().expect("a client")
+}
