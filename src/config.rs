@@ -79,7 +79,7 @@ pub struct Config {
     pub redisport: Option<u16>,
 
     /// Connections to Redis; many requests share each one
-    #[arg(long, env = "RS_REDIS_CONNECTIONS", default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
+    #[arg(long, env = "RS_REDIS_CONNECTIONS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
     pub redis_connections: u16,
 
     /// Seconds until Redis knows of a read, 0 to 60; 0 = at once, which costs each get several times as much
