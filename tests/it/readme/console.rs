@@ -1,12 +1,16 @@
 //! A block of commands and what they print, run by a real shell.
 
 use std::{
+    fmt::Write,
     fs,
     path::Path,
     process::{Command, Stdio},
 };
 
 use super::document::ADDRESS;
+
+/// Seconds after which a program counts as stuck; a compiler may be among them, on a busy machine.
+pub(super) const PATIENCE: &str = "300";
 
 /// A command after `$ `, and the lines up to the next one.
 struct Step {
@@ -74,10 +78,10 @@ pub(super) fn replay(console: &str, folder: &Path, address: &str) {
     for (place, step) in steps.iter().enumerate() {
         // Braces and not parentheses: a variable that is set here is for the next commands too.
         let command = step.command.replace(ADDRESS, address);
-        script += &format!("{{ {command}\n}} >'{}' 2>&1\n", result(place).display());
+        writeln!(script, "{{ {command}\n}} >'{}' 2>&1", result(place).display()).expect("memory takes every write");
     }
     let shell = quiet("timeout")
-        .args(["120", "sh", "-c", &script])
+        .args([PATIENCE, "sh", "-c", &script])
         .current_dir(folder)
         .output();
     let shell = shell.expect("timeout and sh are there");

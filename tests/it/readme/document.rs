@@ -28,7 +28,7 @@ pub(super) fn blocks(text: &str) -> Vec<(&str, String)> {
     while let Some(line) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
             let content = lines.by_ref().take_while(|line| *line != "```");
-            blocks.push((language, content.map(|line| format!("{line}\n")).collect()));
+            blocks.push((language, content.flat_map(|line| [line, "\n"]).collect()));
         }
     }
     blocks

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Output};
 
 use super::{
-    console::{need, quiet, replay},
+    console::{PATIENCE, need, quiet, replay},
     document::{ADDRESS, block, blocks, section},
     walk::start,
 };
@@ -45,7 +45,7 @@ async fn one_session_goes_through_four_languages(store: Store) {
 
 fn run(program: &str, token: &str, folder: &Path) -> Output {
     let words = program.split(' ').chain([token]);
-    let output = quiet("timeout").arg("60").args(words).current_dir(folder).output();
+    let output = quiet("timeout").arg(PATIENCE).args(words).current_dir(folder).output();
     output.expect("timeout is there")
 }
 
