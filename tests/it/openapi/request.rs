@@ -80,14 +80,14 @@ impl Request {
     /// The target, everything in it percent-encoded.
     pub(super) fn path_and_query(&self) -> String {
         let mut target = self.operation.path.to_owned();
-        let mut separator = '?';
+        let mut separator = "?";
         for (name, (in_path, value)) in &self.parameters {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
             if *in_path {
                 target = target.replace(&format!("{{{name}}}"), &value);
             } else {
-                target += &format!("{separator}{name}={value}");
-                separator = '&';
+                target.extend([separator, name, "=", &value]);
+                separator = "&";
             }
         }
         target

@@ -1,9 +1,9 @@
-//! Values against the document's schemas. Schemas of OpenAPI 3.0 are of JSON Schema's draft 4 but for a few words, of which
-//! [`super::shape`] finds none in use that would make a difference.
+//! Values against the schemas of the document. `OpenAPI` 3.0 has those of JSON Schema draft 4, but for `nullable`, which
+//! adds null to the type beside it.
 
 use boon::{Compiler, Draft, Schemas};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::contract::{Node, root};
 
@@ -13,7 +13,7 @@ pub(super) fn check(schema: &Node, value: &Value) -> Result<(), String> {
     const DOCUMENT: &str = "https://contract.invalid/openapi";
     let mut compiler = Compiler::new();
     compiler.set_default_draft(Draft::V4);
-    compiler.add_resource(DOCUMENT, root().clone()).expect("a document");
+    compiler.add_resource(DOCUMENT, draft_4(root())).expect("a document");
     let pointer = utf8_percent_encode(&schema.pointer, NON_ALPHANUMERIC).to_string();
     let pointer = pointer.replace("%2F", "/").replace("%7E", "~");
     let mut schemas = Schemas::new();
@@ -29,4 +29,22 @@ pub(super) fn check(schema: &Node, value: &Value) -> Result<(), String> {
 #[track_caller]
 pub(super) fn must_match(schema: &Node, value: &Value) {
     check(schema, value).unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// The document with `nullable` in the words of draft 4.
+fn draft_4(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.clone(), draft_4(value)));
+            let mut entries: serde_json::Map<_, _> = entries.collect();
+            if let (Some(Value::Bool(true)), Some(Value::String(only))) = (entries.get("nullable"), entries.get("type"))
+            {
+                let both = json!([only, "null"]);
+                entries.insert("type".into(), both);
+            }
+            Value::Object(entries)
+        }
+        Value::Array(items) => items.iter().map(draft_4).collect(),
+        other => other.clone(),
+    }
 }

@@ -88,17 +88,6 @@ fn answers_are_open_to_new_fields() {
     }
 }
 
-/// As [`super::schema`] takes the schemas for draft 4, `null` must not depend on a word that draft 4 does not know.
-#[test]
-fn nullable_makes_no_difference() {
-    each("", root(), &mut |place, value| {
-        assert!(
-            value.get("nullable").is_none() || value.get("type").is_none(),
-            "{place}"
-        );
-    });
-}
-
 /// Every schema that has examples, with them.
 fn illustrated() -> Vec<(Node, Vec<&'static Value>)> {
     let mut illustrated = Vec::new();

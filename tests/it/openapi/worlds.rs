@@ -104,7 +104,7 @@ async fn broken() -> Running {
     });
     let stack = layers::wrap(routes, state.clone());
     let limits = Limits {
-        idle: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
         connections: 10,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::ZERO,
