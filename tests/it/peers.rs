@@ -8,6 +8,7 @@ mod cache;
 mod clock;
 mod ids;
 mod kills;
+mod late;
 mod lists;
 mod no_resave;
 mod peer;

@@ -66,7 +66,12 @@ impl Side {
 
     pub(super) async fn get(&self, token: &str) -> Option<Session> {
         match self {
-            Self::Service(app) => app.get(token).await,
+            Self::Service(app) => {
+                let session = app.get(token).await;
+                // A read may reach Redis a little later. Not later than the next count, and the peer is about to look.
+                app.activity(10).await;
+                session
+            }
             Self::Peer(peer) => Session::parse(&peer.call("get", json!({ "token": token }))),
         }
     }
