@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(long, env = "RS_PORT", default_value_t = 3000, global = true)]
     pub port: u16,
 
-    /// Redis to keep sessions in, redis:// or redis+unix://; without it they are kept in --data-dir
+    /// Redis to keep sessions in, redis://, rediss:// (TLS) or redis+unix://; without it they are kept in --data-dir
     #[arg(
         long,
         env = "RS_REDIS_URL",

@@ -6,6 +6,7 @@ mod frozen;
 mod hiccups;
 mod password;
 mod redis;
+mod tls;
 
 use std::{
     path::Path,

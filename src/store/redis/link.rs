@@ -86,6 +86,9 @@ impl Manager {
         let info = url
             .into_connection_info()
             .map_err(|error| format!("bad Redis URL: {}", description(&error)))?;
+        // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
+        // as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // RESP3 is what lets the reader of a connection say that it has ended.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info

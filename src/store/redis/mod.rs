@@ -32,7 +32,7 @@ const BATCH: usize = 500;
 
 /// How to reach Redis. No `Debug`: the URL may hold a password.
 pub struct Options {
-    /// `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
+    /// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, or `redis+unix:///path`.
     pub url: String,
     /// What every key begins with, without the colon that follows it.
     pub namespace: String,

@@ -1,7 +1,6 @@
 //! Single statements that no other test holds.
 
 use super::document::{README, block, blocks, root, section};
-use crate::process::{finish, program};
 
 #[test]
 fn every_link_leads_to_a_file() {
@@ -43,16 +42,6 @@ fn the_sidecar_starts_as_its_file_says() {
     for line in lines.lines() {
         assert!(compose.contains(line), "{line}");
     }
-}
-
-#[test]
-fn redis_with_tls_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let refused = finish(program(
-        folder.path(),
-        &["--port", "0", "--redis-url", "rediss://127.0.0.1"],
-    ));
-    assert!(refused.refusal(2).contains("TLS"), "{refused:?}");
 }
 
 #[test]

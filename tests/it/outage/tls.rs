@@ -1,0 +1,93 @@
+//! Redis behind TLS: reached if its certificate is to be trusted, and said to be away otherwise.
+
+use std::{
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use super::{all_unavailable, all_well, stop};
+use crate::{
+    process::{Process, eventually, free_port},
+    support::NO_TOKEN,
+};
+
+/// A Redis that speaks TLS only, with a certificate of an authority that nobody else knows.
+struct Redis {
+    port: u16,
+    child: Child,
+}
+
+impl Redis {
+    fn start(folder: &Path) -> Self {
+        certificates(folder);
+        let port = free_port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--tls-cert-file", "redis.pem", "--tls-key-file", "redis.key"]);
+        command.args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"]);
+        command.args(["--save", "", "--appendonly", "no"]).current_dir(folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("redis-server starts");
+        eventually("Redis", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { port, child }
+    }
+
+    fn url(&self, host: &str) -> String {
+        format!("rediss://{host}:{}", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An authority, and a certificate for `localhost` that it has signed.
+fn certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(folder).stderr(Stdio::null());
+        assert!(command.status().expect("openssl is installed").success(), "{arguments}");
+    };
+    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").expect("a file");
+    openssl("req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=authority -keyout ca.key -out ca.pem");
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout redis.key -out redis.csr");
+    openssl("x509 -req -days 1 -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out redis.pem");
+}
+
+/// The program, which trusts the authority or only those that the system knows.
+fn start(folder: &Path, url: &str, trusting: bool) -> Arc<Process> {
+    let mut command = Process::command(folder, &["--redis-url", url]);
+    if trusting {
+        command.env("SSL_CERT_FILE", folder.join("ca.pem"));
+    }
+    Arc::new(Process::spawn(command))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_redis_is_reached() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(folder.path());
+    let process = start(folder.path(), &redis.url("localhost"), true);
+    all_well(&process).await;
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_not_to_be_trusted_is_not_talked_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(folder.path());
+    // Of another authority, and of another name.
+    for (host, trusting) in [("localhost", false), ("127.0.0.1", true)] {
+        let process = start(folder.path(), &redis.url(host), trusting);
+        all_unavailable(&process, NO_TOKEN).await;
+        let log = stop(process);
+        let why = log.lines().find(|line| line.contains("Redis is away"));
+        assert!(why.is_some_and(|line| line.contains("certificate")), "{log}");
+    }
+}
