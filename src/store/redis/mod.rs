@@ -8,6 +8,7 @@ mod keys;
 mod link;
 mod pending;
 mod pool;
+mod queue;
 mod reply;
 mod script;
 #[cfg(test)]
@@ -51,7 +52,7 @@ pub struct Redis {
     keys: Arc<Keys>,
     scripts: Scripts,
     touches: Arc<Touches>,
-    toucher: Option<AbortHandle>,
+    tasks: Vec<AbortHandle>,
     metrics: Arc<Metrics>,
 }
 
@@ -66,19 +67,23 @@ impl Redis {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, unless `touch` is 0.
+    /// Outside of a tokio runtime.
     pub fn open(options: Options, metrics: Arc<Metrics>) -> Result<Self, String> {
         let pool = Pool::open(options.url, options.timeout * 9 / 10, options.connections)?;
         let (pool, keys) = (Arc::new(pool), Arc::new(Keys::new(&options.namespace)));
         let touches = Touches::new(options.touch, pool.clone(), keys.clone(), metrics.clone());
         let touches = Arc::new(touches);
-        let later = !options.touch.is_zero();
+        let queue = || tokio::spawn(pool.clone().serve_queue()).abort_handle();
+        let mut tasks: Vec<_> = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
+        if !options.touch.is_zero() {
+            tasks.push(tokio::spawn(touches.clone().run()).abort_handle());
+        }
         Ok(Self {
             pool,
             keys,
             scripts: Scripts::new(),
-            toucher: later.then(|| tokio::spawn(touches.clone().run()).abort_handle()),
             touches,
+            tasks,
             metrics,
         })
     }
@@ -159,7 +164,7 @@ impl Redis {
         for field in reply::FIELDS {
             cmd.arg(field);
         }
-        reply::hash(self.pool.read(&cmd).await?, &self.metrics)
+        reply::hash(self.pool.read(cmd).await?, &self.metrics)
     }
 
     /// Waits until notes are written. The client may have gone before: the work is not cut short by it.
@@ -386,8 +391,8 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        if let Some(toucher) = &self.toucher {
-            toucher.abort();
+        for task in &self.tasks {
+            task.abort();
         }
     }
 }

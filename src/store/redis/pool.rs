@@ -1,12 +1,12 @@
 //! A few connections that all requests share, and what happens when Redis is away.
 //!
-//! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it. A connection
-//! that fails once is replaced by the next request; nothing runs in the background. No operation is sent twice: when an
-//! answer is missing, Redis may have done what was asked.
+//! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it; short commands
+//! wait in a [`Queue`] for others to go with. A connection that fails once is replaced by the next request. No operation
+//! is sent twice: when an answer is missing, Redis may have done what was asked.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     link::{Link, Manager},
+    queue::{BATCH, Queue, Waiting},
     script::Script,
 };
 use crate::error::Error;
@@ -29,7 +30,7 @@ use crate::error::Error;
 const QUIET: Duration = Duration::from_mins(1);
 
 /// Why there is no reply.
-enum Failure {
+pub(super) enum Failure {
     /// Redis does not know the script, and did nothing.
     NoScript,
     /// The key holds something else, which nobody can expect to be a session.
@@ -47,6 +48,7 @@ impl From<Failure> for Error {
 /// The connections.
 pub(super) struct Pool {
     links: managed::Pool<Manager>,
+    queue: Queue,
     timeout: Duration,
     /// When the pool was made.
     start: Instant,
@@ -69,6 +71,7 @@ impl Pool {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             links,
+            queue: Queue::new(),
             timeout,
             start: Instant::now(),
             away: AtomicBool::new(false),
@@ -81,10 +84,10 @@ impl Pool {
         Ok(self.send(cmd).await?)
     }
 
-    /// Sends one command that reads a key. One of a wrong type is an unreadable record, and the reply is 0, as that of the
-    /// scripts.
-    pub(super) async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
-        match self.send(cmd).await {
+    /// Sends one short command that reads a key, with others. One of a wrong type is an unreadable record, and the reply
+    /// is 0, as that of the scripts.
+    pub(super) async fn read(&self, cmd: Cmd) -> Result<Value, Error> {
+        match self.share(cmd).await {
             Err(Failure::WrongType) => Ok(Value::Int(0)),
             result => Ok(result?),
         }
@@ -106,9 +109,51 @@ impl Pool {
         Ok(self.conclude(&link, reply.ok())?)
     }
 
+    /// Sends what waits in the queue, for ever.
+    pub(super) async fn serve_queue(self: Arc<Self>) {
+        loop {
+            let mut waiting = self.queue.take().await;
+            while !waiting.is_empty() {
+                let rest = waiting.split_off(waiting.len().min(BATCH));
+                self.send_together(waiting).await;
+                waiting = rest;
+            }
+        }
+    }
+
     /// No more requests.
     pub(super) fn close(&self) {
         self.links.close();
+    }
+
+    async fn share(&self, cmd: Cmd) -> Result<Value, Failure> {
+        self.queue.push(cmd).await.unwrap_or(Err(Failure::Unavailable))
+    }
+
+    async fn send_together(&self, waiting: Vec<Waiting>) {
+        let mut pipe = Pipeline::with_capacity(waiting.len());
+        let (commands, replies): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.cmd, one.reply)).unzip();
+        for cmd in commands {
+            pipe.add_command(cmd);
+        }
+        let now = Instant::now();
+        let Ok(mut link) = self.link(now).await else {
+            // Those who wait learn it from their senders' end.
+            return;
+        };
+        let sent = link.connection.send_packed_commands(&pipe, 0, replies.len());
+        let sent = timeout_at(now + self.timeout, sent).await;
+        let Ok(values) = self.conclude(&link, sent.ok()) else {
+            return;
+        };
+        for (reply, value) in replies.into_iter().zip(values) {
+            let value = match value {
+                Value::ServerError(error) => self.conclude(&link, Some(Err(error.into()))),
+                value => Ok(value),
+            };
+            // Whoever asked may have gone.
+            let _ = reply.send(value);
+        }
     }
 
     async fn send(&self, cmd: &Cmd) -> Result<Value, Failure> {

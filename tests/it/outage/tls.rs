@@ -51,7 +51,10 @@ impl Drop for Redis {
 fn certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
-        command.args(arguments.split(' ')).current_dir(folder).stderr(Stdio::null());
+        command
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .stderr(Stdio::null());
         assert!(command.status().expect("openssl is installed").success(), "{arguments}");
     };
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").expect("a file");
