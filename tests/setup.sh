@@ -49,6 +49,7 @@ look() {
     need libc6-dev test -e /usr/include/stdlib.h
     need curl has curl
     need iproute2 has ip
+    need openssl has openssl
     need procps test -x /bin/kill
     need redis-server has redis-server
     need nginx-light has nginx
