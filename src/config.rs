@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser,
+};
 
 /// What the program is started with.
 #[derive(Debug, Parser)]
@@ -49,7 +51,7 @@ pub struct Config {
     pub config: Option<PathBuf>,
 
     /// Address or host name to listen on
-    #[arg(long, env = "RS_HOST", default_value = "127.0.0.1", global = true)]
+    #[arg(long, env = "RS_HOST", default_value = "127.0.0.1", value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub host: String,
 
     /// Port to listen on; 0 takes a free one

@@ -181,7 +181,8 @@ fn is_json(headers: &HeaderMap) -> bool {
             .get(name)
             .map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase())
     };
-    if text(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    let coded = |name, plain| text(name).is_some_and(|coding| coding != plain);
+    if coded(header::CONTENT_ENCODING, "identity") || coded(header::TRANSFER_ENCODING, "chunked") {
         return false;
     }
     let Some(content_type) = text(header::CONTENT_TYPE) else {

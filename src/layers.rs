@@ -14,7 +14,7 @@ use std::{any::Any, sync::Arc, time::Instant};
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, Uri, header, uri::PathAndQuery},
+    http::{HeaderValue, Request, StatusCode, Uri, header, uri::PathAndQuery},
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
@@ -55,7 +55,9 @@ impl Stack {
         let (meters, patience) = (self.meters.clone(), self.state.body_timeout());
         async move {
             let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
-            if let Some(rest) = rest {
+            // A body that is late has had its time.
+            let late = response.status() == StatusCode::REQUEST_TIMEOUT;
+            if let Some(rest) = rest.filter(|_| !late) {
                 rest.drain(patience, &mut response).await;
             }
             let no_store = HeaderValue::from_static("no-store");

@@ -86,6 +86,9 @@ impl Changes {
             return Err(Error::InvalidValue("d must be an object".into()));
         }
         let fields: Fields = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+        if !fields.0.iter().all(|(_, value)| readable(value)) {
+            return Err(Error::InvalidJson);
+        }
         match fields.forbidden() {
             None => Ok(Self(fields)),
             Some(key) => Err(Error::InvalidValue(format!(
@@ -164,6 +167,13 @@ impl<'de> Deserialize<'de> for Flat {
 /// Whether a value is an array or an object.
 fn nested(value: &RawValue) -> bool {
     value.get().starts_with(['[', '{'])
+}
+
+/// Whether an escape in a string is half of a character: JSON's grammar allows it, but readers such as PHP's refuse the
+/// whole text that it is in, and that may be a list with the sessions of others.
+fn readable(value: &RawValue) -> bool {
+    let text = value.get();
+    !text.starts_with('"') || !text.contains("\\u") || serde_json::from_str::<String>(text).is_ok()
 }
 
 /// The fields of an object in order, each key once.

@@ -1,12 +1,13 @@
 //! The data folder: claimed by one process, recognised as ours, refused and left alone otherwise.
 
 use std::{
+    cell::Cell,
     fs::{self, File, OpenOptions, TryLockError},
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 use super::{disk::Disk, journal};
@@ -102,22 +103,18 @@ impl Folder {
         if self.state == State::Ready {
             self.mark(OPENING).map_err(io)?;
         }
-        // What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let opened = catch_unwind(AssertUnwindSafe(|| {
+        let opened = quietly(|| {
             let disk = Disk::open(&engine, cache, metrics)?;
             disk.leave_mark()?;
             Ok::<_, fjall::Error>(disk)
-        }));
-        std::panic::set_hook(hook);
+        });
         let refused = match opened {
             Ok(Ok(disk)) => {
                 self.mark(READY).map_err(io)?;
                 return Ok(disk.holding(self.lock));
             }
             Ok(Err(cause)) => cause.to_string(),
-            Err(_) => "the engine gave up on it".to_owned(),
+            Err(Panicked) => "the engine gave up on it".to_owned(),
         };
         if self.state == State::Ready {
             self.mark(READY).map_err(io)?;
@@ -176,6 +173,30 @@ impl Folder {
             self.path.display()
         )
     }
+}
+
+/// The engine panicked.
+struct Panicked;
+
+/// What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
+fn quietly<T>(open: impl FnOnce() -> T) -> Result<T, Panicked> {
+    thread_local! {
+        static QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    static HOOK: Once = Once::new();
+    // Once and for good: the hook is the whole process', and others may open or panic at the same time.
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    QUIET.set(false);
+    opened.map_err(|_| Panicked)
 }
 
 /// Whether the folder has anything in it but what a first start leaves that was cut off.

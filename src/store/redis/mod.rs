@@ -1,7 +1,7 @@
-//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see [`keys`]).
+//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see `keys`).
 //!
 //! Every operation is one atomic script, transaction or command, and one round trip. A get is one plain read; what it
-//! changes follows a little later ([`pending`], [`touch`]), or in one script with it where that is switched off. Times are
+//! changes follows a little later (`pending`, `touch`), or in one script with it where that is switched off. Times are
 //! arguments: the clock of the Redis server plays no part.
 
 mod keys;

@@ -65,7 +65,7 @@ async fn a_set_needs_a_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_json_is_refused() {
-    let bodies: [&[u8]; 35] = [
+    let bodies: [&[u8]; 38] = [
         b"{",
         b"}",
         b"{]",
@@ -98,6 +98,10 @@ async fn what_is_no_json_is_refused() {
         b"{\"a\":undefined}",
         b"{\"a\":\"\n\"}",
         b"{\"a\":\"\\x\"}",
+        // Half a character: what PHP and others refuse to read, with everything around it.
+        b"{\"a\":\"\\ud800\"}",
+        b"{\"a\":\"\\udc00\\ud800\"}",
+        b"{\"\\ud800\":1}",
         b"{\"a\":1} // comment",
         // A byte order mark, and a byte that is no UTF-8.
         b"\xef\xbb\xbf{\"a\":1}",

@@ -133,6 +133,13 @@ async fn a_body_may_come_in_chunks() {
     )
     .await;
     broken.refused(400, "invalidJson", "The body is not valid JSON");
+    // As with Content-Encoding: whatever it says it is, it is not JSON.
+    raw::exchange(
+        &server,
+        head("Transfer-Encoding: gzip, chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n",
+    )
+    .await
+    .refused(415, "unsupportedMediaType", "The body must be application/json");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
