@@ -56,7 +56,9 @@ pub async fn run(
     let store = Store::new(backend, config.timeout.0, metrics.clone());
     let service = Arc::new(Service::new(store, clock, metrics.clone()));
     let state = AppState::new(service.clone(), metrics, config.timeout.0);
-    announce(&listener, &service).await;
+    announce(&listener);
+    // Not waited for: a store that does not answer must not keep connections waiting.
+    let look = tokio::spawn(look(service.clone()));
     let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
     let limits = Limits {
         idle: config.idle_timeout.0,
@@ -66,10 +68,10 @@ pub async fn run(
     };
     let stack = layers::wrap(routes::table(), state.clone());
     server::serve(listener, stack, &state, limits, shutdown).await;
-    if let Some(wiper) = wiper {
-        wiper.abort();
+    for task in wiper.into_iter().chain([look]) {
+        task.abort();
         // Cut off is as good as done here.
-        let _ = wiper.await;
+        let _ = task.await;
     }
     let closed = service.close().await;
     info!("ended");
@@ -94,13 +96,16 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
     Ok(Backend::Embedded(embedded.map_err(Failure::Start)?))
 }
 
-async fn announce(listener: &TcpListener, service: &Service) {
+fn announce(listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
         info!("listening on http://{address}");
         if !address.ip().is_loopback() {
             warn!("{address} is reached from beyond this machine: whoever reaches it can read and end every session");
         }
     }
+}
+
+async fn look(service: Arc<Service>) {
     if service.ready().await.is_err() {
         warn!("the store is away: /readyz answers 503 until it is back");
     }

@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod folder;
+mod full;
 mod journal;
 mod lag;
 mod used;

@@ -184,6 +184,11 @@ impl Process {
         self.child.try_wait().expect("the child can be waited for").is_none()
     }
 
+    /// The number that the system knows it by.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);

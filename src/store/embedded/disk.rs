@@ -90,8 +90,13 @@ impl Disk {
     /// Leaves a mark in the journal, so that one without a single batch is known to have lost some.
     pub(super) fn leave_mark(&self) -> fjall::Result<()> {
         let mut batch = self.batch();
-        batch.insert(&self.sessions, [END], []);
+        self.mark(&mut batch);
         batch.commit()
+    }
+
+    /// Adds that mark to `batch`: always the same one.
+    pub(super) fn mark(&self, batch: &mut OwnedWriteBatch) {
+        batch.insert(&self.sessions, [END], []);
     }
 
     /// Reads a session.

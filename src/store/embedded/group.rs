@@ -51,6 +51,11 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// A write that changes nothing.
+    pub(super) fn mark(&mut self) {
+        self.cache.disk.mark(&mut self.batch);
+    }
+
     pub(super) fn create(&mut self, key: Key, record: Record) {
         let stored = Stored {
             active: record.last_active,

@@ -126,8 +126,7 @@ impl Embedded {
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.writer.ask(|reply| Order::Remove(Vec::new(), None, reply)).await?;
-        Ok(())
+        self.writer.ask(Order::Ping).await
     }
 
     pub(crate) async fn close(&self) -> Result<(), Error> {

@@ -39,6 +39,8 @@ pub(super) enum Order {
     Killsoid(App, UserId, Reply<u64>),
     /// Removes those that are there and, if a second is given, have expired by then.
     Remove(Vec<Key>, Option<Seconds>, Reply<u64>),
+    /// Writes something, and says whether that can be done.
+    Ping(Reply<()>),
     /// Brings the disk up to what gets have done until now.
     Flush(Reply<()>),
     /// The same, and ends the thread.
@@ -165,6 +167,10 @@ impl<'a> Work<'a> {
             Order::Killsoid(app, id, reply) => answers.push(after_commit(reply, group.killsoid(app, &id))),
             Order::Remove(keys, expired_at, reply) => {
                 answers.push(after_commit(reply, group.remove_all(keys, expired_at)));
+            }
+            Order::Ping(reply) => {
+                group.mark();
+                answers.push(after_commit(reply, Ok(())));
             }
             Order::Flush(reply) => {
                 self.collect();
