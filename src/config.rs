@@ -111,11 +111,11 @@ pub struct Config {
     pub wipe: u64,
 
     /// Seconds that a request may wait for the store, or for its own body, before it is answered with an error
-    #[arg(long, env = "RS_TIMEOUT", default_value = "2", value_name = "SECONDS", value_parser = seconds, global = true)]
+    #[arg(long, env = "RS_TIMEOUT", default_value = "2", value_name = "SECONDS", value_parser = some_seconds, global = true)]
     pub timeout: Span,
 
     /// Seconds that a connection may wait for the head of a request, the first or the next
-    #[arg(long, env = "RS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = seconds, global = true)]
+    #[arg(long, env = "RS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = some_seconds, global = true)]
     pub idle_timeout: Span,
 
     /// Connections at once; further ones wait to be accepted
@@ -360,6 +360,14 @@ fn touch(text: &str) -> Result<Span, &'static str> {
     seconds(text)
         .ok()
         .filter(|span| span.0 <= Duration::from_mins(1))
+        .ok_or(WRONG)
+}
+
+fn some_seconds(text: &str) -> Result<Span, &'static str> {
+    const WRONG: &str = "must be a number of seconds from 0.01 to 86400";
+    seconds(text)
+        .ok()
+        .filter(|span| span.0 >= Duration::from_millis(10))
         .ok_or(WRONG)
 }
 
