@@ -95,7 +95,17 @@ def wrk(port, script, connections, seconds, **env):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), ms("50"), ms("99"), count
 
 
+def settle(servers):
+    """Waits until the work that the last measurement left behind is done."""
+    for _ in range(40):
+        before = sum(s.cpu() for s in servers)
+        time.sleep(0.25)
+        if sum(s.cpu() for s in servers) - before <= 0.02:
+            return
+
+
 def measure(servers, target, script, connections, seconds, **env):
+    settle(servers)
     before = [s.cpu() for s in servers]
     rate, p50, p99, count = wrk(target.port, script, connections, seconds, **env)
     cpu = [(s.cpu() - b) * 1e6 / count for s, b in zip(servers, before)]
