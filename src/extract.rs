@@ -99,6 +99,22 @@ impl<S: Sync> FromRequestParts<S> for Dt {
     }
 }
 
+/// `unset`: the keys of `d` that a set removes. The one parameter that may be given many times.
+#[derive(Debug)]
+pub(crate) struct Unset(pub(crate) Vec<String>);
+
+impl<S: Sync> FromRequestParts<S> for Unset {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let wrong = || Error::InvalidValue("unset must be a key of d".into());
+        let query = Query(parts.uri.query().unwrap_or_default());
+        let keys = query.all("unset").filter(|key| !key.is_empty());
+        let keys = keys.map(|key| decode(key, true).map(Cow::into_owned).ok_or_else(wrong));
+        keys.collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// A query string. Unknown parameters are nobody's concern.
 struct Query<'a>(&'a str);
 
@@ -110,11 +126,16 @@ enum Value<'a> {
 }
 
 impl<'a> Query<'a> {
-    fn one(&self, name: &str) -> Value<'a> {
-        let mut values = self.0.split('&').filter_map(|pair| {
+    /// The values of one parameter, as they were sent.
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.split('&').filter_map(move |pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key, true)? == name).then_some(value)
-        });
+        })
+    }
+
+    fn one(&self, name: &str) -> Value<'a> {
+        let mut values = self.all(name);
         match (values.next(), values.next()) {
             (None, _) => Value::Absent,
             (Some(value), None) => decode(value, true).map_or(Value::Unusable, Value::One),

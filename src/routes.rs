@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, JSON},
-    extract::{BodyTimeout, CreateQuery, Dt, JsonBody},
+    extract::{BodyTimeout, CreateQuery, Dt, JsonBody, Unset},
     metrics::Metrics,
     service::{NewSession, Service},
     session::{App, Changes, Session, Token, UserId},
@@ -143,9 +143,10 @@ async fn set(
     State(state): State<AppState>,
     app: App,
     token: Token,
+    Unset(unset): Unset,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let changes = Changes::for_set(&body)?;
+    let changes = Changes::for_set(&body, unset)?;
     state.service().set(app, token, changes).await.map(session)
 }
 

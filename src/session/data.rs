@@ -2,7 +2,11 @@
 //!
 //! Values stay the text that the client sent ([`RawValue`]): what is not converted cannot be changed on the way.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{
     Deserialize, Serialize,
@@ -62,20 +66,38 @@ impl Changes {
         Self::parse(body)
     }
 
-    /// Parses the body of a set, which must name a key.
+    /// Parses the body of a set and the keys that its query removes. One of the two must name a key; if the query does, the
+    /// body may be whatever a create takes for no data.
     ///
     /// Fails with `invalidJson` or `invalidValue`.
-    pub fn for_set(body: &[u8]) -> Result<Self, Error> {
+    pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Error> {
         let body = body.trim_ascii();
-        let changes = if body.is_empty() {
-            Self::default()
-        } else {
-            Self::parse(body)?
+        let mut changes = match body {
+            b"" => Self::default(),
+            body if unset.is_empty() => Self::parse(body)?,
+            body => Self::for_create(body)?,
         };
+        changes.unset(unset)?;
         if changes.0.0.is_empty() {
             return Err(Error::InvalidValue("d must contain at least one key.".into()));
         }
         Ok(changes)
+    }
+
+    /// Adds the removal of some keys.
+    fn unset(&mut self, keys: Vec<String>) -> Result<(), Error> {
+        let places: BTreeMap<_, _> = (0..).zip(&self.0.0).map(|(place, (key, _))| (key, place)).collect();
+        let mut new = BTreeSet::new();
+        for key in keys {
+            match places.get(&key).map(|place: &usize| &self.0.0[*place].1) {
+                None => drop(new.insert(key)),
+                Some(value) if value.get() == "null" => {}
+                Some(_) => return Err(Error::InvalidValue(format!("d.{key} is both set and unset"))),
+            }
+        }
+        let removals = new.into_iter().map(|key| (key, RawValue::NULL.to_owned()));
+        self.0.0.extend(removals);
+        Ok(())
     }
 
     fn parse(body: &[u8]) -> Result<Self, Error> {

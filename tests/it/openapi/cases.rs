@@ -101,7 +101,15 @@ fn only_set() -> Vec<Case> {
         session: Some(large(40_000)),
         ..case(Request::of("set").body(large(40_000).replace('x', "y")), 413, Plain)
     };
-    vec![case(Request::of("set").body("{}"), 400, Plain), grown]
+    let barely = || Request::of("set").without("unset");
+    let both = r#"{"cart":1}"#;
+    vec![
+        case(barely().body("{}"), 400, Plain),
+        case(Request::of("set").with("unset", "cart").body(both), 400, Plain),
+        case(Request::of("set").body(""), 200, Plain),
+        case(barely(), 200, Plain),
+        grown,
+    ]
 }
 
 /// An object whose one value has this many characters, all of which are its key's too.

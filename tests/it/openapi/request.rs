@@ -11,7 +11,7 @@ use super::contract::{Operation, operation};
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     operation: Operation,
-    /// By name: whether it is in the path, and its value.
+    /// By name: whether it is in the path, and its value; of a list, its only item.
     parameters: BTreeMap<&'static str, (bool, String)>,
     pub(super) body: String,
     pub(super) content_type: &'static str,
@@ -26,6 +26,7 @@ impl Request {
             let name = parameter.text("name");
             let value = match &parameter.value["example"] {
                 Value::String(text) => text.clone(),
+                Value::Array(items) => items[0].as_str().expect("a text").to_owned(),
                 Value::Null => panic!("{name} has no example"),
                 other => other.to_string(),
             };

@@ -143,7 +143,7 @@ async fn set_merges_like_changes_apply() {
         let change = object(&mut random, 4, 1);
         store.create(app(), token('a'), record("u", "")).await.unwrap();
         let _: i64 = raw.send(&["HSET", &hash, "d", &stored]);
-        let Ok(parsed) = Changes::for_set(change.as_bytes()) else {
+        let Ok(parsed) = Changes::for_set(change.as_bytes(), Vec::new()) else {
             panic!("{change:?} is no change");
         };
         let session = store.set(app(), token('a'), parsed, NOW).await.unwrap();

@@ -160,7 +160,7 @@ fn record(id: &str, data: &str) -> Record {
 }
 
 fn changes(text: &str) -> Changes {
-    Changes::for_set(text.as_bytes()).unwrap()
+    Changes::for_set(text.as_bytes(), Vec::new()).unwrap()
 }
 
 /// The value of a counter without labels.
