@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::session::App;
+
 /// Why a request failed. The `name` of each variant is stable; no message holds a token, a key of the store or a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -18,6 +20,8 @@ pub enum Error {
     InvalidValue(String),
     /// 400: the body is not JSON.
     InvalidJson,
+    /// 401 of `auth`: the request brings no token of a live session of this app.
+    Unauthorized(App),
     /// 404: no such route.
     NotFound,
     /// 405: the route has other methods; the router adds `Allow`.
@@ -47,6 +51,11 @@ impl Error {
             Self::InvalidFormat(name) => return (S::BAD_REQUEST, "invalidFormat", format!("Invalid {name} format")),
             Self::InvalidValue(message) => return (S::BAD_REQUEST, "invalidValue", message.clone()),
             Self::InvalidJson => (S::BAD_REQUEST, "invalidJson", "The body is not valid JSON"),
+            Self::Unauthorized(_) => (
+                S::UNAUTHORIZED,
+                "unauthorized",
+                "The request brings no token of a live session",
+            ),
             Self::NotFound => (S::NOT_FOUND, "notFound", "No such route"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -92,6 +101,11 @@ impl IntoResponse for Error {
         match self {
             Self::StoreUnavailable | Self::ShuttingDown => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Unauthorized(app) => {
+                // A scheme that no browser knows: it shows the page that the backend or nginx made of the answer.
+                let realm = format!("Session realm=\"{}\"", app.as_str());
+                headers.extend(HeaderValue::try_from(realm).map(|value| (header::WWW_AUTHENTICATE, value)));
             }
             // The rest of the body is still on its way; reading it to keep the connection is not worth it.
             Self::RequestTimeout => {

@@ -116,9 +116,10 @@ impl<S: Sync> FromRequestParts<S> for Unset {
 }
 
 /// A query string. Unknown parameters are nobody's concern.
-struct Query<'a>(&'a str);
+pub(crate) struct Query<'a>(pub(crate) &'a str);
 
-enum Value<'a> {
+/// What a query has for a parameter that may be given once.
+pub(crate) enum Value<'a> {
     Absent,
     One(Cow<'a, str>),
     /// Given twice, or not decodable: no value can be right.
@@ -134,7 +135,8 @@ impl<'a> Query<'a> {
         })
     }
 
-    fn one(&self, name: &str) -> Value<'a> {
+    /// The value of one parameter, decoded.
+    pub(crate) fn one(&self, name: &str) -> Value<'a> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (None, _) => Value::Absent,

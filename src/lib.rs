@@ -1,17 +1,19 @@
 //! rest-sessions: shared sessions for any backend in any language, over plain HTTP.
 //!
-//! A request takes one straight way, and one word names every step of it (`create`, `get`, `set`, `activity`, `soapp`,
-//! `soid`, `kill`, `killsoid`, `killall`): route and handler in [`routes`], rules and clock in [`service`], one operation
+//! A request takes one straight way, and one word names every step of it (`create`, `get`, `auth`, `set`, `activity`,
+//! `soapp`, `soid`, `kill`, `killsoid`, `killall`): route and handler in [`routes`], rules and clock in [`service`], one operation
 //! of the [`store`], an answer. Search for the word and see the whole slice.
 //!
-//! Around it: [`config`] is what the operator says, [`server`] accepts connections, [`layers`] is what every request
+//! Around it: [`config`] is what the operator says, [`listen`] where it listens, [`server`] accepts connections, [`layers`] is what every request
 //! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched.
 
+mod auth;
 pub mod config;
 mod drain;
 pub mod error;
 mod extract;
 pub mod layers;
+pub mod listen;
 mod meters;
 pub mod metrics;
 pub mod routes;
@@ -23,11 +25,11 @@ pub mod telemetry;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::{
     config::Config,
+    listen::Listeners,
     metrics::Metrics,
     routes::AppState,
     server::Limits,
@@ -44,19 +46,20 @@ pub enum Failure {
     Start(String),
 }
 
-/// Opens the store, serves on `listener` until `shutdown` resolves, drains, and closes the store.
+/// Opens the store, serves on `listeners` until `shutdown` resolves, drains, and closes the store.
 pub async fn run(
     config: &Config,
     clock: Clock,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new());
     let backend = open(config, metrics.clone()).await?;
     let store = Store::new(backend, config.timeout.0, metrics.clone());
     let service = Arc::new(Service::new(store, clock, metrics.clone()));
-    let state = AppState::new(service.clone(), metrics, config.timeout.0);
-    announce(&listener);
+    let state = AppState::new(service.clone(), metrics, config.timeout.0, &config.cookie);
+    let listeners = listeners.into();
+    listeners.announce();
     // Not waited for: a store that does not answer must not keep connections waiting.
     let look = tokio::spawn(look(service.clone()));
     let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
@@ -67,7 +70,7 @@ pub async fn run(
         drain_timeout: config.drain_timeout.0,
     };
     let stack = layers::wrap(routes::table(), state.clone());
-    server::serve(listener, stack, &state, limits, shutdown).await;
+    server::serve(listeners, stack, &state, limits, shutdown).await;
     for task in wiper.into_iter().chain([look]) {
         task.abort();
         // Cut off is as good as done here.
@@ -94,15 +97,6 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&folder, memory, deadline, metrics)).await;
     let embedded = opened.map_err(|_| Failure::Start("the embedded store cannot be opened".into()))?;
     Ok(Backend::Embedded(embedded.map_err(Failure::Start)?))
-}
-
-fn announce(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
-        info!("listening on http://{address}");
-        if !address.ip().is_loopback() {
-            warn!("{address} is reached from beyond this machine: whoever reaches it can read and end every session");
-        }
-    }
 }
 
 async fn look(service: Arc<Service>) {

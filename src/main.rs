@@ -1,8 +1,9 @@
 //! The program: reads its configuration and serves, or asks a running service how it is.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::ExitCode,
     time::Duration,
 };
@@ -11,17 +12,17 @@ use clap::CommandFactory;
 use rest_sessions::{
     Failure,
     config::{Cli, Command, Config, Refusal},
+    listen::Listeners,
     run,
     service::Clock,
     telemetry,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code of a start that its configuration forbids.
 const USAGE: u8 = 2;
+/// How long a health check waits, for a connection and then for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let cli = match Cli::parse_all(std::env::args_os().collect::<Vec<_>>()) {
@@ -63,10 +64,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
         .build()
         .map_err(|cause| Failure::Start(format!("cannot start threads: {cause}")))?;
     runtime.block_on(async {
-        let place = (config.host.as_str(), config.port);
-        let listener = TcpListener::bind(place)
-            .await
-            .map_err(|cause| Failure::Start(format!("cannot listen on {}:{}: {cause}", config.host, config.port)))?;
+        let listeners = Listeners::bind(config).await?;
         let signals = |kind| signal(kind).map_err(|cause| Failure::Start(format!("cannot wait for signals: {cause}")));
         let mut terminate = signals(SignalKind::terminate())?;
         let mut interrupt = signals(SignalKind::interrupt())?;
@@ -76,42 +74,49 @@ fn serve(config: &Config) -> Result<(), Failure> {
                 _ = interrupt.recv() => {}
             }
         };
-        run(config, Clock::System, listener, shutdown).await
+        run(config, Clock::System, listeners, shutdown).await
     })
 }
 
 /// Asks the service's own `/readyz`, as a container's health check without curl.
 fn healthcheck(config: &Config) -> Result<(), String> {
-    const PATIENCE: Duration = Duration::from_secs(3);
+    let (place, answer) = match (config.tcp(), &config.socket) {
+        (Some((host, port)), _) => (format!("{host}:{port}"), ask_tcp(host, port)),
+        (None, Some(path)) => (path.display().to_string(), UnixStream::connect(path).and_then(ask)),
+        (None, None) => return Err("--host is none, and there is no --socket".into()),
+    };
+    let answer = answer.map_err(|cause| format!("no answer from {place}: {cause}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let line = answer.lines().next().unwrap_or("an empty answer");
+    Err(format!("not ready: {line}"))
+}
+
+fn ask_tcp(host: &str, port: u16) -> io::Result<String> {
     // Whoever listens everywhere listens here too.
-    let host = match config.host.as_str() {
+    let host = match host {
         "0.0.0.0" => "127.0.0.1",
         "::" | "[::]" => "::1",
         host => host,
     };
-    let ask = || -> std::io::Result<String> {
-        let mut refused = std::io::ErrorKind::AddrNotAvailable.into();
-        for address in (host, config.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(mut stream) => {
-                    stream.set_read_timeout(Some(PATIENCE))?;
-                    stream.set_write_timeout(Some(PATIENCE))?;
-                    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-                    let mut answer = String::new();
-                    stream.take(4096).read_to_string(&mut answer)?;
-                    return Ok(answer);
-                }
-                Err(cause) => refused = cause,
-            }
+    let mut refused = io::ErrorKind::AddrNotAvailable.into();
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return ask(stream),
+            Err(cause) => refused = cause,
         }
-        Err(refused)
-    };
-    let answer = ask().map_err(|cause| format!("no answer from {host}:{}: {cause}", config.port))?;
-    if answer.starts_with("HTTP/1.1 200 ") {
-        return Ok(());
     }
-    Err(format!(
-        "not ready: {}",
-        answer.lines().next().unwrap_or("an empty answer")
-    ))
+    Err(refused)
+}
+
+fn ask(stream: impl Into<OwnedFd>) -> io::Result<String> {
+    // Either kind of socket has the same timeouts.
+    let mut stream = TcpStream::from(stream.into());
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer)?;
+    Ok(answer)
 }

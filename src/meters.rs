@@ -33,7 +33,8 @@ struct Route {
 #[derive(Debug)]
 struct At {
     latency: Histogram,
-    ok: IntCounter,
+    /// The answer that is usual here, and its counter: the first success.
+    usual: OnceLock<(StatusCode, IntCounter)>,
 }
 
 /// Where a request is counted.
@@ -94,13 +95,18 @@ impl Meters {
         let metrics = self.state.metrics();
         let at = self.routes[meter.route].methods[meter.method].get_or_init(|| At {
             latency: metrics.latency(route, method),
-            ok: metrics.requests(route, method, StatusCode::OK.as_str()),
+            usual: OnceLock::new(),
         });
         at.latency.observe(took.as_secs_f64());
-        if status == StatusCode::OK {
-            at.ok.inc();
+        let counter = || metrics.requests(route, method, status.as_str());
+        if !status.is_success() {
+            return counter().inc();
+        }
+        let (usual, counts) = at.usual.get_or_init(|| (status, counter()));
+        if *usual == status {
+            counts.inc();
         } else {
-            metrics.requests(route, method, status.as_str()).inc();
+            counter().inc();
         }
     }
 }

@@ -19,6 +19,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
+    auth::{Cookie, Visitor, Wanted, passed},
     error::{Error, JSON},
     extract::{BodyTimeout, CreateQuery, Dt, JsonBody, Unset},
     metrics::Metrics,
@@ -36,17 +37,20 @@ struct Shared {
     metrics: Arc<Metrics>,
     draining: AtomicBool,
     body_timeout: BodyTimeout,
+    cookie: Cookie,
 }
 
 impl AppState {
-    /// The state of a server; the bodies of its requests may take `body_timeout` to arrive.
+    /// The state of a server; the bodies of its requests may take `body_timeout` to arrive, and visitors have their token in
+    /// the cookie of this name.
     #[must_use]
-    pub fn new(service: Arc<Service>, metrics: Arc<Metrics>, body_timeout: Duration) -> Self {
+    pub fn new(service: Arc<Service>, metrics: Arc<Metrics>, body_timeout: Duration, cookie: &str) -> Self {
         Self(Arc::new(Shared {
             service,
             metrics,
             draining: AtomicBool::new(false),
             body_timeout: BodyTimeout(body_timeout),
+            cookie: Cookie(cookie.into()),
         }))
     }
 
@@ -78,11 +82,18 @@ impl FromRef<AppState> for BodyTimeout {
     }
 }
 
+impl FromRef<AppState> for Cookie {
+    fn from_ref(state: &AppState) -> Self {
+        state.0.cookie.clone()
+    }
+}
+
 /// Every route. The names are part of the contract, and case-sensitive.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 14] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 15] {
     [
         ("/{app}/create/{id}", put(create)),
         ("/{app}/get/{token}", read(get)),
+        ("/{app}/auth", read(auth)),
         ("/{app}/set/{token}", post(set)),
         ("/{app}/activity", read(activity)),
         ("/{app}/soapp", read(soapp)),
@@ -137,6 +148,18 @@ async fn create(
 
 async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
     state.service().get(app, token).await.map(session)
+}
+
+async fn auth(
+    State(state): State<AppState>,
+    app: App,
+    wanted: Wanted,
+    Visitor(token): Visitor,
+) -> Result<Response, Error> {
+    let token = token.ok_or(Error::Unauthorized(app))?;
+    let found = state.service().auth(app, token, wanted.renew).await?;
+    let (session, left) = found.ok_or(Error::Unauthorized(app))?;
+    passed(&session, left, &wanted)
 }
 
 async fn set(

@@ -9,13 +9,17 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 use tracing::{debug, info, warn};
 
-use crate::{layers::Stack, routes::AppState};
+use crate::{
+    layers::Stack,
+    listen::{Accepted, Listeners},
+    routes::AppState,
+};
 
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,7 @@ pub struct Limits {
 
 /// Serves until `shutdown` resolves, then drains.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     stack: Stack,
     state: &AppState,
     limits: Limits,
@@ -58,16 +62,27 @@ pub async fn serve(
     loop {
         let accepted = async {
             let permit = connections.clone().acquire_owned().await;
-            (permit, listener.accept().await)
+            (permit, listeners.accept().await)
         };
         let (permit, accepted) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut until => break,
         };
         match (permit, accepted) {
-            (Ok(permit), Ok((stream, _))) => {
+            (Ok(permit), Ok(accepted)) => {
                 let (http, stack, ending) = (http.clone(), stack.clone(), ending.clone());
-                tokio::spawn(connection(http, stream, stack, ending, permit));
+                match accepted {
+                    Accepted::Tcp(stream) => {
+                        // Answers are small and leave at once; waiting to fill a packet would only add to their time.
+                        if let Err(cause) = stream.set_nodelay(true) {
+                            debug!(%cause, "no TCP_NODELAY");
+                        }
+                        tokio::spawn(connection(http, stream, stack, ending, permit));
+                    }
+                    Accepted::Socket(stream) => {
+                        tokio::spawn(connection(http, stream, stack, ending, permit));
+                    }
+                }
             }
             (_, Err(cause)) => {
                 // The connection was gone already, or there are no file descriptors left: some will come back.
@@ -77,7 +92,7 @@ pub async fn serve(
             (Err(_), _) => break,
         }
     }
-    drop(listener);
+    drop(listeners);
     drop(ending);
     // No answer is lost by this: idle connections close, the others answer what they have begun.
     end.send_replace(());
@@ -91,15 +106,11 @@ pub async fn serve(
 
 async fn connection(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     stack: Stack,
     mut ending: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 ) {
-    // Answers are small and leave at once; waiting to fill a packet would only add to their time.
-    if let Err(cause) = stream.set_nodelay(true) {
-        debug!(%cause, "no TCP_NODELAY");
-    }
     let service = service_fn(move |request| {
         let answer = stack.answer(request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -85,6 +85,27 @@ impl Service {
         self.store.get(app, token, self.clock.now()).await
     }
 
+    /// The session, and the seconds until it ends if nobody uses it from now on. Counts as a get, unless it is not to
+    /// `renew` the session: then it leaves no trace.
+    pub async fn auth(&self, app: App, token: Token, renew: bool) -> Result<Option<(Session, Seconds)>, Error> {
+        if renew {
+            let session = self.get(app, token).await?;
+            return Ok(session.map(|session| {
+                let left = session.ttl;
+                (session, left)
+            }));
+        }
+        let session = self.store.look(app, token, self.clock.now()).await?;
+        Ok(session.map(|session| {
+            let left = if session.no_resave {
+                session.ttl
+            } else {
+                session.ttl - session.idle
+            };
+            (session, left)
+        }))
+    }
+
     /// Merges `changes` into `d` and answers the session with them. Fails with `tooLarge`.
     pub async fn set(&self, app: App, token: Token, changes: Changes) -> Result<Option<Session>, Error> {
         self.store.set(app, token, changes, self.clock.now()).await

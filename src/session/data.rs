@@ -37,6 +37,15 @@ impl Data {
         Some(Some(Self(raw.into())))
     }
 
+    /// The values as plain text, by key: strings without quotes and escapes, numbers and booleans as JSON has them.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        // What is stored was checked on its way in, or when it was read from there: this parse does not fail.
+        let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(self.as_str()).unwrap_or_default();
+        let text = |value: Box<RawValue>| serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
+        values.into_iter().map(|(key, value)| (key, text(value))).collect()
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -102,6 +102,11 @@ impl Store {
         self.timed("get", operation!(self.get(app, token, now))).await
     }
 
+    /// The session as it is; changes nothing.
+    pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        self.timed("look", operation!(self.look(app, token, now))).await
+    }
+
     /// Merges `changes` into `d`, counts the write and renews the session. Fails with `tooLarge`, and then changes nothing.
     pub async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
         self.timed("set", operation!(self.set(app, token, changes, now))).await

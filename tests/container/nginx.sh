@@ -54,12 +54,14 @@ until_ok curl --silent --fail "http://$address:3000/readyz"
 nginx -c "$config" -g 'daemon off;' &
 until_ok curl --silent --fail "$private/nginx-health"
 
-placeholder=$(ask "$public/")
-for path in /ping /readyz /metrics /openapi.yaml /myapp/killall; do
-    is "public: $path does not reach the service" "$placeholder" "$(ask "$public$path")"
+nobody='id= name= role='
+for path in / /ping /readyz /metrics /openapi.yaml /myapp/killall /shop/auth; do
+    is "public: $path does not reach the service" "$nobody" "$(ask "$public$path")"
 done
-is "public: no way through a path that leads back" "$placeholder" "$(ask --path-as-is "$public/x/..//ping")"
-is "public: no way through a Host header" "$placeholder" "$(ask --header 'Host: sessions' "$public/ping")"
+is "public: no way through a path that leads back" "$nobody" "$(ask --path-as-is "$public/x/..//ping")"
+is "public: no way through a Host header" "$nobody" "$(ask --header 'Host: sessions' "$public/ping")"
+is "public: nobody can ask nginx's question" 404 "$(status "$public/_session")"
+is "public: nor by a path that leads back" 404 "$(status --path-as-is "$public/account/../_session")"
 
 is "private: /ping" PONG "$(ask "$private/ping")"
 is "private: closed to public addresses" 403 "$(status --interface 203.0.113.9 "$private/ping")"
@@ -74,12 +76,73 @@ is "private: a large body gets the service's answer" tooLarge \
 is "private: connections are kept" yes \
     "$(ss --no-header --tcp state established dst "$address:3000" | grep -q . && echo yes)"
 
+data='{"name":"Jürgen \"J\" Ä","role":"admin\r\nX-Session-Id: root"}'
+visitor=$(ask --request PUT --header 'Content-Type: application/json' --data "$data" \
+    "$private/shop/create/j%40example.com?ip=10.0.0.1&ttl=100" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
+known='id=j%40example.com name=J%C3%BCrgen%20%22J%22%20%C3%84 role=admin%0D%0AX-Session-Id%3A%20root'
+redirect() { ask --output /dev/null --write-out '%{http_code} %{redirect_url}' "$@"; }
+account=$public/account/
+is "auth: a visitor with a session is known" "$known" "$(ask --cookie "a=b; session=$visitor" "$account")"
+is "auth: also by the header" "$known" "$(ask --header "X-Session-Token: $visitor" "$account")"
+is "auth: also when posting" "$known" "$(ask --cookie "session=$visitor" --data 'a=b' "$account")"
+is "auth: also when posting in chunks" "$known" \
+    "$(ask --cookie "session=$visitor" --header 'Transfer-Encoding: chunked' --data 'a=b' "$account")"
+is "auth: forged headers are replaced" "$known" "$(ask --cookie "session=$visitor" --header 'X-Session-Id: root' \
+    --header 'X-Session-Data-Role: root' --header 'x-session-data-name: root' "$account")"
+is "auth: so are those with underscores" "$known" "$(ask --cookie "session=$visitor" --header 'X_Session_Id: root' \
+    --header 'X_Session_Data_Role: root' "$account")"
+is "public: forged headers end at nginx" "$nobody" "$(ask --header 'X-Session-Id: root' \
+    --header 'X-Session-Data-Role: root' --header 'X-Session-Data-Name: root' --header 'X_Session_Id: root' "$public/")"
+is "auth: a stranger is sent to the login" "302 $public/login" "$(redirect "$account")"
+is "auth: so is one who forges" "302 $public/login" "$(redirect --header 'X-Session-Id: root' "$account")"
+is "auth: and a token of another app" "302 $public/login" "$(redirect --cookie "session=$token" "$account")"
+is "auth: and what is no token" "302 $public/login" "$(redirect --cookie 'session=../../killall' "$account")"
+bob=$(ask --request PUT "$private/shop/create/bob?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
+is "auth: keys that are not there are empty" 'id=bob name= role=' "$(ask --cookie "session=$bob" "$account")"
+is "auth: it counts as a read" '"r":2' "$(ask "$private/shop/get/$bob" | grep -o '"r":[0-9]*')"
+large=$(head -c 4000 /dev/zero | tr '\0' 'x')
+ask --header 'Content-Type: application/json' --data "{\"name\":\"$large\"}" "$private/shop/set/$bob" >/dev/null
+is "auth: a long value passes" "id=bob name=$large role=" "$(ask --cookie "session=$bob" "$account")"
+ask --request DELETE "$private/shop/kill/$bob" >/dev/null
+is "auth: a session that has ended is nobody's" "302 $public/login" "$(redirect --cookie "session=$bob" "$account")"
+
 kill -TERM "$service"
 wait "$service" || true
 is "lost service: status" 503 "$(status "$private/myapp/get/$token")"
 is "lost service: name" storeUnavailable "$(name "$private/myapp/get/$token")"
 is "lost service: Retry-After" 1 "$(ask --include "$private/ping" | tr -d '\r' | sed -n 's/^Retry-After: //p')"
+is "lost service: nobody is sent to the login" 503 "$(status --cookie "session=$visitor" "$account")"
+is "lost service: nor is a stranger let in" 503 "$(status "$account")"
+is "lost service: other pages are there" "$nobody" "$(ask "$public/")"
 is "lost service: nginx is well" 204 "$(status "$private/nginx-health")"
 
-is "no token in nginx's logs" 0 "$(cat /var/log/nginx/*.log | grep -c "$token")"
+
+# Here, and without its store: an answer that nginx does not expect. It must not become one that lets in or logs out.
+ip netns exec service env RS_HOST="$address" RS_PORT=3000 RS_REDIS_URL=redis://127.0.0.1:1 RS_TIMEOUT=0.5 "$binary" \
+    >/run/service.log 2>&1 &
+until_ok curl --silent --fail "http://$address:3000/livez"
+is "store away: the service says 503" 503 "$(status "$private/shop/get/$visitor")"
+is "store away: so does nginx" 503 "$(status --cookie "session=$visitor" "$account")"
+is "store away: a stranger is one all the same" "302 $public/login" "$(redirect "$account")"
+
+# The same configuration over a Unix socket. nginx's workers are another user than the service.
+nginx -c "$config" -s stop
+sed 's|server [0-9.]*:3000;|server unix:/run/http.sock;|' "$config" >/run/socket.conf
+over_socket() {
+    env RS_HOST=none RS_SOCKET=/run/http.sock RS_SOCKET_MODE="$1" RS_DATA_DIR=/run/data "$binary" >/run/service.log 2>&1 &
+    service=$!
+    until_ok curl --silent --fail --unix-socket /run/http.sock http://localhost/readyz
+}
+over_socket 0666
+until_ok test ! -e /run/nginx.pid
+nginx -c /run/socket.conf -g 'daemon off;' &
+until_ok curl --silent --fail "$private/nginx-health"
+is "socket: /ping" PONG "$(ask "$private/ping")"
+is "socket: a visitor is known" "$known" "$(ask --cookie "session=$visitor" "$account")"
+kill -TERM "$service"
+wait "$service" || true
+over_socket 0600
+is "socket: its mode keeps others away" 503 "$(status "$private/ping")"
+
+is "no token in nginx's logs" 0 "$(cat /var/log/nginx/*.log | grep -c -e "$token" -e "$visitor" -e "$bob")"
 exit "$failed"

@@ -1,6 +1,7 @@
 //! What a request may hold, and what it gets where it holds something else. No store has a say in that, so these run on
 //! the embedded one; what depends on stored data is in `behaviour`.
 
+mod auth;
 mod body;
 mod malformed;
 mod names;

@@ -5,6 +5,7 @@ mod ending;
 mod errors;
 mod health;
 mod logs;
+mod socket;
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

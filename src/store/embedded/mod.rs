@@ -75,6 +75,12 @@ impl Embedded {
         ready(self.cache.get(Key { app, token }, now))
     }
 
+    pub(crate) fn look(&self, app: App, token: Token, now: Seconds) -> Ready<Result<Option<Session>, Error>> {
+        let stored = self.cache.peek(&Key { app, token });
+        let live = stored.map(|stored| stored.filter(|stored| !stored.record.expired(now)));
+        ready(live.map(|stored| stored.map(|stored| stored.record.view(now))))
+    }
+
     pub(crate) async fn set(
         &self,
         app: App,

@@ -157,6 +157,22 @@ impl Redis {
         }
     }
 
+    /// See [`Store::look`](super::Store::look).
+    pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        let key = Key { app, token };
+        let pending = &self.touches.pending;
+        loop {
+            let mark = pending.mark(&key);
+            let Some(mut record) = self.load(&key).await? else {
+                return Ok(None);
+            };
+            if pending.look(&key, mark, &mut record).is_ok() {
+                return Ok(live(Some(record), now).map(|record| record.view(now)));
+            }
+            pending.settled(&key).await;
+        }
+    }
+
     /// One session as Redis has it.
     async fn load(&self, key: &Key) -> Result<Option<Record>, Error> {
         let mut cmd = Cmd::with_capacity(10, 192);
@@ -269,7 +285,7 @@ impl Redis {
                 // A token of another form is a peer's; nobody can have read it here.
                 if let Ok(token) = Token::parse(&token) {
                     let key = Key { app, token };
-                    if pending.look(&key, &marks, &mut record).is_err() {
+                    if pending.look(&key, marks.of(&key), &mut record).is_err() {
                         pending.settled(&key).await;
                         continue 'again;
                     }

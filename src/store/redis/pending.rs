@@ -69,6 +69,13 @@ pub(super) struct Mark(u64);
 /// A moment in every shard.
 pub(super) struct Marks(Vec<Mark>);
 
+impl Marks {
+    /// The moment in the shard of one session.
+    pub(super) fn of(&self, key: &Key) -> Mark {
+        self.0[place(key)]
+    }
+}
+
 /// The reply may have the noted reads in it, or not.
 pub(super) struct Unclear;
 
@@ -116,11 +123,10 @@ impl Pending {
         Ok(Some(session))
     }
 
-    /// Takes the notes into a record of a list that was asked for at `marks`.
-    pub(super) fn look(&self, key: &Key, marks: &Marks, record: &mut Record) -> Result<(), Unclear> {
-        let place = place(key);
-        let shard = &self.shards[place];
-        shard.take_in(&shard.lock(), key, marks.0[place], record)
+    /// Takes the notes into a record that was asked for at `mark`.
+    pub(super) fn look(&self, key: &Key, mark: Mark, record: &mut Record) -> Result<(), Unclear> {
+        let shard = &self.shards[place(key)];
+        shard.take_in(&shard.lock(), key, mark, record)
     }
 
     /// The second of the last noted read, 0 if there is none.

@@ -1,6 +1,7 @@
 //! What a client can rely on, written once and run on every store; and what a Redis peer can rely on.
 
 mod activity;
+mod auth;
 mod data;
 mod expiry;
 mod ids;

@@ -8,7 +8,7 @@ use rest_sessions::config::{Cli, Config};
 const EXAMPLE: &str = include_str!("../../../config/rest-sessions.toml");
 
 /// Options without a default, which have an example instead.
-const EXAMPLES: [&str; 4] = ["redis_url", "redisurl", "redishost", "redisport"];
+const EXAMPLES: [&str; 5] = ["socket", "redis_url", "redisurl", "redishost", "redisport"];
 
 /// The lines that set an option once the `#` in front is gone; prose has a space or another `#` behind it.
 fn options() -> impl Iterator<Item = &'static str> {
@@ -47,6 +47,9 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         config: _,
         host,
         port,
+        socket,
+        socket_mode,
+        cookie,
         redis_url,
         redisurl,
         redishost,
@@ -69,6 +72,9 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
     vec![
         ("host", host),
         ("port", port.to_string()),
+        ("socket", socket.unwrap_or_default().display().to_string()),
+        ("socket_mode", socket_mode.to_string()),
+        ("cookie", cookie),
         ("redis_url", redis_url.unwrap_or_default()),
         ("redisurl", redisurl.unwrap_or_default()),
         ("redishost", redishost.unwrap_or_default()),
@@ -140,6 +146,9 @@ fn every_option_of_the_file_is_taken_over() {
     let changed = r#"
         host = "::1"
         port = 1
+        socket = "s"
+        socket_mode = "0600"
+        cookie = "t"
         redis_url = "redis://a"
         redisurl = "redis://b"
         redishost = "c"

@@ -28,9 +28,10 @@ fn refusal(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
 /// A value that each option must refuse; `None` where any text may be right.
 fn bad_value(option: &str) -> Option<&'static str> {
     match option {
-        "config" | "host" | "redishost" | "data_dir" => None,
+        "config" | "host" | "socket" | "redishost" | "data_dir" => None,
         "redis_url" | "redisurl" => Some("http://user:opensesame@127.0.0.1"),
         "namespace" => Some("with{brace"),
+        "cookie" => Some("with space"),
         _ => Some("-1"),
     }
 }
@@ -60,7 +61,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 17);
+    assert_eq!(tried, 19);
 }
 
 #[test]
@@ -84,6 +85,12 @@ fn bounds_hold() {
         "--loglevel=verbose",
         "--log-format=xml",
         "--namespace=",
+        "--socket-mode=0888",
+        "--socket-mode=1777",
+        "--socket-mode=7",
+        "--cookie=",
+        "--cookie=a;b",
+        "--cookie=a=b",
     ] {
         let line = refusal("", &[], &[bad]);
         let flag = bad.split('=').next().unwrap_or_default();
@@ -174,4 +181,10 @@ fn no_refusal_quotes_a_password() {
     refusal("", &[("RS_REDISHOST", &format!("{url}host"))], &[]);
     refusal("", &[], &[&format!("--redis-url={url}host:port")]);
     refusal("", &[], &["--redis-url", "redis+unix://user:opensesame"]);
+}
+
+#[test]
+fn a_service_that_listens_nowhere_is_refused() {
+    let line = refusal("", &[], &["--host=none"]);
+    assert!(line.contains("--host") && line.contains("--socket"), "{line}");
 }

@@ -80,18 +80,16 @@ async fn make() -> (Tree, Contents) {
     let process = Process::start(folder.path(), &[]);
     let contents = Contents::fill(&process, &data).await;
     process.stop();
-    // A start cuts off the room that a journal has ahead, 64 MB of zeros, and may begin to merge tables.
-    let process = Process::start(folder.path(), &[]);
+    // A start cuts off the room that a journal has ahead, 64 MB of zeros, may begin to merge tables, and removes what a merge
+    // of the last run has left. Until there is nothing of that to do:
+    let keyspaces = data.join("fjall/keyspaces");
     let mut before = Tree::new();
-    loop {
-        let now = tree(&data.join("fjall/keyspaces"));
-        if now == before {
-            break;
-        }
-        before = now;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    while tree(&keyspaces) != before {
+        before = tree(&keyspaces);
+        let process = Process::start(folder.path(), &[]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        process.stop();
     }
-    process.stop();
     (tree(&data), contents)
 }
 

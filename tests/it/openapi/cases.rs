@@ -31,8 +31,8 @@ fn case(request: Request, status: u16, world: World) -> Case {
 }
 
 /// The operations that the store serves.
-const SESSIONS: [&str; 9] = [
-    "create", "get", "set", "activity", "soapp", "soid", "kill", "killsoid", "killall",
+const SESSIONS: [&str; 10] = [
+    "create", "get", "auth", "set", "activity", "soapp", "soid", "kill", "killsoid", "killall",
 ];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -41,10 +41,11 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = probes.into_iter().chain(not_ready).collect();
     for id in SESSIONS {
         let request = Request::of(id);
-        cases.push(case(request.clone(), 200, Plain));
+        let (some, none) = if id == "auth" { (204, 401) } else { (200, 200) };
+        cases.push(case(request.clone(), none, Plain));
         cases.push(Case {
             session: Some(r#"{"name":"Ada","cart":3,"beta":true,"half":0.5}"#.into()),
-            ..case(request.clone(), 200, Plain)
+            ..case(request.clone(), some, Plain)
         });
         cases.push(case(request.clone(), 500, Broken));
         cases.push(case(request.clone(), 503, Away));
@@ -55,6 +56,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.extend(only_create());
     cases.extend(only_set());
+    cases.extend(only_auth());
     cases
 }
 
@@ -109,6 +111,17 @@ fn only_set() -> Vec<Case> {
         case(Request::of("set").body(""), 200, Plain),
         case(barely(), 200, Plain),
         grown,
+    ]
+}
+
+fn only_auth() -> Vec<Case> {
+    let auth = || Request::of("auth");
+    vec![
+        case(auth().without("X-Session-Token"), 401, Plain),
+        case(auth().with("X-Session-Token", "short"), 401, Plain),
+        case(auth().with("d", "a b"), 400, Plain),
+        case(auth().with("d", "a,A"), 400, Plain),
+        case(auth().with("touch", "2"), 400, Plain),
     ]
 }
 

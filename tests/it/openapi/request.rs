@@ -7,12 +7,20 @@ use serde_json::Value;
 
 use super::contract::{Operation, operation};
 
+/// Where a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Path,
+    Query,
+    Header,
+}
+
 /// A request for one operation.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     operation: Operation,
-    /// By name: whether it is in the path, and its value; of a list, its only item.
-    parameters: BTreeMap<&'static str, (bool, String)>,
+    /// By name: where it is, and its value; of a list, its only item.
+    parameters: BTreeMap<&'static str, (Place, String)>,
     pub(super) body: String,
     pub(super) content_type: &'static str,
 }
@@ -30,7 +38,13 @@ impl Request {
                 Value::Null => panic!("{name} has no example"),
                 other => other.to_string(),
             };
-            (name, (parameter.text("in") == "path", value))
+            let place = match parameter.text("in") {
+                "path" => Place::Path,
+                "query" => Place::Query,
+                "header" => Place::Header,
+                other => panic!("{name} is in the {other}"),
+            };
+            (name, (place, value))
         });
         let media = operation.node.get("requestBody");
         let media = media.map(|body| body.to(["content", "application/json"]));
@@ -82,13 +96,15 @@ impl Request {
     pub(super) fn path_and_query(&self) -> String {
         let mut target = self.operation.path.to_owned();
         let mut separator = "?";
-        for (name, (in_path, value)) in &self.parameters {
+        for (name, (place, value)) in &self.parameters {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-            if *in_path {
-                target = target.replace(&format!("{{{name}}}"), &value);
-            } else {
-                target.extend([separator, name, "=", &value]);
-                separator = "&";
+            match place {
+                Place::Path => target = target.replace(&format!("{{{name}}}"), &value),
+                Place::Query => {
+                    target.extend([separator, name, "=", &value]);
+                    separator = "&";
+                }
+                Place::Header => {}
             }
         }
         target
@@ -97,7 +113,10 @@ impl Request {
     /// The request at this origin.
     pub(super) fn at(&self, client: &reqwest::Client, origin: &str) -> reqwest::RequestBuilder {
         let method = self.operation.method.parse().expect("a method");
-        let request = client.request(method, format!("{origin}{}", self.path_and_query()));
+        let mut request = client.request(method, format!("{origin}{}", self.path_and_query()));
+        for (name, (_, value)) in self.parameters.iter().filter(|(_, (place, _))| *place == Place::Header) {
+            request = request.header(*name, value);
+        }
         if self.body.is_empty() {
             return request;
         }

@@ -111,7 +111,7 @@ async fn broken() -> Running {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { serve(listener, stack, &state, limits, std::future::pending()).await });
+    tokio::spawn(async move { serve(listener.into(), stack, &state, limits, std::future::pending()).await });
     Running {
         client: client(),
         address,
@@ -129,7 +129,7 @@ fn state(data: &Path) -> AppState {
     let embedded = Embedded::open(data, 1 << 20, deadline, metrics.clone()).expect("a new folder");
     let store = rest_sessions::store::Store::new(Backend::Embedded(embedded), deadline, metrics.clone());
     let service = Arc::new(Service::new(store, Clock::System, metrics.clone()));
-    AppState::new(service, metrics, deadline)
+    AppState::new(service, metrics, deadline, "session")
 }
 
 fn client() -> Client {

@@ -76,7 +76,7 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
     let embedded = Embedded::open(folder, 1 << 20, deadline, metrics.clone()).expect("a new folder");
     let store = Store::new(Backend::Embedded(embedded), deadline, metrics.clone());
     let service = Arc::new(Service::new(store, Clock::System, metrics.clone()));
-    let state = AppState::new(service, metrics.clone(), deadline);
+    let state = AppState::new(service, metrics.clone(), deadline, "session");
     let table = Router::new().route("/fine", get(async || "fine")).route(
         "/panic/{what}",
         get(async |what: axum::extract::Path<String>| -> &'static str { panic!("{}", what.0) }),
@@ -90,7 +90,7 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    tokio::spawn(async move { serve(listener, stack, &state, limits, std::future::pending()).await });
+    tokio::spawn(async move { serve(listener.into(), stack, &state, limits, std::future::pending()).await });
     (metrics, address)
 }
 

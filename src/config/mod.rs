@@ -1,14 +1,16 @@
 //! One struct is the flags, the environment, the keys of the file and their manual.
 
-use std::{
-    ffi::OsString,
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod read;
+mod values;
 
-use clap::{
-    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser,
+use std::{fmt, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+
+pub use self::read::Refusal;
+use self::{
+    read::every_arg,
+    values::{cookie, mode, namespace, seconds, some_seconds, touch, wipe},
 };
 
 /// What the program is started with.
@@ -50,13 +52,25 @@ pub struct Config {
     #[arg(long, env = "RS_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Address or host name to listen on
+    /// Address or host name to listen on; none = no TCP, only --socket
     #[arg(long, env = "RS_HOST", default_value = "127.0.0.1", value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub host: String,
 
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "RS_PORT", default_value_t = 3000, global = true)]
     pub port: u16,
+
+    /// Unix socket to listen on as well; with --host none, instead
+    #[arg(long, env = "RS_SOCKET", value_name = "PATH", global = true)]
+    pub socket: Option<PathBuf>,
+
+    /// Who may connect to the socket: its permissions, in octal
+    #[arg(long, env = "RS_SOCKET_MODE", default_value = "0660", value_name = "MODE", value_parser = mode, global = true)]
+    pub socket_mode: Mode,
+
+    /// Cookie that holds a visitor's token, for the route auth
+    #[arg(long, env = "RS_COOKIE", default_value = "session", value_name = "NAME", value_parser = cookie, global = true)]
+    pub cookie: String,
 
     /// Redis to keep sessions in, redis://, rediss:// (TLS) or redis+unix://; without it they are kept in --data-dir
     #[arg(
@@ -190,6 +204,16 @@ impl fmt::Display for Span {
     }
 }
 
+/// The permissions of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// URLs may hold a password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,6 +231,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Host and port to listen on. `None` means only the socket.
+    #[must_use]
+    pub fn tcp(&self) -> Option<(&str, u16)> {
+        (self.host != "none").then_some((self.host.as_str(), self.port))
+    }
+
     /// The Redis to use. `None` means the embedded store.
     #[must_use]
     pub fn redis(&self) -> Option<String> {
@@ -224,159 +254,5 @@ impl Config {
             host.to_owned()
         };
         Some(format!("redis://{host}:{}", self.redisport.unwrap_or(6379)))
-    }
-}
-
-/// Why the program does not start: one line, and the text of `--help` or `--version` where that was asked for.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Not a failure: print this and exit with 0.
-    Print(String),
-    /// Print this to stderr and exit with 2.
-    Usage(String),
-}
-
-impl Cli {
-    /// Reads the flags, the environment and the file that they name.
-    pub fn parse_all(args: impl IntoIterator<Item = OsString> + Clone) -> Result<Self, Refusal> {
-        let command = every_arg(Self::command(), without_empty_variable);
-        // First without the file, to learn its name; a wrong value is reported in the second round.
-        let file = command
-            .clone()
-            .ignore_errors(true)
-            .try_get_matches_from(args.clone())
-            .ok()
-            .and_then(|matches| config_file(&matches));
-        let command = match file {
-            Some(path) => with_file(command, &path).map_err(Refusal::Usage)?,
-            None => command,
-        };
-        let matches = command.try_get_matches_from(args).map_err(|error| refusal(&error))?;
-        Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
-    }
-}
-
-fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
-    matches.get_one::<PathBuf>("config").cloned()
-}
-
-fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -> clap::Arg) -> clap::Command {
-    let names: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
-    for name in names {
-        command = command.mut_arg(name, &change);
-    }
-    command
-}
-
-fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
-    let empty = arg
-        .get_env()
-        .and_then(std::env::var_os)
-        .is_some_and(|value| value.is_empty());
-    if empty { arg.env(None::<&str>) } else { arg }
-}
-
-/// Puts the file's values in the place of the defaults, so that flags and environment still win.
-fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, String> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
-    let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
-    for (key, value) in table {
-        let known = command
-            .get_arguments()
-            .any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
-        if !known || key == "config" {
-            return Err(format!("{name}: unknown key {key:?}"));
-        }
-        let value = match value {
-            toml::Value::String(value) => value,
-            toml::Value::Integer(value) => value.to_string(),
-            toml::Value::Float(value) => value.to_string(),
-            _ => return Err(format!("{name}: {key} must be a string or a number")),
-        };
-        // The file's own round of checks names the file; later ones would name the flag.
-        let arg = command
-            .get_arguments()
-            .find(|arg| arg.get_id() == key.as_str())
-            .cloned();
-        if let Some(arg) = arg {
-            check(arg, &key, &value).map_err(|error| format!("{name}: {error}"))?;
-        }
-        command = command.mut_arg(key, |arg| arg.default_value(value));
-    }
-    Ok(command)
-}
-
-fn is_option(arg: &clap::Arg, key: &str) -> bool {
-    arg.get_id() == key && arg.get_long().is_some() && !["help", "version"].contains(&key)
-}
-
-fn check(arg: clap::Arg, key: &str, value: &str) -> Result<(), String> {
-    let long = arg.get_long().unwrap_or(key).to_owned();
-    let command = clap::Command::new("file").arg(arg.global(false).env(None::<&str>));
-    match command.try_get_matches_from(["file", &format!("--{long}={value}")]) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(first_line(&error)),
-    }
-}
-
-fn refusal(error: &clap::Error) -> Refusal {
-    if error.use_stderr() {
-        Refusal::Usage(first_line(error))
-    } else {
-        Refusal::Print(error.render().to_string())
-    }
-}
-
-fn first_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn namespace(text: &str) -> Result<String, &'static str> {
-    // Braces would make a hash tag, and the rest could not be told apart in a key.
-    let valid = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("must be 1 to 64 visible ASCII characters without braces")
-    }
-}
-
-fn wipe(text: &str) -> Result<u64, &'static str> {
-    match text.parse() {
-        Ok(seconds) if seconds == 0 || (10..=31_536_000).contains(&seconds) => Ok(seconds),
-        _ => Err("must be 0, or 10 to 31536000"),
-    }
-}
-
-fn touch(text: &str) -> Result<Span, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0 to 60";
-    seconds(text)
-        .ok()
-        .filter(|span| span.0 <= Duration::from_mins(1))
-        .ok_or(WRONG)
-}
-
-fn some_seconds(text: &str) -> Result<Span, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0.01 to 86400";
-    seconds(text)
-        .ok()
-        .filter(|span| span.0 >= Duration::from_millis(10))
-        .ok_or(WRONG)
-}
-
-fn seconds(text: &str) -> Result<Span, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0 to 86400";
-    let seconds: f64 = text.parse().map_err(|_| WRONG)?;
-    if (0.0..=86_400.0).contains(&seconds) {
-        Ok(Span(Duration::from_secs_f64(seconds)))
-    } else {
-        Err(WRONG)
     }
 }

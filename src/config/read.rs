@@ -1,0 +1,121 @@
+//! From the command line, the environment and the file to one configuration.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use super::Cli;
+
+/// Why the program does not start: one line, and the text of `--help` or `--version` where that was asked for.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Not a failure: print this and exit with 0.
+    Print(String),
+    /// Print this to stderr and exit with 2.
+    Usage(String),
+}
+
+impl Cli {
+    /// Reads the flags, the environment and the file that they name.
+    pub fn parse_all(args: impl IntoIterator<Item = OsString> + Clone) -> Result<Self, Refusal> {
+        let command = every_arg(Self::command(), without_empty_variable);
+        // First without the file, to learn its name; a wrong value is reported in the second round.
+        let file = command
+            .clone()
+            .ignore_errors(true)
+            .try_get_matches_from(args.clone())
+            .ok()
+            .and_then(|matches| config_file(&matches));
+        let command = match file {
+            Some(path) => with_file(command, &path).map_err(Refusal::Usage)?,
+            None => command,
+        };
+        let matches = command.try_get_matches_from(args).map_err(|error| refusal(&error))?;
+        Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
+    }
+}
+
+fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
+    matches.get_one::<PathBuf>("config").cloned()
+}
+
+pub(super) fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -> clap::Arg) -> clap::Command {
+    let names: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    for name in names {
+        command = command.mut_arg(name, &change);
+    }
+    command
+}
+
+fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
+    let empty = arg
+        .get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty());
+    if empty { arg.env(None::<&str>) } else { arg }
+}
+
+/// Puts the file's values in the place of the defaults, so that flags and environment still win.
+fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, String> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
+    for (key, value) in table {
+        let known = command
+            .get_arguments()
+            .any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
+        if !known || key == "config" {
+            return Err(format!("{name}: unknown key {key:?}"));
+        }
+        let value = match value {
+            toml::Value::String(value) => value,
+            toml::Value::Integer(value) => value.to_string(),
+            toml::Value::Float(value) => value.to_string(),
+            _ => return Err(format!("{name}: {key} must be a string or a number")),
+        };
+        // The file's own round of checks names the file; later ones would name the flag.
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_id() == key.as_str())
+            .cloned();
+        if let Some(arg) = arg {
+            check(arg, &key, &value).map_err(|error| format!("{name}: {error}"))?;
+        }
+        command = command.mut_arg(key, |arg| arg.default_value(value));
+    }
+    Ok(command)
+}
+
+fn is_option(arg: &clap::Arg, key: &str) -> bool {
+    arg.get_id() == key && arg.get_long().is_some() && !["help", "version"].contains(&key)
+}
+
+fn check(arg: clap::Arg, key: &str, value: &str) -> Result<(), String> {
+    let long = arg.get_long().unwrap_or(key).to_owned();
+    let command = clap::Command::new("file").arg(arg.global(false).env(None::<&str>));
+    match command.try_get_matches_from(["file", &format!("--{long}={value}")]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(first_line(&error)),
+    }
+}
+
+fn refusal(error: &clap::Error) -> Refusal {
+    if error.use_stderr() {
+        Refusal::Usage(first_line(error))
+    } else {
+        Refusal::Print(error.render().to_string())
+    }
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,121 @@
+//! Where `auth` finds a token, and what its query may say.
+
+use reqwest::Method;
+
+use super::server;
+use crate::support::{Answer, NO_TOKEN, Server, Store, raw};
+
+/// The status for a request with these header lines.
+async fn status(server: &Server, lines: &[String]) -> u16 {
+    let head = ["GET /forum/auth HTTP/1.1", "Host: test", "Connection: close"];
+    let head = head.into_iter().chain(lines.iter().map(String::as_str));
+    let head = head.chain(["", ""]).collect::<Vec<_>>().join("\r\n");
+    raw::exchange(server, head).await.status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_found_in_its_cookie_or_its_header() {
+    let server = server().await;
+    let token = server.app("forum").create("ann").await;
+    let line = |text: &str| vec![text.replace('T', &token)];
+    for (lines, expected) in [
+        (line("Cookie: session=T"), 204),
+        (line("cookie:session=T"), 204),
+        (line("Cookie: a=b; session=T; c=d"), 204),
+        (line("Cookie: a=b;session=T;c=d"), 204),
+        (line("Cookie: a=b ; session = T ;"), 204),
+        (line("Cookie: session=\"T\""), 204),
+        (vec!["Cookie: a=b".into(), format!("Cookie: session={token}")], 204),
+        (vec![format!("X-Session-Token: {token}")], 204),
+        // The header beats the cookie, unless it is empty.
+        (
+            vec![format!("X-Session-Token: {token}"), "Cookie: session=x".into()],
+            204,
+        ),
+        (
+            vec![
+                format!("X-Session-Token: {NO_TOKEN}"),
+                format!("Cookie: session={token}"),
+            ],
+            401,
+        ),
+        (vec!["X-Session-Token:".into(), format!("Cookie: session={token}")], 204),
+        // The first of its name counts.
+        (line("Cookie: session=T; session=x"), 204),
+        (line("Cookie: session=x; session=T"), 401),
+        (line("Cookie: xsession=T"), 401),
+        (line("Cookie: session2=T"), 401),
+        (line("Cookie: Session=T"), 401),
+        (line("Cookie: a=session=T"), 401),
+        (line("Cookie: a=session; =T"), 401),
+        (line("Cookie: session=Tx"), 401),
+        (line("Cookie: session=\"T"), 401),
+        (line("Cookie: session"), 401),
+        (line("Cookie: T"), 401),
+        (line("Authorization: Bearer T"), 401),
+        (vec![], 401),
+    ] {
+        assert_eq!(status(&server, &lines).await, expected, "{lines:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cookie_of_bytes_that_are_no_text_is_nobodys_concern() {
+    let server = server().await;
+    let token = server.app("forum").create("ann").await;
+    let mut request =
+        b"GET /forum/auth HTTP/1.1\r\nHost: test\r\nConnection: close\r\nCookie: a=\xff\xfe; session=".to_vec();
+    request.extend_from_slice(token.as_bytes());
+    request.extend_from_slice(b"\r\n\r\n");
+    assert_eq!(raw::exchange(&server, request).await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cookie_has_the_name_that_it_was_given() {
+    let server = Server::start_with(Store::Embedded, |config| config.cookie = "__Host-id".into()).await;
+    let token = server.app("forum").create("ann").await;
+    assert_eq!(status(&server, &[format!("Cookie: __Host-id={token}")]).await, 204);
+    assert_eq!(status(&server, &[format!("Cookie: session={token}")]).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_query_has_to_make_sense() {
+    const KEYS: &str = "d must be keys of A-Z a-z 0-9 _ - with commas between them";
+    let server = server().await;
+    let token = server.app("forum").create("ann").await;
+    let ask = async |query: &str| {
+        let request = server.app("forum").request(Method::GET, &format!("/auth?{query}"));
+        Answer::of(request.header("X-Session-Token", &token)).await
+    };
+    for (query, message) in [
+        ("d=a%20b", KEYS),
+        ("d=a,b:c", KEYS),
+        ("d=%C3%A4", KEYS),
+        ("d=a%0D%0AX-Forged", KEYS),
+        ("d=a&d=b", KEYS),
+        ("d=%zz", KEYS),
+        ("d=role,Role", "d must not have keys that differ in case only"),
+        ("touch=2", "touch must be 0 or 1"),
+        ("touch=false", "touch must be 0 or 1"),
+        ("touch=0&touch=0", "touch must be 0 or 1"),
+        ("d=:&touch=2", KEYS),
+    ] {
+        ask(query).await.refused(400, "invalidValue", message);
+    }
+    for query in [
+        "",
+        "d",
+        "d=",
+        "d=,",
+        "d=a,,a",
+        "touch",
+        "touch=",
+        "touch=1",
+        "touch=0",
+        "colour=red",
+    ] {
+        assert_eq!(ask(query).await.status, 204, "{query}");
+    }
+    let answer = Answer::of(server.client().get(server.url("/x/auth?d=:"))).await;
+    answer.refused(400, "invalidFormat", "Invalid app format");
+}

@@ -1,0 +1,221 @@
+//! The Unix socket: beside TCP or in its place, and whose file it replaces.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+};
+
+use tempfile::TempDir;
+
+use crate::process::{Process, eventually, finish, program};
+
+/// Starts the program with a socket and no TCP, and waits until the socket answers.
+fn start(folder: &Path, args: &[&str]) -> Process {
+    let mut command = Process::command(folder, &["--host", "none", "--socket", "http.sock"]);
+    command.args(args);
+    let process = Process::spawn_unseen(command, "");
+    eventually("the socket answers", || ask(&folder.join("http.sock"), "/ping"));
+    process
+}
+
+/// The answer to a GET; `None` if nobody listens.
+fn ask(socket: &Path, path: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    (!answer.is_empty()).then_some(answer)
+}
+
+/// The line with which a second start on the socket is refused.
+fn refusal(folder: &Path) -> String {
+    let flags = ["--host", "none", "--socket", "http.sock", "--data-dir", "other"];
+    let finished = finish(Process::command(folder, &flags));
+    let line = finished.refusal(1).to_owned();
+    assert!(line.contains("http.sock"), "{line}");
+    line
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn it_serves_instead_of_tcp() {
+    let folder = folder();
+    let process = start(folder.path(), &[]);
+    let socket = folder.path().join("http.sock");
+    assert!(ask(&socket, "/ping").expect("an answer").ends_with("PONG"));
+    let listening = format!("/proc/{}/net/tcp", process.id());
+    let inodes = sockets_of(process.id());
+    let table = fs::read_to_string(listening).expect("Linux tells");
+    let tcp = table
+        .lines()
+        .any(|line| inodes.iter().any(|inode| line.split_whitespace().nth(9) == Some(inode)));
+    assert!(!tcp, "it has a TCP socket");
+    assert!(process.stop().contains("http.sock"), "it says where it listens");
+    assert!(!socket.exists(), "its file is still there");
+}
+
+/// The inodes of a process's sockets.
+fn sockets_of(process: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).expect("Linux tells");
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let inodes = links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()));
+    inodes.collect()
+}
+
+#[tokio::test]
+async fn it_serves_beside_tcp() {
+    let folder = folder();
+    let process = Process::start(folder.path(), &["--socket", "http.sock"]);
+    let token = process.app().create("ann").await;
+    let path = format!("/test-app/get/{token}");
+    let answer = eventually("the socket answers", || ask(&folder.path().join("http.sock"), &path));
+    assert!(answer.contains(r#""id":"ann""#), "{answer}");
+    process.stop();
+}
+
+#[test]
+fn its_mode_is_what_was_said() {
+    for (args, mode) in [
+        (&[][..], 0o660),
+        (&["--socket-mode", "0600"], 0o600),
+        (&["--socket-mode", "666"], 0o666),
+    ] {
+        let folder = folder();
+        let process = start(folder.path(), args);
+        let file = fs::metadata(folder.path().join("http.sock")).expect("it is there");
+        assert!(file.file_type().is_socket());
+        assert_eq!(file.permissions().mode() & 0o7777, mode);
+        process.stop();
+    }
+}
+
+#[test]
+fn one_that_a_killed_process_left_is_replaced() {
+    let folder = folder();
+    start(folder.path(), &[]).kill();
+    assert!(folder.path().join("http.sock").exists(), "nothing was left behind");
+    start(folder.path(), &[]).stop();
+}
+
+#[test]
+fn one_that_somebody_answers_on_is_left_alone() {
+    let folder = folder();
+    let process = start(folder.path(), &[]);
+    let line = refusal(folder.path());
+    assert!(line.contains("another process"), "{line}");
+    assert!(
+        ask(&folder.path().join("http.sock"), "/ping").is_some(),
+        "the first one was hurt"
+    );
+    process.stop();
+}
+
+#[tokio::test]
+async fn one_whose_owner_is_busy_is_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("http.sock");
+    let _owner = UnixListener::bind(&path).expect("a socket");
+    // It accepts nobody until its queue is full.
+    let mut waiting = Vec::new();
+    while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
+        waiting.push(stream);
+    }
+    assert!(!waiting.is_empty());
+    let before = fs::metadata(&path).expect("it is there").ino();
+    let line = refusal(folder.path());
+    assert!(line.contains("another process"), "{line}");
+    assert_eq!(fs::metadata(&path).expect("it is there").ino(), before);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("http.sock");
+    fs::write(&path, "precious").expect("a file");
+    let line = refusal(folder.path());
+    assert!(line.contains("no socket"), "{line}");
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "precious");
+    fs::remove_file(&path).expect("a file");
+    fs::create_dir(&path).expect("a folder");
+    refusal(folder.path());
+    assert!(path.is_dir());
+}
+
+#[test]
+fn a_socket_that_another_has_put_in_its_place_stays() {
+    let folder = folder();
+    let process = start(folder.path(), &[]);
+    let path = folder.path().join("http.sock");
+    fs::remove_file(&path).expect("a file");
+    let _other = UnixListener::bind(&path).expect("a socket");
+    process.stop();
+    assert!(path.exists(), "it was somebody else's");
+}
+
+#[test]
+fn a_path_that_cannot_be_is_told() {
+    let folder = folder();
+    for path in ["no/such/folder.sock".to_owned(), format!("{}.sock", "x".repeat(120))] {
+        let finished = finish(Process::command(folder.path(), &["--host", "none", "--socket", &path]));
+        let line = finished.refusal(1);
+        assert!(line.contains(&path), "{line}");
+    }
+}
+
+#[test]
+fn many_that_start_at_once_leave_one() {
+    let folder = folder();
+    start(folder.path(), &[]).kill();
+    let starts: Vec<_> = (0..4)
+        .map(|n| {
+            let data = format!("data-{n}");
+            let command = Process::command(
+                folder.path(),
+                &["--host", "none", "--socket", "http.sock", "--data-dir", &data],
+            );
+            Process::spawn_unseen(command, "")
+        })
+        .collect();
+    let mut starts: Vec<_> = starts.into_iter().map(Some).collect();
+    let mut refused = 0;
+    eventually("three are refused", || {
+        for process in &mut starts {
+            if process.as_mut().is_some_and(|process| !process.running()) {
+                refused += 1;
+                *process = None;
+            }
+        }
+        (refused == 3).then_some(())
+    });
+    assert!(
+        ask(&folder.path().join("http.sock"), "/ping").is_some(),
+        "nobody is left"
+    );
+    starts.into_iter().flatten().for_each(|process| drop(process.stop()));
+}
+
+#[test]
+fn its_health_can_be_asked() {
+    let folder = folder();
+    let process = start(folder.path(), &[]);
+    let check = |socket: &str| {
+        finish(program(
+            folder.path(),
+            &["healthcheck", "--host", "none", "--socket", socket],
+        ))
+    };
+    let finished = check("http.sock");
+    let silent = (finished.code, finished.stdout.as_str(), finished.stderr.as_str());
+    assert_eq!(silent, (Some(0), "", ""));
+    process.stop();
+    assert!(check("http.sock").refusal(1).contains("http.sock"));
+}
