@@ -29,9 +29,10 @@ def filter_case(context, case):
         return True
     keys = (case.query or {}).get("unset") or []
     keys = [key for key in (keys if isinstance(keys, list) else [keys]) if key != ""]
+    names = [key for key in keys if isinstance(key, str)]
     if case.body is NOT_SET:
         return bool(keys)
     if not keys:
         return True
     changes = case.body if isinstance(case.body, dict) else {}
-    return case.body not in ({}, [], None) and all(changes.get(key) is None for key in keys)
+    return case.body not in ({}, [], None) and all(changes.get(key) is None for key in names)
