@@ -1,0 +1,177 @@
+<?php
+/**
+ * The life of a session, through the PHP client that is generated from openapi.yaml.
+ *
+ *     php life.php URL URL_OF_A_SERVICE_WITHOUT_ITS_STORE
+ *
+ * Environment: CLIENT, the folder of the client.
+ */
+
+declare(strict_types=1);
+error_reporting(E_ALL);
+set_error_handler(fn (int $level, string $message) => throw new ErrorException($message));
+
+use RestSessions\Api\ListsApi;
+use RestSessions\Api\ServiceApi;
+use RestSessions\Api\SessionsApi;
+use RestSessions\ApiException;
+use RestSessions\Configuration;
+use RestSessions\Model\ErrorBody;
+use RestSessions\Model\Session;
+
+// In the place of Composer's autoload.php: Debian's Guzzle, and the client by PSR-4.
+require 'GuzzleHttp/autoload.php';
+spl_autoload_register(function (string $class): void {
+    $file = getenv('CLIENT') . '/lib/' . strtr(substr($class, strlen('RestSessions\\')), '\\', '/') . '.php';
+    if (str_starts_with($class, 'RestSessions\\') && is_file($file)) {
+        require $file;
+    }
+});
+
+const APP = 'php';
+const IP = '203.0.113.7';
+const DATA = [
+    'name' => "Zoë \"Ada\" O'Neil \\ Łódź\n東京 🦀",
+    'empty' => '',
+    'cart' => 3,
+    'debt' => -7,
+    'beyond' => 9007199254740993, // 2^53 + 1, which a double cannot hold
+    'largest' => PHP_INT_MAX,
+    'ratio' => 0.1,
+    'tiny' => 1e-7,
+    'yes' => true,
+    'no' => false,
+];
+const IDS = ['a/b', 'a:b', 'a b', '100%', 'a%2Fb', 'a+b', 'Zoë-東京'];
+
+function check(string $name, bool $passed): void
+{
+    if (!$passed) {
+        fail($name);
+    }
+    echo "$name\n";
+}
+
+function fail(string $name): never
+{
+    fwrite(STDERR, "FAILED: $name\n");
+    exit(1);
+}
+
+/** The three parts of a client. */
+function connect(string $url): array
+{
+    $http = new GuzzleHttp\Client(['timeout' => 5]); // seconds; without it, Guzzle waits for ever
+    $configuration = (new Configuration())->setHost($url);
+    return [
+        new SessionsApi($http, $configuration),
+        new ListsApi($http, $configuration),
+        new ServiceApi($http, $configuration),
+    ];
+}
+
+/** The error that a call throws, with its body as the generated type. */
+function failure(callable $call): ApiException
+{
+    try {
+        $call();
+    } catch (ApiException $error) {
+        return $error->getResponseObject() instanceof ErrorBody ? $error : fail('an error has a body of its type');
+    }
+    fail('an error was expected');
+}
+
+/** The ids of some sessions, in order. */
+function ids(array $sessions): array
+{
+    $ids = array_map(fn (Session $session) => $session->getId(), $sessions);
+    sort($ids);
+    return $ids;
+}
+
+[, $url, $urlWithoutStore] = $argv;
+[$sessions, $lists, $service] = connect($url);
+
+check('ping says PONG', $service->ping() === 'PONG');
+
+$token = $sessions->create(APP, 'ann', IP, ttl: 600, data: DATA)->getToken();
+check('create answers a token', strlen($token) === 64);
+
+$session = $sessions->get(APP, $token);
+check('get answers a session', $session->getId() === 'ann' && $session->getIp() === IP);
+$numbers = [$session->getR(), $session->getW(), $session->getTtl()] === [1, 1, 600] && $session->getIdle() < 60;
+check('get answers its numbers', $numbers);
+check('no_resave is absent unless asked for', $session->getNoResave() === null);
+$d = $session->getD();
+check('all keys come back', array_keys($d) === array_keys(DATA));
+$kinds = [
+    'strings' => ['name', 'empty'],
+    'integers' => ['cart', 'debt'],
+    'large integers' => ['beyond', 'largest'],
+    'doubles' => ['ratio', 'tiny'],
+    'booleans' => ['yes', 'no'],
+];
+foreach ($kinds as $kind => $keys) {
+    $keys = array_flip($keys);
+    check("$kind come back", array_intersect_key($d, $keys) === array_intersect_key(DATA, $keys));
+}
+check('a get counts', $sessions->get(APP, $token)->getR() === 2);
+
+$session = $sessions->set(APP, $token, changes: ['cart' => 4, 'theme' => 'dark']);
+check('set adds and replaces keys', $session->getD() === [...DATA, 'cart' => 4, 'theme' => 'dark']);
+check('a set counts', $session->getW() === 2);
+$d = $sessions->set(APP, $token, changes: ['theme' => null])->getD();
+check('null removes a key', !array_key_exists('theme', $d));
+$sessions->set(APP, $token, changes: ['a&b=c' => 1, 'é+ %' => 2, 'keep' => 3]);
+$d = $sessions->set(APP, $token, unset: ['a&b=c', 'é+ %', 'absent'])->getD();
+check('unset removes keys', $d === [...DATA, 'cart' => 4, 'keep' => 3]);
+$d = $sessions->set(APP, $token, unset: ['keep'], changes: ['cart' => 5])->getD();
+check('unset and changes go together', $d === [...DATA, 'cart' => 5]);
+
+$fixed = $sessions->create(APP, 'ann', IP, no_resave: true)->getToken();
+$session = $sessions->get(APP, $fixed);
+check('no_resave is told', $session->getNoResave() === true);
+check('a session without data has no d', !$session->getD());
+$empty = $sessions->create(APP, 'ann', IP, data: [])->getToken();
+check('an empty map is no data', !$sessions->get(APP, $empty)->getD());
+
+$found = $lists->soid(APP, 'ann')->getSessions();
+check('soid lists the sessions of an id', ids($found) === ['ann', 'ann', 'ann']);
+$data = array_values(array_filter(array_map(fn (Session $session) => $session->getD(), $found)));
+check('soid answers their data', $data === [[...DATA, 'cart' => 5]]);
+$sessions->create(APP, 'bob', IP);
+$found = $lists->soapp(APP, 600)->getSessions();
+check('soapp lists the sessions of an app', ids($found) === ['ann', 'ann', 'ann', 'bob']);
+check('activity counts ids', $lists->activity(APP, 600)->getActivity() === 2);
+
+foreach (IDS as $user) {
+    $tokenOfUser = $sessions->create(APP, $user, IP)->getToken();
+    $read = $sessions->get(APP, $tokenOfUser)->getId() === $user;
+    $listed = ids($lists->soid(APP, $user)->getSessions()) === [$user];
+    check("the id $user goes through", $read && $listed && $lists->killsoid(APP, $user)->getKill() === 1);
+}
+
+check('kill ends a session', $sessions->kill(APP, $token)->getKill() === 1);
+check('a second kill finds none', $sessions->kill(APP, $token)->getKill() === 0);
+$session = $sessions->get(APP, $token);
+$empty = $session->getId() === null && $session->getR() === null && !$session->getD();
+check('get of a killed session is empty', $empty);
+check('set of a killed session is empty', $sessions->set(APP, $token, changes: ['cart' => 1])->getId() === null);
+check('killsoid ends the sessions of an id', $lists->killsoid(APP, 'ann')->getKill() === 2);
+check('killall ends the sessions of an app', $lists->killall(APP)->getKill() === 1);
+check('lists are empty then', $lists->soapp(APP, 600)->getSessions() === []);
+
+$error = failure(fn () => $sessions->create(APP, "line\nbreak", IP));
+check('a bad id is a 400', $error->getCode() === 400 && $error->getResponseObject()->getName() === 'invalidFormat');
+check('an error has a message', $error->getResponseObject()->getMessage() === 'Invalid id format');
+$error = failure(fn () => $sessions->create(APP, 'ann', IP, data: ['list' => [1]]));
+check('a bad value is a 400', $error->getCode() === 400 && $error->getResponseObject()->getName() === 'invalidValue');
+$error = failure(fn () => $sessions->create(APP, 'ann', IP, data: ['large' => str_repeat('x', 60000)]));
+check('too much data is a 413', $error->getCode() === 413 && $error->getResponseObject()->getName() === 'tooLarge');
+
+[$sessionsWithoutStore] = connect($urlWithoutStore);
+$error = failure(fn () => $sessionsWithoutStore->create(APP, 'ann', IP));
+$away = $error->getCode() === 503 && $error->getResponseObject()->getName() === 'storeUnavailable';
+check('no store is a 503', $away);
+$headers = array_change_key_case($error->getResponseHeaders());
+check('a 503 says when to try again', ctype_digit($headers['retry-after'][0]));

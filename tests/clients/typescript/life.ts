@@ -1,0 +1,153 @@
+/**
+ * The life of a session, through the TypeScript client that is generated from openapi.yaml.
+ *
+ *     node life.js URL URL_OF_A_SERVICE_WITHOUT_ITS_STORE
+ */
+
+import { deepStrictEqual } from "node:assert";
+import {
+  Configuration, ErrorBodyFromJSON, ListsApi, ResponseError, ServiceApi, SessionsApi,
+  type ErrorBody, type Session,
+} from "./client/index.js";
+
+const app = "typescript";
+const ip = "203.0.113.7";
+const DATA = {
+  name: "Zoë \"Ada\" O'Neil \\ Łódź\n東京 🦀",
+  empty: "",
+  cart: 3,
+  debt: -7,
+  beyond: Number.MAX_SAFE_INTEGER, // JSON.parse would round what is beyond
+  largest: 2 ** 62, // a power of 2 is exact
+  ratio: 0.1,
+  tiny: 1e-7,
+  yes: true,
+  no: false,
+};
+const IDS = ["a/b", "a:b", "a b", "100%", "a%2Fb", "a+b", "Zoë-東京"];
+
+function fail(name: string): never {
+  console.error(`FAILED: ${name}`);
+  process.exit(1);
+}
+
+function check(name: string, passed: boolean): void {
+  if (!passed) fail(name);
+  console.log(name);
+}
+
+function connect(url: string): Configuration {
+  // Without a signal, fetch waits for minutes.
+  const fetchApi: typeof fetch = (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(5000) });
+  return new Configuration({ basePath: url, fetchApi });
+}
+
+/** Whether values and types are equal. */
+function same(value: unknown, expected: unknown): boolean {
+  try {
+    deepStrictEqual(value, expected);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Some keys of some data. */
+const only = (data: Session["d"], keys: string[]) => keys.map((key) => data?.[key]);
+
+/** The ids of some sessions, in order. */
+const ids = (sessions: Session[]) => sessions.map(({ id }) => id).sort();
+
+/** The answer to a call that fails, with its body as the generated type. */
+async function failure(call: Promise<unknown>): Promise<[Response, ErrorBody]> {
+  try {
+    await call;
+  } catch (error) {
+    if (!(error instanceof ResponseError)) throw error;
+    return [error.response, ErrorBodyFromJSON(await error.response.json())];
+  }
+  fail("an error was expected");
+}
+
+const [url, urlWithoutStore] = process.argv.slice(2);
+if (!url || !urlWithoutStore) fail("two URLs are needed");
+const sessions = new SessionsApi(connect(url));
+const lists = new ListsApi(connect(url));
+
+check("ping says PONG", (await new ServiceApi(connect(url)).ping()) === "PONG");
+
+const { token } = await sessions.create({ app, id: "ann", ip, ttl: 600, data: DATA });
+check("create answers a token", token.length === 64);
+
+let session = await sessions.get({ app, token });
+check("get answers a session", session.id === "ann" && session.ip === ip);
+check("get answers its numbers", same([session.r, session.w, session.ttl], [1, 1, 600]) && Number(session.idle) < 60);
+check("no_resave is absent unless asked for", session.noResave === undefined);
+let d = session.d;
+check("all keys come back", same(Object.keys(d ?? {}), Object.keys(DATA)));
+const kinds = {
+  strings: ["name", "empty"],
+  integers: ["cart", "debt"],
+  "large integers": ["beyond", "largest"],
+  doubles: ["ratio", "tiny"],
+  booleans: ["yes", "no"],
+};
+for (const [kind, keys] of Object.entries(kinds)) {
+  check(`${kind} come back`, same(only(d, keys), only(DATA, keys)));
+}
+check("a get counts", (await sessions.get({ app, token })).r === 2);
+
+session = await sessions.set({ app, token, changes: { cart: 4, theme: "dark" } });
+check("set adds and replaces keys", same(session.d, { ...DATA, cart: 4, theme: "dark" }));
+check("a set counts", session.w === 2);
+({ d } = await sessions.set({ app, token, changes: { theme: null } }));
+check("null removes a key", d !== undefined && !("theme" in d));
+await sessions.set({ app, token, changes: { "a&b=c": 1, "é+ %": 2, keep: 3 } });
+({ d } = await sessions.set({ app, token, unset: ["a&b=c", "é+ %", "absent"] }));
+check("unset removes keys", same(d, { ...DATA, cart: 4, keep: 3 }));
+({ d } = await sessions.set({ app, token, unset: ["keep"], changes: { cart: 5 } }));
+check("unset and changes go together", same(d, { ...DATA, cart: 5 }));
+
+const fixed = await sessions.create({ app, id: "ann", ip, noResave: true });
+session = await sessions.get({ app, token: fixed.token });
+check("no_resave is told", session.noResave === true);
+check("a session without data has no d", session.d === undefined);
+const empty = await sessions.create({ app, id: "ann", ip, data: {} });
+check("an empty map is no data", (await sessions.get({ app, token: empty.token })).d === undefined);
+
+let found = (await lists.soid({ app, id: "ann" })).sessions;
+check("soid lists the sessions of an id", same(ids(found), ["ann", "ann", "ann"]));
+check("soid answers their data", same(found.flatMap(({ d }) => d ?? []), [{ ...DATA, cart: 5 }]));
+await sessions.create({ app, id: "bob", ip });
+found = (await lists.soapp({ app, dt: 600 })).sessions;
+check("soapp lists the sessions of an app", same(ids(found), ["ann", "ann", "ann", "bob"]));
+check("activity counts ids", (await lists.activity({ app, dt: 600 })).activity === 2);
+
+for (const id of IDS) {
+  const created = await sessions.create({ app, id, ip });
+  const read = (await sessions.get({ app, token: created.token })).id === id;
+  const listed = same(ids((await lists.soid({ app, id })).sessions), [id]);
+  check(`the id ${id} goes through`, read && listed && (await lists.killsoid({ app, id })).kill === 1);
+}
+
+check("kill ends a session", (await sessions.kill({ app, token })).kill === 1);
+check("a second kill finds none", (await sessions.kill({ app, token })).kill === 0);
+session = await sessions.get({ app, token });
+check("get of a killed session is empty", session.id === undefined && session.r === undefined && !session.d);
+session = await sessions.set({ app, token, changes: { cart: 1 } });
+check("set of a killed session is empty", session.id === undefined);
+check("killsoid ends the sessions of an id", (await lists.killsoid({ app, id: "ann" })).kill === 2);
+check("killall ends the sessions of an app", (await lists.killall({ app })).kill === 1);
+check("lists are empty then", same((await lists.soapp({ app, dt: 600 })).sessions, []));
+
+let [answer, error] = await failure(sessions.create({ app, id: "line\nbreak", ip }));
+check("a bad id is a 400", answer.status === 400 && error.name === "invalidFormat");
+check("an error has a message", error.message === "Invalid id format");
+[answer, error] = await failure(sessions.create({ app, id: "ann", ip, data: { list: [1] } }));
+check("a bad value is a 400", answer.status === 400 && error.name === "invalidValue");
+[answer, error] = await failure(sessions.create({ app, id: "ann", ip, data: { large: "x".repeat(60000) } }));
+check("too much data is a 413", answer.status === 413 && error.name === "tooLarge");
+
+[answer, error] = await failure(new SessionsApi(connect(urlWithoutStore)).create({ app, id: "ann", ip }));
+check("no store is a 503", answer.status === 503 && error.name === "storeUnavailable");
+check("a 503 says when to try again", /^\d+$/.test(answer.headers.get("Retry-After") ?? ""));
