@@ -65,6 +65,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
     step "release build" cargo build --locked --release
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"
+    step "generated clients" tests/clients/run.sh "$binary"
     step "nginx" nginx "$binary"
 }
 

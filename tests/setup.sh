@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks: Debian packages (as root), pinned tools of PyPI in .tools, pinned
-# packages of npm in tests/peers and tests/lint. Starts and enables no service. When everything is there it is quick and
+# packages of npm in the folders that list them. Starts and enables no service. When everything is there it is quick and
 # does not touch the network. The Rust toolchain it only checks.
 #
 #   tests/setup.sh
@@ -41,7 +41,7 @@ need() {
     "$@" >/dev/null 2>&1 || packages="$packages $package"
 }
 recent_javac() { has javac && at_least "$(javac -version 2>&1 | awk '{ print $2 }')" 17; }
-php_curl() { has php && php -r 'exit(extension_loaded("curl") ? 0 : 1);'; }
+php_has() { has php && php -r "exit(extension_loaded('$1') ? 0 : 1);"; }
 
 look() {
     packages=
@@ -54,8 +54,11 @@ look() {
     need redis-server has redis-server
     need nginx-light has nginx
     need php-cli has php
-    need php-curl php_curl
+    need php-curl php_has curl
+    need php-mbstring php_has mbstring
+    need php-guzzlehttp-guzzle test -e /usr/share/php/GuzzleHttp/autoload.php
     need default-jdk-headless recent_javac
+    need libjakarta-annotation-api-java test -e /usr/share/java/jakarta-annotation-api.jar
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
 }
@@ -97,7 +100,7 @@ node=22.20.0
 recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
 
 requirements=
-for folder in tests/lint tests/schemathesis; do
+for folder in tests/lint tests/schemathesis tests/clients; do
     [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
 done
 # The programs in it know the folder and the Python that it was made with.
@@ -124,7 +127,7 @@ fi
 
 ## npm packages
 
-for folder in tests/peers tests/lint; do
+for folder in tests/peers tests/lint tests/clients/typescript; do
     stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
     if ! fresh "$folder/node_modules" "$stamp"; then
         say "npm packages: $folder"

@@ -54,11 +54,11 @@ build_java() {
     find src/main/java -name '*.java' -exec javac -nowarn -encoding UTF-8 -cp "$jars" -d classes "$here/java/Life.java" {} +
 }
 build_typescript() {
-    mkdir client
-    mv apis models index.ts runtime.ts client
-    cp "$here/typescript/life.ts" "$here/typescript/package.json" .
-    node "$tsc" --strict --module nodenext --target es2022 --lib es2022,dom --types node \
-        --typeRoots "$here/typescript/node_modules/@types" life.ts
+    mkdir client &&
+        mv apis models index.ts runtime.ts client &&
+        cp "$here/typescript/life.ts" "$here/typescript/package.json" . &&
+        node "$tsc" --strict --module nodenext --target es2022 --lib es2022,dom --types node \
+            --typeRoots "$here/typescript/node_modules/@types" life.ts
 }
 
 # Generates and builds a client, unless that was done already with the same files.
@@ -69,8 +69,9 @@ make_client() {
     [ "$stamp" != "$(cat "$folder/.stamp" 2>/dev/null)" ] || return 0
     rm -rf "$folder"
     mkdir -p "$clients"
-    "$generator" generate -i "$repo/openapi.yaml" -c "$here/$language/generator.yaml" -o "$folder" >"$work/log" 2>&1 &&
-        (cd "$folder" && "build_$language") >>"$work/log" 2>&1 || fail "$language: no client: $(cat "$work/log")"
+    "$generator" generate -i "$repo/openapi.yaml" -c "$here/$language/generator.yaml" -o "$folder" >"$work/log" 2>&1 ||
+        fail "$language: nothing generated: $(cat "$work/log")"
+    (cd "$folder" && "build_$language") >"$work/log" 2>&1 || fail "$language: not built: $(cat "$work/log")"
     echo "$stamp" >"$folder/.stamp"
 }
 

@@ -1,4 +1,6 @@
 import java.io.IOException;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -139,6 +141,17 @@ class Life {
         session = sessions.set(APP, token, List.of("keep"), Map.of("cart", 5));
         check("unset and changes go together", session.getD().equals(with(DATA, "cart", 5)));
 
+        var answer = sessions.authWithHttpInfo(APP, List.of("name", "cart"), null, token);
+        var headers = answer.getHeaders();
+        check("auth of a session is a 204", answer.getStatusCode() == 204);
+        check("auth tells the id", headers.get("X-Session-Id").equals(List.of("ann")));
+        // The decoder takes + for a space too, but the service sends %2B and %20.
+        var name = URLDecoder.decode(headers.get("X-Session-Data-Name").get(0), StandardCharsets.UTF_8);
+        var cart = headers.get("X-Session-Data-Cart").get(0);
+        check("auth tells data", List.of(name, cart).equals(List.of(DATA.get("name"), "5")));
+        var error = failure(() -> sessions.auth(APP, null, null, "A".repeat(64)));
+        check("auth without a session is a 401", is(error, 401, "unauthorized"));
+
         var fixed = sessions.create(APP, "ann", IP, null, true, null).getToken();
         session = sessions.get(APP, fixed);
         check("no_resave is told", session.getNoResave());
@@ -172,7 +185,7 @@ class Life {
         check("killall ends the sessions of an app", lists.killall(APP).getKill() == 1);
         check("lists are empty then", lists.soapp(APP, 600).getSessions().isEmpty());
 
-        var error = failure(() -> sessions.create(APP, "line\nbreak", IP, null, null, null));
+        error = failure(() -> sessions.create(APP, "line\nbreak", IP, null, null, null));
         check("a bad id is a 400", is(error, 400, "invalidFormat"));
         check("an error has a message", body(error).getMessage().equals("Invalid id format"));
         error = failure(() -> sessions.create(APP, "ann", IP, null, null, Map.of("list", List.of(1))));

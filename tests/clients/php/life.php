@@ -128,6 +128,16 @@ check('unset removes keys', $d === [...DATA, 'cart' => 4, 'keep' => 3]);
 $d = $sessions->set(APP, $token, unset: ['keep'], changes: ['cart' => 5])->getD();
 check('unset and changes go together', $d === [...DATA, 'cart' => 5]);
 
+[, $status, $headers] = $sessions->authWithHttpInfo(APP, d: ['name', 'cart'], x_session_token: $token);
+$headers = array_change_key_case($headers);
+check('auth of a session is a 204', $status === 204);
+check('auth tells the id', $headers['x-session-id'] === ['ann']);
+$told = [rawurldecode($headers['x-session-data-name'][0]), $headers['x-session-data-cart'][0]];
+check('auth tells data', $told === [DATA['name'], '5']);
+$error = failure(fn () => $sessions->auth(APP, x_session_token: str_repeat('A', 64)));
+$refused = $error->getCode() === 401 && $error->getResponseObject()->getName() === 'unauthorized';
+check('auth without a session is a 401', $refused);
+
 $fixed = $sessions->create(APP, 'ann', IP, no_resave: true)->getToken();
 $session = $sessions->get(APP, $fixed);
 check('no_resave is told', $session->getNoResave() === true);

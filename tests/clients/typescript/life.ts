@@ -108,6 +108,14 @@ check("unset removes keys", same(d, { ...DATA, cart: 4, keep: 3 }));
 ({ d } = await sessions.set({ app, token, unset: ["keep"], changes: { cart: 5 } }));
 check("unset and changes go together", same(d, { ...DATA, cart: 5 }));
 
+const { headers, status } = (await sessions.authRaw({ app, d: ["name", "cart"], xSessionToken: token })).raw;
+check("auth of a session is a 204", status === 204);
+check("auth tells the id", headers.get("X-Session-Id") === "ann");
+const told = [decodeURIComponent(headers.get("X-Session-Data-Name") ?? ""), headers.get("X-Session-Data-Cart")];
+check("auth tells data", same(told, [DATA.name, "5"]));
+let [answer, error] = await failure(sessions.auth({ app, xSessionToken: "A".repeat(64) }));
+check("auth without a session is a 401", answer.status === 401 && error.name === "unauthorized");
+
 const fixed = await sessions.create({ app, id: "ann", ip, noResave: true });
 session = await sessions.get({ app, token: fixed.token });
 check("no_resave is told", session.noResave === true);
@@ -140,7 +148,7 @@ check("killsoid ends the sessions of an id", (await lists.killsoid({ app, id: "a
 check("killall ends the sessions of an app", (await lists.killall({ app })).kill === 1);
 check("lists are empty then", same((await lists.soapp({ app, dt: 600 })).sessions, []));
 
-let [answer, error] = await failure(sessions.create({ app, id: "line\nbreak", ip }));
+[answer, error] = await failure(sessions.create({ app, id: "line\nbreak", ip }));
 check("a bad id is a 400", answer.status === 400 && error.name === "invalidFormat");
 check("an error has a message", error.message === "Invalid id format");
 [answer, error] = await failure(sessions.create({ app, id: "ann", ip, data: { list: [1] } }));
