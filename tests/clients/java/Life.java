@@ -149,6 +149,9 @@ class Life {
         var name = URLDecoder.decode(headers.get("X-Session-Data-Name").get(0), StandardCharsets.UTF_8);
         var cart = headers.get("X-Session-Data-Cart").get(0);
         check("auth tells data", List.of(name, cart).equals(List.of(DATA.get("name"), "5")));
+        var before = sessions.get(APP, token).getR();
+        sessions.auth(APP, null, 0, token);
+        check("auth with touch 0 does not count", sessions.get(APP, token).getR() == before + 1);
         var error = failure(() -> sessions.auth(APP, null, null, "A".repeat(64)));
         check("auth without a session is a 401", is(error, 401, "unauthorized"));
 

@@ -88,11 +88,14 @@ def main(url, url_without_store):
     check("unset and changes go together", d == DATA | {"cart": 5})
 
     answer = sessions.auth_with_http_info(APP, d=["name", "cart"], x_session_token=token)
-    headers = answer.headers
+    headers = answer.headers  # by their names in lower case
     check("auth of a session is a 204", answer.status_code == 204)
-    check("auth tells the id", headers["X-Session-Id"] == "ann")
-    told = [unquote(headers["X-Session-Data-Name"]), headers["X-Session-Data-Cart"]]
+    check("auth tells the id", headers["x-session-id"] == "ann")
+    told = [unquote(headers["x-session-data-name"]), headers["x-session-data-cart"]]
     check("auth tells data", told == [DATA["name"], "5"])
+    before = sessions.get(APP, token).r
+    sessions.auth(APP, touch=0, x_session_token=token)
+    check("auth with touch 0 does not count", sessions.get(APP, token).r == before + 1)
     error = failure(sessions.auth, APP, x_session_token="A" * 64)
     check("auth without a session is a 401", error.status == 401 and error.data.name == "unauthorized")
 

@@ -113,6 +113,9 @@ check("auth of a session is a 204", status === 204);
 check("auth tells the id", headers.get("X-Session-Id") === "ann");
 const told = [decodeURIComponent(headers.get("X-Session-Data-Name") ?? ""), headers.get("X-Session-Data-Cart")];
 check("auth tells data", same(told, [DATA.name, "5"]));
+const before = (await sessions.get({ app, token })).r;
+await sessions.auth({ app, touch: 0, xSessionToken: token });
+check("auth with touch 0 does not count", (await sessions.get({ app, token })).r === Number(before) + 1);
 let [answer, error] = await failure(sessions.auth({ app, xSessionToken: "A".repeat(64) }));
 check("auth without a session is a 401", answer.status === 401 && error.name === "unauthorized");
 
