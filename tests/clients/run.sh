@@ -25,10 +25,10 @@ tsc=$here/typescript/node_modules/typescript/bin/tsc
 for file in "$generator" "$tsc" /usr/share/java/jakarta-annotation-api.jar /usr/share/php/GuzzleHttp/autoload.php; do
     [ -e "$file" ] || fail "$file is missing: run tests/setup.sh"
 done
-for tool in redis-server php java javac node; do
+for tool in curl redis-server php java javac node; do
     command -v "$tool" >/dev/null || fail "$tool is not in the PATH: run tests/setup.sh"
 done
-# The client for Java needs Jackson with its module for java.time. Debian has no such module, the generator's jar has both.
+# The client for Java needs Jackson with its module for java.time. Debian lacks that; the generator's jar has both.
 jars=$(echo "$TOOLS"/venv/lib/python3*/site-packages/openapi_generator_cli/openapi-generator.jar)
 [ -e "$jars" ] || fail "the generator's jar is missing: run tests/setup.sh"
 jars=$jars:/usr/share/java/jakarta-annotation-api.jar
@@ -51,7 +51,8 @@ trap 'exit 143' TERM HUP
 build_python() { :; }
 build_php() { :; }
 build_java() {
-    find src/main/java -name '*.java' -exec javac -nowarn -encoding UTF-8 -cp "$jars" -d classes "$here/java/Life.java" {} +
+    find src/main/java -name '*.java' -exec \
+        javac -nowarn -encoding UTF-8 -cp "$jars" -d classes "$here/java/Life.java" {} +
 }
 build_typescript() {
     mkdir client &&
@@ -80,7 +81,10 @@ life() {
     local language=$1 run
     shift
     case $language in
-        python) run=("PYTHONPATH=$clients/python" PYTHONDONTWRITEBYTECODE=1 "$TOOLS/venv/bin/python" "$here/python/life.py") ;;
+        python)
+            run=("PYTHONPATH=$clients/python" PYTHONDONTWRITEBYTECODE=1
+                "$TOOLS/venv/bin/python" "$here/python/life.py")
+            ;;
         php) run=("CLIENT=$clients/php" php "$here/php/life.php") ;;
         java) run=(java -Dfile.encoding=UTF-8 -cp "$clients/java/classes:$jars" Life) ;;
         typescript) run=(node "$clients/typescript/life.js") ;;
@@ -107,6 +111,8 @@ start() {
     processes+=($!)
     until_true grep -q 'listening on http://' "$log" || fail "the program did not start: $(cat "$log")"
     url=$(grep -o 'http://[0-9.:]*' "$log" | head -n 1)
+    curl --silent --noproxy '*' "$url/openapi.yaml" | cmp - "$repo/openapi.yaml" ||
+        fail "$binary is not of this openapi.yaml: build it again"
 }
 
 ## The checks
@@ -132,9 +138,9 @@ for language in "${languages[@]}"; do
 done
 
 # On a socket in our own folder: nobody else can have that address.
-redis-server --port 0 --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis-server.log" &
+redis-server --port 0 --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis.log" &
 processes+=($!)
-until_true test -S "$work/redis.sock" || fail "redis-server did not start: $(cat "$work/redis-server.log")"
+until_true test -S "$work/redis.sock" || fail "redis-server did not start: $(cat "$work/redis.log")"
 
 start away RS_REDIS_URL="redis+unix://$work/nothing.sock"
 away=$url

@@ -126,7 +126,8 @@ class Life {
         kinds.put("doubles", List.of("ratio", "tiny"));
         kinds.put("booleans", List.of("yes", "no"));
         for (var kind : kinds.entrySet()) {
-            check(kind.getKey() + " come back", kind.getValue().stream().allMatch(key -> DATA.get(key).equals(d.get(key))));
+            var equal = kind.getValue().stream().allMatch(key -> DATA.get(key).equals(d.get(key)));
+            check(kind.getKey() + " come back", equal);
         }
         check("a get counts", sessions.get(APP, token).getR() == 2);
 

@@ -32,8 +32,8 @@ def check(name, passed):
 
 
 def connect(url):
-    # Left to itself, urllib3 repeats what gets a 503 up to three times, each time after Retry-After, and when it gives up
-    # on a connection, its error and its log name the path, which holds a token.
+    # Left to itself, urllib3 repeats what gets a 503 up to three times, each time after Retry-After. And when it gets
+    # no connection, its error and its log name the path, which holds a token.
     return ApiClient(Configuration(host=url, retries=False))
 
 
@@ -63,7 +63,8 @@ def main(url, url_without_store):
 
     session = sessions.get(APP, token)
     check("get answers a session", isinstance(session, Session) and session.id == "ann" and session.ip == IP)
-    check("get answers its numbers", same([session.r, session.w, session.ttl], [1, 1, 600]) and session.idle in range(60))
+    numbers = same([session.r, session.w, session.ttl], [1, 1, 600]) and session.idle in range(60)
+    check("get answers its numbers", numbers)
     check("no_resave is absent unless asked for", session.no_resave is None)
     d = session.d
     check("all keys come back", d.keys() == DATA.keys())
