@@ -82,10 +82,11 @@ pub async fn run(
 }
 
 async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure> {
-    if let Some(url) = config.redis() {
+    if let Some(address) = config.redis().map_err(Failure::Config)? {
         let options = redis::Options {
-            url,
+            address,
             namespace: config.namespace.clone(),
+            shards: config.shards.into(),
             timeout: config.timeout.0,
             connections: config.redis_connections.into(),
             touch: config.touch.0,

@@ -75,7 +75,7 @@ impl Service {
             no_resave: new.no_resave,
             data: new.data.apply(None)?,
         };
-        self.store.create(app, token, record).await?;
+        let token = self.store.create(app, token, record).await?;
         self.metrics.created();
         Ok(token)
     }

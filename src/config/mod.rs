@@ -1,6 +1,7 @@
 //! One struct is the flags, the environment, the keys of the file and their manual.
 
 mod read;
+mod redis;
 mod values;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -72,7 +73,8 @@ pub struct Config {
     #[arg(long, env = "RS_COOKIE", default_value = "session", value_name = "NAME", value_parser = cookie, global = true)]
     pub cookie: String,
 
-    /// Redis to keep sessions in, redis://, rediss:// (TLS) or redis+unix://; without it they are kept in --data-dir
+    /// Redis to keep sessions in, redis://, rediss:// (TLS) or redis+unix://, or several with commas between them; without it
+    /// they are kept in --data-dir
     #[arg(
         long,
         env = "RS_REDIS_URL",
@@ -93,6 +95,60 @@ pub struct Config {
     /// Port of Redis, where there is no URL; 6379 if only the host is given
     #[arg(long, env = "RS_REDISPORT", value_name = "PORT", global = true)]
     pub redisport: Option<u16>,
+
+    /// What the URLs lead to: single, sentinel or cluster
+    #[arg(
+        long,
+        env = "RS_REDIS_MODE",
+        default_value = "single",
+        value_name = "MODE",
+        ignore_case = true,
+        hide_possible_values = true,
+        global = true
+    )]
+    pub redis_mode: RedisMode,
+
+    /// Name of the master, as sentinels know it
+    #[arg(long, env = "RS_REDIS_MASTER", default_value = "mymaster", value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), global = true)]
+    pub redis_master: String,
+
+    /// User of Redis, where the URL names none; with sentinels, the URL names theirs
+    #[arg(long, env = "RS_REDIS_USERNAME", value_name = "NAME", global = true)]
+    pub redis_username: Option<String>,
+
+    /// Password of Redis, where the URL has none
+    #[arg(
+        long,
+        env = "RS_REDIS_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        global = true
+    )]
+    pub redis_password: Option<String>,
+
+    /// File with the password of Redis in its first line
+    #[arg(long, env = "RS_REDIS_PASSWORD_FILE", value_name = "FILE", global = true)]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// File with the password of the sentinels in its first line
+    #[arg(long, env = "RS_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE", global = true)]
+    pub redis_sentinel_password_file: Option<PathBuf>,
+
+    /// PEM file with the authorities that sign Redis' certificate, in place of the system's
+    #[arg(long, env = "RS_REDIS_CA", value_name = "FILE", global = true)]
+    pub redis_ca: Option<PathBuf>,
+
+    /// PEM file with a certificate to show to Redis
+    #[arg(long, env = "RS_REDIS_CERT", value_name = "FILE", global = true)]
+    pub redis_cert: Option<PathBuf>,
+
+    /// PEM file with the key of that certificate
+    #[arg(long, env = "RS_REDIS_KEY", value_name = "FILE", global = true)]
+    pub redis_key: Option<PathBuf>,
+
+    /// Parts into which a cluster divides the sessions; never to be changed afterwards
+    #[arg(long, env = "RS_SHARDS", default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
+    pub shards: u16,
 
     /// Connections to Redis; many requests share each one
     #[arg(long, env = "RS_REDIS_CONNECTIONS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
@@ -173,6 +229,15 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// What a Redis URL leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say all")]
+pub enum RedisMode {
+    Single,
+    Sentinel,
+    Cluster,
+}
+
 /// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[expect(missing_docs, reason = "the names say all")]
@@ -235,24 +300,5 @@ impl Config {
     #[must_use]
     pub fn tcp(&self) -> Option<(&str, u16)> {
         (self.host != "none").then_some((self.host.as_str(), self.port))
-    }
-
-    /// The Redis to use. `None` means the embedded store.
-    #[must_use]
-    pub fn redis(&self) -> Option<String> {
-        if let Some(url) = self.redis_url.as_ref().or(self.redisurl.as_ref()) {
-            return Some(url.clone());
-        }
-        if self.redishost.is_none() && self.redisport.is_none() {
-            return None;
-        }
-        let host = self.redishost.as_deref().unwrap_or("127.0.0.1");
-        // An IPv6 address in a URL stands in brackets.
-        let host = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        Some(format!("redis://{host}:{}", self.redisport.unwrap_or(6379)))
     }
 }

@@ -103,6 +103,26 @@ impl Token {
         Ok(Self(token))
     }
 
+    /// The same token, but with the number of a shard at its beginning, in two hexadecimal digits. 369 random bits are left.
+    #[must_use]
+    pub(crate) fn in_shard(mut self, shard: usize) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.0[0] = DIGITS[shard / 16 % 16];
+        self.0[1] = DIGITS[shard % 16];
+        self
+    }
+
+    /// The shard that [`Token::in_shard`] has written; `None` if it cannot have been.
+    #[must_use]
+    pub(crate) fn shard(&self) -> Option<usize> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(usize::from(byte - b'0')),
+            b'a'..=b'f' => Some(usize::from(byte - b'a') + 10),
+            _ => None,
+        };
+        Some(digit(self.0[0])? * 16 + digit(self.0[1])?)
+    }
+
     /// The token as text. It is a secret: it belongs in an answer or a key, nowhere else.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "parse and generate let only ASCII in")]
@@ -118,9 +138,10 @@ impl Token {
 }
 
 impl Hash for Token {
-    /// A quarter of it tells tokens apart as well as the whole: they are random, 95 bits of them here.
+    /// A quarter of it tells tokens apart as well as the whole: they are random, 95 bits of them here. The beginning may be
+    /// a shard's number.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0[..16]);
+        state.write(&self.0[Self::LEN - 16..]);
     }
 }
 

@@ -92,8 +92,9 @@ impl Store {
         result
     }
 
-    /// Stores a new session under a token that nobody has used.
-    pub async fn create(&self, app: App, token: Token, record: Record) -> Result<(), Error> {
+    /// Stores a new session under a token that nobody has used, and answers the token: a store may put into it where the
+    /// session is.
+    pub async fn create(&self, app: App, token: Token, record: Record) -> Result<Token, Error> {
         self.timed("create", operation!(self.create(app, token, record))).await
     }
 

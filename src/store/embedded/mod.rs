@@ -65,10 +65,9 @@ impl Embedded {
     }
 
     /// See [`super::Store::create`]; so for the others.
-    pub(crate) async fn create(&self, app: App, token: Token, record: Record) -> Result<(), Error> {
-        self.writer
-            .ask(|reply| Order::Create(Key { app, token }, record, reply))
-            .await
+    pub(crate) async fn create(&self, app: App, token: Token, record: Record) -> Result<Token, Error> {
+        let create = |reply| Order::Create(Key { app, token }, record, reply);
+        self.writer.ask(create).await.map(|()| token)
     }
 
     pub(crate) fn get(&self, app: App, token: Token, now: Seconds) -> Ready<Result<Option<Session>, Error>> {

@@ -16,6 +16,9 @@ pub(super) const USERS: &str = ":_users";
 /// What stands between app and id in the key of the set of an id's tokens.
 pub(super) const TOKENS: &str = ":us:";
 
+/// How many slots a cluster has.
+pub(super) const SLOTS: u16 = 16384;
+
 /// A key, a member or the beginning of one, in parts.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a, const N: usize>([&'a str; N]);
@@ -36,17 +39,29 @@ impl<const N: usize> fmt::Display for Text<'_, N> {
     }
 }
 
-/// The keys below one prefix.
+/// The keys of one shard.
 pub(super) struct Keys {
     /// What every key begins with, `rs:`.
     prefix: String,
+    /// `rs:cache`, the same for all shards.
+    channel: String,
+    /// The slot of a cluster that all keys with this prefix are in, if there is a hash tag in it.
+    slot: u16,
 }
 
 impl Keys {
-    pub(super) fn new(namespace: &str) -> Self {
+    pub(super) fn new(shard: &str, namespace: &str) -> Self {
+        let tag = shard.trim_start_matches('{').trim_end_matches('}');
         Self {
-            prefix: format!("{namespace}:"),
+            prefix: format!("{shard}:"),
+            channel: format!("{namespace}:cache"),
+            slot: crc16(tag.as_bytes()) % SLOTS,
         }
+    }
+
+    /// The slot of a cluster that all these keys are in.
+    pub(super) fn slot(&self) -> u16 {
+        self.slot
     }
 
     /// `rs:`, what every key begins with.
@@ -90,9 +105,18 @@ impl Keys {
     }
 
     /// `rs:cache`, the channel on which peers with a local cache hear of changes.
-    pub(super) fn channel(&self) -> Text<'_, 2> {
-        Text([&self.prefix, "cache"])
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
     }
+}
+
+/// CRC-16/XMODEM, by which a cluster places keys: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }
+        })
+    })
 }
 
 /// `TOKEN:ID`. Only the first colon separates: an id may hold more.
@@ -126,7 +150,7 @@ mod tests {
 
     #[test]
     fn keys_are_those_of_redis_sessions() {
-        let keys = Keys::new("rs");
+        let keys = Keys::new("rs", "rs");
         let app = App::parse("forum").unwrap();
         let text = "a".repeat(64);
         let token = Token::parse(&text).unwrap();
@@ -138,11 +162,20 @@ mod tests {
         assert_eq!(keys.tokens(&app, "a:b").to_string(), "rs:forum:us:a:b");
         assert_eq!(keys.tokens_prefix(&app).to_string(), "rs:forum:us:");
         assert_eq!(keys.ends().to_string(), "rs:SESSIONS");
-        assert_eq!(keys.channel().to_string(), "rs:cache");
+        assert_eq!(keys.channel(), "rs:cache");
         assert_eq!(session_member(&token, "a:b").to_string(), format!("{text}:a:b"));
         assert_eq!(session_member_prefix(&token).to_string(), format!("{text}:"));
         assert_eq!(end_member(&app, &token, "a:b").to_string(), format!("forum:{text}:a:b"));
         assert_eq!(app_prefix(&app).to_string(), "forum:");
         assert_eq!(message(&app, &token).to_string(), format!("forum:{text}"));
+    }
+    #[test]
+    fn keys_of_a_cluster_are_in_one_slot() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        let keys = Keys::new("{rs:0f}", "rs");
+        let app = App::parse("forum").unwrap();
+        assert_eq!(keys.sessions(&app).to_string(), "{rs:0f}:forum:_sessions");
+        assert_eq!(keys.channel(), "rs:cache");
+        assert_eq!(keys.slot(), crc16(b"rs:0f") % SLOTS);
     }
 }

@@ -13,9 +13,11 @@ use std::{
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
-    aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, PushInfo, PushKind, RedisError, Value,
+    aio::MultiplexedConnection, cmd,
 };
+
+use super::sentinel::Sentinels;
 
 /// A connection that was silent for longer may have ended without its reader having had a turn to notice, in milliseconds.
 const SILENT: u64 = 2;
@@ -74,39 +76,39 @@ impl Link {
     }
 }
 
-/// Makes connections. Wraps [`deadpool_redis::Manager`], whose own pool sends a PING at each checkout.
+/// Makes connections. A manager of our own: that of [`deadpool_redis`] sends a PING at each checkout.
 pub(super) struct Manager {
-    info: ConnectionInfo,
+    source: Source,
     config: AsyncConnectionConfig,
 }
 
+/// Where the server is.
+enum Source {
+    Fixed(Box<ConnectionInfo>),
+    /// Wherever the sentinels say.
+    Sentinels(Arc<Sentinels>),
+}
+
 impl Manager {
-    /// Fails with one line, free of secrets, if the URL makes no sense.
-    pub(super) fn new(url: String, timeout: Duration) -> Result<Self, String> {
-        let info = url
-            .into_connection_info()
-            .map_err(|error| format!("bad Redis URL: {}", description(&error)))?;
-        // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
-        // as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // RESP3 is what lets the reader of a connection say that it has ended.
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info
-            .set_redis_settings(redis)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    /// Connects to one server.
+    pub(super) fn fixed(info: ConnectionInfo, timeout: Duration) -> Self {
+        Self::new(Source::Fixed(Box::new(info)), timeout)
+    }
+
+    /// Connects to the master that sentinels know.
+    pub(super) fn by_sentinels(sentinels: Arc<Sentinels>, timeout: Duration) -> Self {
+        Self::new(Source::Sentinels(sentinels), timeout)
+    }
+
+    fn new(source: Source, timeout: Duration) -> Self {
         // The deadline of a request bounds the wait for its reply.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(None);
-        Ok(Self { info, config })
+        Self { source, config }
     }
-}
 
-impl managed::Manager for Manager {
-    type Type = Link;
-    type Error = RedisError;
-
-    async fn create(&self) -> Result<Link, RedisError> {
+    async fn connect(&self) -> Result<Link, RedisError> {
         let state = Arc::new(State::default());
         let seen = Arc::clone(&state);
         let config = self.config.clone().set_push_sender(move |push: PushInfo| {
@@ -115,10 +117,38 @@ impl managed::Manager for Manager {
             }
             Ok::<_, Infallible>(())
         });
-        let manager = deadpool_redis::Manager::new_with_config(self.info.clone(), config)?;
-        // Connecting is rare, and its state is large: in a box it does not make every request's larger.
-        let connection = Box::pin(manager.create()).await?;
+        let info = match &self.source {
+            Source::Fixed(info) => (**info).clone(),
+            Source::Sentinels(sentinels) => sentinels.master().await?,
+        };
+        let mut connection = Client::open(info)?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        if let Source::Sentinels(_) = self.source {
+            be_master(&mut connection).await?;
+        }
         Ok(Link { connection, state })
+    }
+}
+
+/// Fails if a server is not, or not any more, the master that sentinels took it for.
+async fn be_master(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let role: Value = cmd("ROLE").query_async(connection).await?;
+    let is_master =
+        matches!(&role, Value::Array(parts) if parts.first() == Some(&Value::BulkString(b"master".to_vec())));
+    if is_master {
+        return Ok(());
+    }
+    Err((ErrorKind::UnexpectedReturnType, "the sentinels' master is none").into())
+}
+
+impl managed::Manager for Manager {
+    type Type = Link;
+    type Error = RedisError;
+
+    async fn create(&self) -> Result<Link, RedisError> {
+        // Connecting is rare, and its state is large: in a box it does not make every request's larger.
+        Box::pin(self.connect()).await
     }
 
     async fn recycle(&self, link: &mut Link, _: &managed::Metrics) -> RecycleResult<RedisError> {
@@ -127,10 +157,4 @@ impl managed::Manager for Manager {
         }
         Ok(())
     }
-}
-
-/// What the client library has against a URL, without any part of it.
-fn description(error: &RedisError) -> String {
-    let text = error.to_string();
-    text.split(" - ").next().unwrap_or_default().to_owned()
 }

@@ -33,6 +33,8 @@ pub(super) const BATCH: usize = 50;
 /// The notes of one server.
 pub(super) struct Pending {
     shards: Vec<Shard>,
+    /// Whether a token says its own place: then all of a batch are in one shard of Redis, too.
+    told: bool,
     /// Told whenever a batch has ended.
     ended: Notify,
 }
@@ -69,36 +71,44 @@ pub(super) struct Mark(u64);
 /// A moment in every shard.
 pub(super) struct Marks(Vec<Mark>);
 
-impl Marks {
-    /// The moment in the shard of one session.
-    pub(super) fn of(&self, key: &Key) -> Mark {
-        self.0[place(key)]
-    }
-}
-
 /// The reply may have the noted reads in it, or not.
 pub(super) struct Unclear;
 
 impl Pending {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(told: bool) -> Self {
         let shard = || Shard {
             notes: Mutex::default(),
             written: AtomicU64::new(0),
         };
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            told,
             ended: Notify::new(),
         }
     }
 
+    fn place(&self, key: &Key) -> usize {
+        if self.told {
+            return key.token.shard().unwrap_or_default();
+        }
+        // Tokens are random, so two of their characters spread well enough.
+        let [.., high, low] = key.token.as_bytes();
+        (usize::from(*high) * 31 + usize::from(*low)) % SHARDS
+    }
+
     /// The moment before a request for one session.
     pub(super) fn mark(&self, key: &Key) -> Mark {
-        self.shards[place(key)].mark()
+        self.shards[self.place(key)].mark()
     }
 
     /// The moment before a request for sessions that only its reply will name.
     pub(super) fn marks(&self) -> Marks {
         Marks(self.shards.iter().map(Shard::mark).collect())
+    }
+
+    /// The moment of one session among many.
+    pub(super) fn mark_of(&self, marks: &Marks, key: &Key) -> Mark {
+        marks.0[self.place(key)]
     }
 
     /// Takes the notes into a record that was asked for at `mark`, and notes one more read: answers the session as it was
@@ -110,7 +120,7 @@ impl Pending {
         record: &mut Record,
         now: Seconds,
     ) -> Result<Option<Session>, Unclear> {
-        let shard = &self.shards[place(key)];
+        let shard = &self.shards[self.place(key)];
         let mut notes = shard.lock();
         shard.take_in(&notes, key, mark, record)?;
         if record.expired(now) {
@@ -125,13 +135,13 @@ impl Pending {
 
     /// Takes the notes into a record that was asked for at `mark`.
     pub(super) fn look(&self, key: &Key, mark: Mark, record: &mut Record) -> Result<(), Unclear> {
-        let shard = &self.shards[place(key)];
+        let shard = &self.shards[self.place(key)];
         shard.take_in(&shard.lock(), key, mark, record)
     }
 
     /// The second of the last noted read, 0 if there is none.
     pub(super) fn last_active(&self, key: &Key) -> Seconds {
-        self.shards[place(key)]
+        self.shards[self.place(key)]
             .lock()
             .get(key)
             .map_or(0, |note| note.last_active)
@@ -142,7 +152,7 @@ impl Pending {
         loop {
             let ended = self.ended.notified();
             {
-                let mut notes = self.shards[place(&key)].lock();
+                let mut notes = self.shards[self.place(&key)].lock();
                 let note = notes.entry(key).or_default();
                 if !note.writing {
                     note.sets += 1;
@@ -162,7 +172,11 @@ impl Pending {
     pub(super) async fn settled(&self, key: &Key) {
         loop {
             let ended = self.ended.notified();
-            if !self.shards[place(key)].lock().get(key).is_some_and(|note| note.writing) {
+            if !self.shards[self.place(key)]
+                .lock()
+                .get(key)
+                .is_some_and(|note| note.writing)
+            {
                 return;
             }
             ended.await;
@@ -181,7 +195,7 @@ impl Pending {
 
     /// Begins a batch of one session; `None` if nothing is noted or nothing can be written now.
     pub(super) fn take_one(&self, key: &Key) -> Option<Touch> {
-        let mut notes = self.shards[place(key)].lock();
+        let mut notes = self.shards[self.place(key)].lock();
         let note = notes.get_mut(key).filter(|note| note.free())?;
         Some(note.take(*key))
     }
@@ -190,7 +204,7 @@ impl Pending {
     /// twice; but none is lost.
     pub(super) fn end(&self, batch: &[Touch], written: bool) {
         for touch in batch {
-            let shard = &self.shards[place(&touch.key)];
+            let shard = &self.shards[self.place(&touch.key)];
             let mut notes = shard.lock();
             if written {
                 // Nobody can have added to it meanwhile.
@@ -264,7 +278,7 @@ pub(super) struct Setting<'a> {
 impl Setting<'_> {
     /// Takes the notes into the record that the set replied.
     pub(super) fn take_in(&self, record: &mut Record) {
-        if let Some(note) = self.pending.shards[place(&self.key)].lock().get(&self.key) {
+        if let Some(note) = self.pending.shards[self.pending.place(&self.key)].lock().get(&self.key) {
             note.take_in(record);
         }
     }
@@ -272,7 +286,7 @@ impl Setting<'_> {
 
 impl Drop for Setting<'_> {
     fn drop(&mut self) {
-        let mut notes = self.pending.shards[place(&self.key)].lock();
+        let mut notes = self.pending.shards[self.pending.place(&self.key)].lock();
         if let Some(note) = notes.get_mut(&self.key) {
             note.sets -= 1;
             if note.sets == 0 && note.reads == 0 {
@@ -280,10 +294,4 @@ impl Drop for Setting<'_> {
             }
         }
     }
-}
-
-/// Tokens are random, so two of their characters spread well enough.
-fn place(key: &Key) -> usize {
-    let [.., high, low] = key.token.as_bytes();
-    (usize::from(*high) * 31 + usize::from(*low)) % SHARDS
 }

@@ -1,4 +1,4 @@
-//! A few connections that all requests share, and what happens when Redis is away.
+//! A few connections to one server that all requests share, and what happens when it is away.
 //!
 //! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it; short commands
 //! wait in a [`Queue`] for others to go with. A connection that fails once is replaced by the next request. No operation
@@ -35,6 +35,14 @@ pub(super) enum Failure {
     NoScript,
     /// The key holds something else, which nobody can expect to be a session.
     WrongType,
+    /// Another node of the cluster has this slot, at this address; nothing was done.
+    Moved(String),
+    /// Another node has what is asked for already, and has to be told so; nothing was done.
+    Ask(String),
+    /// The cluster is at work on this slot; nothing was done.
+    TryAgain,
+    /// There is no connection; nothing was sent. Already logged.
+    NotSent,
     /// Anything else; already logged.
     Unavailable,
 }
@@ -45,8 +53,20 @@ impl From<Failure> for Error {
     }
 }
 
+/// What is asked of a server.
+pub(super) enum Request<'a> {
+    /// One short command that reads a key; it may go out with others.
+    Read(Cmd),
+    /// A script; the function adds the number of keys, the keys and the rest.
+    Script(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
+    /// Any other command.
+    Command(&'a Cmd),
+}
+
 /// The connections.
 pub(super) struct Pool {
+    /// ` at HOST:PORT` where there are several servers, for the log.
+    at: String,
     links: managed::Pool<Manager>,
     queue: Queue,
     timeout: Duration,
@@ -59,54 +79,38 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// `timeout` bounds each request as a whole. Fails with one line, free of secrets, if the URL makes no sense.
-    pub(super) fn open(url: String, timeout: Duration, connections: usize) -> Result<Self, String> {
-        let links = managed::Pool::builder(Manager::new(url, timeout)?)
+    /// `timeout` bounds each request as a whole.
+    pub(super) fn new(manager: Manager, at: String, timeout: Duration, connections: usize) -> Self {
+        let links = managed::Pool::builder(manager)
             .max_size(connections.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(timeout))
             .create_timeout(Some(timeout))
             .recycle_timeout(Some(timeout))
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            links,
+            .build();
+        Self {
+            at,
+            links: links.expect("there is a runtime for the timeouts"),
             queue: Queue::new(),
             timeout,
             start: Instant::now(),
             away: AtomicBool::new(false),
             refused: Mutex::new(None),
-        })
-    }
-
-    /// Sends one command.
-    pub(super) async fn command(&self, cmd: &Cmd) -> Result<Value, Error> {
-        Ok(self.send(cmd).await?)
-    }
-
-    /// Sends one short command that reads a key, with others. One of a wrong type is an unreadable record, and the reply
-    /// is 0, as that of the scripts.
-    pub(super) async fn read(&self, cmd: Cmd) -> Result<Value, Error> {
-        match self.share(cmd).await {
-            Err(Failure::WrongType) => Ok(Value::Int(0)),
-            result => Ok(result?),
         }
     }
 
-    /// Runs a script; `arguments` adds the number of keys, the keys and the rest.
-    pub(super) async fn script(&self, script: &Script, arguments: impl Fn(&mut Cmd)) -> Result<Value, Error> {
-        match self.send(&script.by_hash(&arguments)).await {
-            Err(Failure::NoScript) => Ok(self.send(&script.by_source(&arguments)).await?),
-            result => Ok(result?),
+    /// Sends a request once, or twice if Redis had to learn a script. To a node of a cluster that does not have the slot yet
+    /// one is sent while `asking`.
+    pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Value, Failure> {
+        match request {
+            Request::Read(cmd) if !asking => self.share(cmd).await,
+            Request::Read(cmd) => self.send(&cmd, asking).await,
+            Request::Command(cmd) => self.send(cmd, asking).await,
+            Request::Script(script, arguments) => match self.send(&script.by_hash(arguments), asking).await {
+                Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking).await,
+                result => result,
+            },
         }
-    }
-
-    /// Sends a transaction.
-    pub(super) async fn transaction(&self, pipeline: &Pipeline) -> Result<(), Error> {
-        let now = Instant::now();
-        let mut link = self.link(now).await?;
-        let reply = timeout_at(now + self.timeout, pipeline.exec_async(&mut link.connection)).await;
-        Ok(self.conclude(&link, reply.ok())?)
     }
 
     /// Sends what waits in the queue, for ever.
@@ -119,6 +123,14 @@ impl Pool {
                 waiting = rest;
             }
         }
+    }
+
+    /// Gives up every connection: the server is not the one to talk to any more.
+    pub(super) fn leave(&self) {
+        self.links.retain(|link, _| {
+            link.give_up();
+            false
+        });
     }
 
     /// No more requests.
@@ -156,10 +168,17 @@ impl Pool {
         }
     }
 
-    async fn send(&self, cmd: &Cmd) -> Result<Value, Failure> {
+    async fn send(&self, cmd: &Cmd, asking: bool) -> Result<Value, Failure> {
         let now = Instant::now();
         let mut link = self.link(now).await?;
-        let reply = timeout_at(now + self.timeout, link.connection.send_packed_command(cmd)).await;
+        let reply = if asking {
+            let mut pipe = Pipeline::with_capacity(2);
+            pipe.cmd("ASKING").add_command(cmd.clone());
+            let replies = timeout_at(now + self.timeout, link.connection.send_packed_commands(&pipe, 1, 1)).await;
+            replies.map(|replies| replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+        } else {
+            timeout_at(now + self.timeout, link.connection.send_packed_command(cmd)).await
+        };
         // An error deeper inside comes from no command that is sent here.
         let reply = reply.ok().map(|reply| match reply {
             Ok(Value::ServerError(error)) => Err(error.into()),
@@ -182,11 +201,11 @@ impl Pool {
                     continue;
                 }
                 Ok(Err(PoolError::Backend(error))) => reason(&error),
-                Ok(Err(PoolError::Closed)) => return Err(Failure::Unavailable),
+                Ok(Err(PoolError::Closed)) => return Err(Failure::NotSent),
                 Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
             };
             self.gone(&reason);
-            return Err(Failure::Unavailable);
+            return Err(Failure::NotSent);
         }
     }
 
@@ -201,7 +220,7 @@ impl Pool {
         let error = match reply {
             Ok(reply) => {
                 if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis is back");
+                    tracing::info!("Redis{} is back", self.at);
                 }
                 return Ok(reply);
             }
@@ -213,6 +232,9 @@ impl Pool {
         if error.code() == Some("WRONGTYPE") {
             self.refused("WRONGTYPE");
             return Err(Failure::WrongType);
+        }
+        if let Some(failure) = elsewhere(&error) {
+            return Err(failure);
         }
         if useless(&error) {
             link.give_up();
@@ -230,14 +252,32 @@ impl Pool {
         let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| now - last >= QUIET) {
             *last = Some(now);
-            tracing::warn!("Redis refuses a command: {reason}");
+            tracing::warn!("Redis{} refuses a command: {reason}", self.at);
         }
     }
 
     fn gone(&self, reason: &str) {
         if !self.away.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Redis is away: {reason}");
+            tracing::warn!("Redis{} is away: {reason}", self.at);
         }
+    }
+}
+
+/// What a node of a cluster says of a slot that it does not have, or not yet, or not any more.
+fn elsewhere(error: &RedisError) -> Option<Failure> {
+    let address = || error.redirect_node().map(|(address, _)| address.to_owned());
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved) => address().map(Failure::Moved),
+        ErrorKind::Server(ServerErrorKind::Ask) => address().map(Failure::Ask),
+        ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => Some(Failure::TryAgain),
+        // A key that a script learned of inside is on its way. Every script looks at all keys before it writes.
+        _ if error
+            .detail()
+            .is_some_and(|detail| detail.contains("access a non local key")) =>
+        {
+            Some(Failure::TryAgain)
+        }
+        _ => None,
     }
 }
 
@@ -245,7 +285,7 @@ impl Pool {
 /// as a master that became a replica. Connecting anew may lead to one that can.
 fn useless(error: &RedisError) -> bool {
     let known = |error: &ServerError| {
-        matches!(error.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH" | "UNKILLABLE")
+        matches!(error.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "UNKILLABLE")
             // Redis 6 wraps the error of a command inside a script into one of its own.
             || error.details().is_some_and(|details| details.contains("-READONLY"))
     };

@@ -11,6 +11,7 @@ macro_rules! on_records {
 
 /// All scripts, named after the operation they serve.
 pub(super) struct Scripts {
+    pub(super) create: Script,
     pub(super) get: Script,
     pub(super) set: Script,
     pub(super) soapp: Script,
@@ -24,6 +25,7 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
+            create: Script::new(include_str!("scripts/create.lua")),
             get: Script::new(on_records!("scripts/get.lua")),
             set: Script::new(on_records!("scripts/set.lua")),
             soapp: Script::new(on_records!("scripts/soapp.lua")),
@@ -53,7 +55,7 @@ impl Script {
 
     /// The call by hash, which Redis refuses if it does not know the script. `arguments` adds the number of keys, the
     /// keys and the rest.
-    pub(super) fn by_hash(&self, arguments: impl Fn(&mut Cmd)) -> Cmd {
+    pub(super) fn by_hash(&self, arguments: &dyn Fn(&mut Cmd)) -> Cmd {
         let mut cmd = Cmd::with_capacity(12, 512);
         cmd.arg("EVALSHA").arg(&self.hash);
         arguments(&mut cmd);
@@ -61,7 +63,7 @@ impl Script {
     }
 
     /// The call with the source, from which Redis learns the script.
-    pub(super) fn by_source(&self, arguments: impl Fn(&mut Cmd)) -> Cmd {
+    pub(super) fn by_source(&self, arguments: &dyn Fn(&mut Cmd)) -> Cmd {
         let mut cmd = Cmd::with_capacity(12, 512 + self.source.len());
         cmd.arg("EVAL").arg(self.source);
         arguments(&mut cmd);

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    keys::{self, Keys},
+    keys,
     pending::{Pending, SHARDS, Touch},
-    pool::Pool,
     reply,
     script::Script,
+    servers::Servers,
+    shards::Shards,
 };
 use crate::{error::Error, metrics::Metrics, session::Seconds, store::Key};
 
@@ -16,19 +17,19 @@ pub(super) struct Touches {
     pub(super) pending: Pending,
     /// The longest time that a read stays a note; 0: reads are written at once and never noted.
     pub(super) every: Duration,
-    pool: Arc<Pool>,
-    keys: Arc<Keys>,
+    servers: Arc<Servers>,
+    shards: Arc<Shards>,
     script: Script,
     metrics: Arc<Metrics>,
 }
 
 impl Touches {
-    pub(super) fn new(every: Duration, pool: Arc<Pool>, keys: Arc<Keys>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(every: Duration, servers: Arc<Servers>, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
         Self {
-            pending: Pending::new(),
+            pending: Pending::new(shards.all().len() > 1),
             every,
-            pool,
-            keys,
+            servers,
+            shards,
             script: Script::new(include_str!("scripts/touch.lua")),
             metrics,
         }
@@ -98,10 +99,14 @@ impl Touches {
         result.map(drop)
     }
 
+    /// All of a batch are in one shard.
     async fn send(&self, batch: &[Touch]) -> Result<u64, Error> {
-        let reply = self.pool.script(&self.script, |cmd| {
-            cmd.arg(1).arg(self.keys.ends());
-            cmd.arg(self.keys.prefix()).arg(keys::SESSIONS).arg(keys::USERS);
+        let Some(keys) = batch.first().and_then(|touch| self.shards.of(&touch.key.token)) else {
+            return Ok(0);
+        };
+        let reply = self.servers.script(keys, &self.script, |cmd| {
+            cmd.arg(1).arg(keys.ends());
+            cmd.arg(keys.prefix()).arg(keys::SESSIONS).arg(keys::USERS);
             for touch in batch {
                 cmd.arg(touch.key.app.as_str()).arg(touch.key.token.as_str());
                 cmd.arg(touch.reads).arg(touch.last_active);

@@ -8,7 +8,20 @@ use rest_sessions::config::{Cli, Config};
 const EXAMPLE: &str = include_str!("../../../config/rest-sessions.toml");
 
 /// Options without a default, which have an example instead.
-const EXAMPLES: [&str; 5] = ["socket", "redis_url", "redisurl", "redishost", "redisport"];
+const EXAMPLES: [&str; 12] = [
+    "socket",
+    "redis_url",
+    "redisurl",
+    "redishost",
+    "redisport",
+    "redis_username",
+    "redis_password",
+    "redis_password_file",
+    "redis_sentinel_password_file",
+    "redis_ca",
+    "redis_cert",
+    "redis_key",
+];
 
 /// The lines that set an option once the `#` in front is gone; prose has a space or another `#` behind it.
 fn options() -> impl Iterator<Item = &'static str> {
@@ -54,6 +67,16 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         redisurl,
         redishost,
         redisport,
+        redis_mode,
+        redis_master,
+        redis_username,
+        redis_password,
+        redis_password_file,
+        redis_sentinel_password_file,
+        redis_ca,
+        redis_cert,
+        redis_key,
+        shards,
         redis_connections,
         touch,
         namespace,
@@ -79,6 +102,22 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         ("redisurl", redisurl.unwrap_or_default()),
         ("redishost", redishost.unwrap_or_default()),
         ("redisport", redisport.map(|port| port.to_string()).unwrap_or_default()),
+        ("redis_mode", format!("{redis_mode:?}")),
+        ("redis_master", redis_master),
+        ("redis_username", redis_username.unwrap_or_default()),
+        ("redis_password", redis_password.unwrap_or_default()),
+        (
+            "redis_password_file",
+            redis_password_file.unwrap_or_default().display().to_string(),
+        ),
+        (
+            "redis_sentinel_password_file",
+            redis_sentinel_password_file.unwrap_or_default().display().to_string(),
+        ),
+        ("redis_ca", redis_ca.unwrap_or_default().display().to_string()),
+        ("redis_cert", redis_cert.unwrap_or_default().display().to_string()),
+        ("redis_key", redis_key.unwrap_or_default().display().to_string()),
+        ("shards", shards.to_string()),
         ("redis_connections", redis_connections.to_string()),
         ("touch", format!("{touch:?}")),
         ("namespace", namespace),
@@ -153,6 +192,16 @@ fn every_option_of_the_file_is_taken_over() {
         redisurl = "redis://b"
         redishost = "c"
         redisport = 2
+        redis_mode = "cluster"
+        redis_master = "m"
+        redis_username = "u"
+        redis_password = "p"
+        redis_password_file = "f"
+        redis_sentinel_password_file = "g"
+        redis_ca = "h"
+        redis_cert = "i"
+        redis_key = "j"
+        shards = 12
         redis_connections = 3
         touch = 0.5
         namespace = "d"

@@ -9,7 +9,7 @@ use crate::process::{Process, eventually};
 fn url(change: impl FnOnce(&mut Config)) -> Option<String> {
     let mut config = Config::default();
     change(&mut config);
-    config.redis()
+    config.redis_urls()
 }
 
 #[test]

@@ -28,7 +28,20 @@ fn refusal(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
 /// A value that each option must refuse; `None` where any text may be right.
 fn bad_value(option: &str) -> Option<&'static str> {
     match option {
-        "config" | "host" | "socket" | "redishost" | "data_dir" => None,
+        // Names and files: what is there decides.
+        "config"
+        | "host"
+        | "socket"
+        | "redishost"
+        | "data_dir"
+        | "redis_master"
+        | "redis_username"
+        | "redis_password"
+        | "redis_password_file"
+        | "redis_sentinel_password_file"
+        | "redis_ca"
+        | "redis_cert"
+        | "redis_key" => None,
         "redis_url" | "redisurl" => Some("http://user:opensesame@127.0.0.1"),
         "namespace" => Some("with{brace"),
         "cookie" => Some("with space"),
@@ -61,7 +74,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 19);
+    assert_eq!(tried, 21);
 }
 
 #[test]
@@ -85,6 +98,10 @@ fn bounds_hold() {
         "--loglevel=verbose",
         "--log-format=xml",
         "--namespace=",
+        "--redis-master=",
+        "--shards=0",
+        "--shards=257",
+        "--redis-mode=many",
         "--socket-mode=0888",
         "--socket-mode=1777",
         "--socket-mode=7",

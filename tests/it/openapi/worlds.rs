@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use super::contract::operations;
 use crate::{
     process::Process,
-    support::{Answer, Server, Store, eventually, redis_server},
+    support::{Answer, Server, Store, eventually},
 };
 
 /// The state of a server.
@@ -76,10 +76,9 @@ fn in_process(server: Server) -> Running {
 
 async fn ending(store: Store) -> Running {
     let folder = tempfile::tempdir().expect("a folder");
-    let redis = (store == Store::Redis).then(|| ["--redis-url".to_owned(), redis_server::url()]);
-    let args = ["--drain-delay".to_owned(), "60".to_owned()];
-    let args: Vec<_> = args.iter().chain(redis.iter().flatten()).map(String::as_str).collect();
-    let process = Process::start(folder.path(), &args);
+    let mut command = Process::command(folder.path(), &["--drain-delay", "60"]);
+    command.envs(store.variables());
+    let process = Process::spawn(command);
     process.signal("TERM");
     let address: SocketAddr = process.address().parse().expect("an address");
     let (client, ready) = (client(), format!("http://{address}/readyz"));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     process::Process,
-    support::{Store, for_every_store, redis_server},
+    support::{Store, for_every_store},
 };
 
 for_every_store![the_walk_prints_what_the_readme_says];
@@ -20,10 +20,7 @@ fn walk() -> String {
 /// The program on an empty store.
 pub(super) fn start(store: Store, folder: &std::path::Path) -> Process {
     let mut command = Process::command(folder, &["--timeout", "10"]);
-    if store == Store::Redis {
-        command.env("RS_REDIS_URL", redis_server::url());
-        command.env("RS_NAMESPACE", redis_server::fresh_namespace());
-    }
+    command.envs(store.variables());
     Process::spawn(command)
 }
 

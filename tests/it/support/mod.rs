@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod app;
 mod eventually;
 pub(crate) mod raw;
+pub(crate) mod redis_cluster;
 pub(crate) mod redis_server;
 pub(crate) mod server;
 mod side_by_side;
@@ -22,6 +23,7 @@ macro_rules! for_every_store {
     ($($test:ident),+ $(,)?) => {
         $crate::support::for_one_store!(embedded, Embedded, $($test),+);
         $crate::support::for_one_store!(redis, Redis, $($test),+);
+        $crate::support::for_one_store!(cluster, Cluster, $($test),+);
     };
 }
 

@@ -18,15 +18,15 @@ use std::{
 
 use deadpool_redis::redis::{Client, Connection, FromRedisValue, cmd};
 
-/// Keeps the supervisor's pipe open for as long as the process lives.
-struct Redis {
-    port: u16,
+/// Keeps the supervisor's pipe open for as long as the process lives, and ends Redis with it.
+pub(super) struct Redis {
+    pub(super) port: u16,
     _server: Child,
     _supervisor: Child,
 }
 
 /// Started by whoever asks first. Why it cannot be, every test tells, not only the first.
-static REDIS: LazyLock<Result<Redis, String>> = LazyLock::new(start);
+static REDIS: LazyLock<Result<Redis, String>> = LazyLock::new(|| start(&[]));
 
 /// The address of the private Redis, which the first call starts.
 pub(crate) fn url() -> String {
@@ -68,23 +68,25 @@ pub(crate) fn fresh_namespace() -> String {
     format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn start() -> Result<Redis, String> {
+/// A Redis with further options on a free port.
+pub(super) fn start(options: &[&str]) -> Result<Redis, String> {
     // Another process may take the port between our look and Redis'; not several times in a row.
     for _ in 0..5 {
-        if let Some(redis) = try_start()? {
+        if let Some(redis) = try_start(options)? {
             return Ok(redis);
         }
     }
     Err("redis-server does not answer on any free port of 127.0.0.1".into())
 }
 
-fn try_start() -> Result<Option<Redis>, String> {
+fn try_start(options: &[&str]) -> Result<Option<Redis>, String> {
     let port = free_port();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(folder.path())
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -115,7 +117,7 @@ fn supervise(server: &Child, folder: &Path) -> Child {
     command.spawn().expect("a shell")
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound listener has an address").port()
 }

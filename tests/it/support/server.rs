@@ -13,14 +13,14 @@ use std::{
 use reqwest::Client;
 use rest_sessions::{
     Failure,
-    config::{Config, Span},
+    config::{Config, RedisMode, Span},
     run,
     service::Clock,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use super::{App, eventually, redis_server};
+use super::{App, eventually, redis_cluster, redis_server};
 
 /// Where every test's clock begins, in seconds since the Unix epoch.
 pub(crate) const START: u64 = 1_800_000_000;
@@ -30,6 +30,32 @@ pub(crate) const START: u64 = 1_800_000_000;
 pub(crate) enum Store {
     Embedded,
     Redis,
+    /// Three masters. What is true of Redis alone, such as its layout, is not looked at here.
+    Cluster,
+}
+
+impl Store {
+    /// Where its Redis is, if it is one.
+    pub(crate) fn urls(self) -> Option<String> {
+        match self {
+            Self::Embedded => None,
+            Self::Redis => Some(redis_server::url()),
+            Self::Cluster => Some(redis_cluster::urls()),
+        }
+    }
+
+    /// The variables that lead the program to it.
+    pub(crate) fn variables(self) -> Vec<(&'static str, String)> {
+        let Some(urls) = self.urls() else {
+            return Vec::new();
+        };
+        let mode = if self == Self::Cluster { "cluster" } else { "single" };
+        vec![
+            ("RS_REDIS_URL", urls),
+            ("RS_REDIS_MODE", mode.into()),
+            ("RS_NAMESPACE", redis_server::fresh_namespace()),
+        ]
+    }
 }
 
 /// A running server. It ends with the test that holds it.
@@ -66,11 +92,16 @@ impl Server {
                 config.data_dir = folder.path().join("data");
                 Some(folder)
             }
-            Store::Redis => {
+            Store::Redis | Store::Cluster => {
                 // Nothing should be written here; if it is, it is not in the project's folder.
                 config.data_dir = PathBuf::from("/nonexistent");
-                config.redis_url = Some(redis_server::url());
                 config.namespace = redis_server::fresh_namespace();
+                config.redis_url = store.urls();
+                if store == Store::Cluster {
+                    config.redis_mode = RedisMode::Cluster;
+                    // Few, so that tests meet several ids in one.
+                    config.shards = 16;
+                }
                 None
             }
         };

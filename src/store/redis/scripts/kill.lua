@@ -6,9 +6,12 @@
 local h, none, id = fields(KEYS[1])
 if none == false then return none end
 id = h and h[1] or id
+local tokens = id and ARGV[3] .. id
+-- A cluster may be moving this key: then this fails, before anything is changed.
+if tokens then redis.call('EXISTS', tokens) end
 redis.call('DEL', KEYS[1])
 if id then
-  local tokens, member = ARGV[3] .. id, ARGV[1] .. id
+  local member = ARGV[1] .. id
   redis.call('ZREM', KEYS[2], member)
   redis.call('ZREM', KEYS[4], ARGV[2] .. member)
   redis.call('SREM', tokens, ARGV[4])

@@ -14,14 +14,20 @@ local function remove(token, id)
 end
 
 local members = redis.call('ZRANGE', KEYS[1], 0, budget - 1)
-local ids = {}
-for _, member in ipairs(members) do
+local ids, found = {}, {}
+for i, member in ipairs(members) do
   -- The first colon only: an id may hold more.
   local token, id = string.match(member, '^([^:]*):(.*)$')
   if token then
-    remove(token, id)
+    found[i] = { token, id }
     ids[id] = true
+    -- A cluster may be moving these keys: then this fails, before anything is changed.
+    redis.call('EXISTS', ARGV[1] .. token)
+    redis.call('EXISTS', ARGV[2] .. id)
   end
+end
+for i, member in ipairs(members) do
+  if found[i] then remove(found[i][1], found[i][2]) end
   redis.call('ZREM', KEYS[1], member)
 end
 for id in pairs(ids) do
@@ -33,6 +39,7 @@ budget = budget - #members
 while budget > 0 do
   local id = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
   if not id then return { killed, 0 } end
+  redis.call('EXISTS', ARGV[2] .. id)
   -- pcall: a key of a wrong type holds no tokens, and must not be met again for ever.
   local tokens = redis.pcall('SPOP', ARGV[2] .. id, budget)
   for _, token in ipairs(tokens) do remove(token, id) end

@@ -2,8 +2,10 @@
 -- KEYS  1 APP:us:ID, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
 -- ARGV  1 ID, 2 'ns:APP:', the beginning of a session hash's key, 3 'APP:', 4 the channel
 -- Replies how many session hashes were removed.
-local killed = 0
-for _, token in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+local killed, tokens = 0, redis.call('SMEMBERS', KEYS[1])
+-- A cluster may be moving these keys: then this fails, before anything is changed.
+for _, token in ipairs(tokens) do redis.call('EXISTS', ARGV[2] .. token) end
+for _, token in ipairs(tokens) do
   local member = token .. ':' .. ARGV[1]
   killed = killed + redis.call('DEL', ARGV[2] .. token)
   redis.call('ZREM', KEYS[2], member)

@@ -6,6 +6,14 @@
 -- that is due, so that every batch makes progress.
 local wiped, now = 0, tonumber(ARGV[1])
 local members = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+-- A cluster may be moving keys: then this fails, before anything is changed.
+for _, member in ipairs(members) do
+  local app, token, id = string.match(member, '^([^:]*):([^:]*):(.*)$')
+  if app then
+    local prefix = ARGV[3] .. app
+    redis.call('EXISTS', prefix .. ':' .. token, prefix .. ARGV[4], prefix .. ARGV[5], prefix .. ARGV[6] .. id)
+  end
+end
 for _, member in ipairs(members) do
   -- The first two colons only: an id may hold more.
   local app, token, id = string.match(member, '^([^:]*):([^:]*):(.*)$')

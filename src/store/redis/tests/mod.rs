@@ -14,7 +14,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs};
 
-use super::{Options, Redis};
+use super::{Address, Mode, Options, Redis};
 use crate::{
     metrics::Metrics,
     session::{App, Changes, Ip, Record, Seconds, Token, UserId},
@@ -95,14 +95,27 @@ impl Drop for Server {
 }
 
 fn open(port: u16, metrics: &Arc<Metrics>) -> Redis {
-    let options = Options {
-        url: format!("redis://127.0.0.1:{port}"),
+    Redis::open(options(&format!("redis://127.0.0.1:{port}")), Arc::clone(metrics)).unwrap()
+}
+
+fn options(url: &str) -> Options {
+    let address = Address {
+        urls: url.into(),
+        mode: Mode::Single,
+        username: None,
+        password: None,
+        sentinel_password: None,
+        ca: None,
+        identity: None,
+    };
+    Options {
+        address,
         namespace: "rs".into(),
+        shards: 256,
         timeout: Duration::from_millis(800),
         connections: 2,
         touch: Duration::ZERO,
-    };
-    Redis::open(options, Arc::clone(metrics)).unwrap()
+    }
 }
 
 struct Raw(Connection);

@@ -14,14 +14,7 @@ fn a_bad_url_is_told_without_its_secrets() {
         "redis://:secret@host/x",
         "redis://:secret@host/?protocol=secret",
     ] {
-        let options = Options {
-            url: url.into(),
-            namespace: "rs".into(),
-            timeout: Duration::from_secs(1),
-            connections: 1,
-            touch: Duration::ZERO,
-        };
-        let told = Redis::open(options, Arc::new(Metrics::new())).unwrap_err();
+        let told = Redis::open(options(url), Arc::new(Metrics::new())).unwrap_err();
         assert!(
             !told.contains("secret") && !told.contains('\n') && !told.is_empty(),
             "{told}"
@@ -215,15 +208,9 @@ async fn the_password_of_the_url_is_used() {
     let server = Server::start();
     let mut raw = server.raw();
     let _: () = raw.ask("CONFIG SET requirepass right");
-    for (password, expected) in [("right", Ok(())), ("wrong", Err(Error::StoreUnavailable))] {
-        let options = Options {
-            url: format!("redis://:{password}@127.0.0.1:{}/3", server.port),
-            namespace: "rs".into(),
-            timeout: Duration::from_secs(1),
-            connections: 1,
-            touch: Duration::ZERO,
-        };
-        let store = Redis::open(options, Arc::new(Metrics::new())).unwrap();
+    for (password, expected) in [("right", Ok(token('a'))), ("wrong", Err(Error::StoreUnavailable))] {
+        let url = format!("redis://:{password}@127.0.0.1:{}/3", server.port);
+        let store = Redis::open(options(&url), Arc::new(Metrics::new())).unwrap();
         assert_eq!(store.create(app(), token('a'), record("u", "")).await, expected);
     }
     let _: () = raw.ask("SELECT 3");

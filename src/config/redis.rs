@@ -1,0 +1,66 @@
+//! How the options name a Redis.
+
+use std::{fs, path::Path};
+
+use super::{Config, RedisMode};
+use crate::store::redis::{Address, Mode};
+
+impl Config {
+    /// The Redis to use. `None` means the embedded store. Fails with one line, free of secrets.
+    pub fn redis(&self) -> Result<Option<Address>, String> {
+        let Some(urls) = self.redis_urls() else {
+            return Ok(None);
+        };
+        if self.redis_password.is_some() && self.redis_password_file.is_some() {
+            return Err("--redis-password and --redis-password-file exclude each other".into());
+        }
+        if self.redis_cert.is_some() != self.redis_key.is_some() {
+            return Err("--redis-cert and --redis-key need each other".into());
+        }
+        let password = match &self.redis_password_file {
+            Some(file) => Some(secret(file)?),
+            None => self.redis_password.clone(),
+        };
+        Ok(Some(Address {
+            urls,
+            mode: match self.redis_mode {
+                RedisMode::Single => Mode::Single,
+                RedisMode::Sentinel => Mode::Sentinel(self.redis_master.clone()),
+                RedisMode::Cluster => Mode::Cluster,
+            },
+            username: self.redis_username.clone(),
+            password,
+            sentinel_password: self.redis_sentinel_password_file.as_deref().map(secret).transpose()?,
+            ca: self.redis_ca.clone(),
+            identity: self.redis_cert.clone().zip(self.redis_key.clone()),
+        }))
+    }
+
+    /// The URLs, also as the original spelled them.
+    #[must_use]
+    pub fn redis_urls(&self) -> Option<String> {
+        if let Some(url) = self.redis_url.as_ref().or(self.redisurl.as_ref()) {
+            return Some(url.clone());
+        }
+        if self.redishost.is_none() && self.redisport.is_none() {
+            return None;
+        }
+        let host = self.redishost.as_deref().unwrap_or("127.0.0.1");
+        // An IPv6 address in a URL stands in brackets.
+        let host = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        Some(format!("redis://{host}:{}", self.redisport.unwrap_or(6379)))
+    }
+}
+
+/// The first line of a file.
+fn secret(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(format!("no password in {}", file.display())),
+    }
+}

@@ -1,0 +1,302 @@
+//! The nodes of a cluster, and which of them has which slot.
+//!
+//! A request goes to the node that has the slot as far as we know. What surely was not done, as that node is not there or
+//! says that another one has the slot, is tried again until the deadline: nobody sees slots move, and a master that died
+//! is waited for. Each node has connections of its own, so that one that is away costs only its own slots.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool_redis::redis::{Cmd, Value};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{
+    endpoint::Endpoints,
+    keys::SLOTS,
+    link::Manager,
+    pool::{Failure, Pool, Request},
+    servers::Server,
+};
+
+/// Between two tries at a slot that is moving or has no master.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long the slower nodes have to give their view of the cluster after the first one has.
+const STRAGGLERS: Duration = Duration::from_millis(100);
+
+/// A cluster.
+pub(super) struct Cluster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoints: Endpoints,
+    timeout: Duration,
+    connections: usize,
+    map: RwLock<Arc<Map>>,
+    /// Every node that was heard of, by address.
+    nodes: Mutex<HashMap<String, Arc<Server>>>,
+    /// Held by who asks for the map.
+    asking: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+    /// Whether the log says that there is no cluster.
+    away: AtomicBool,
+}
+
+/// Who has which slot.
+#[derive(Default)]
+struct Map {
+    generation: u64,
+    /// By slot: an index into the masters, or one that is none. Empty before the first answer.
+    slots: Vec<u16>,
+    masters: Vec<(String, Arc<Server>)>,
+}
+
+impl Map {
+    fn master(&self, slot: u16) -> Option<Arc<Server>> {
+        let master = self.slots.get(usize::from(slot))?;
+        Some(self.masters.get(usize::from(*master))?.1.clone())
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(endpoints: Endpoints, timeout: Duration, connections: usize) -> Self {
+        let shared = Shared {
+            endpoints,
+            timeout,
+            connections,
+            map: RwLock::default(),
+            nodes: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The reply to what `request` makes, from whoever has the slot.
+    pub(super) async fn answer<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+        let deadline = Instant::now() + self.shared.timeout;
+        let mut told: Option<(Arc<Server>, bool)> = None;
+        loop {
+            let map = self.shared.map();
+            let known = told.take().or_else(|| Some((map.master(slot)?, false)));
+            let failure = match known {
+                Some((node, asking)) => match node.pool.answer(request(), asking).await {
+                    Err(failure) => failure,
+                    reply => return reply,
+                },
+                None => Failure::NotSent,
+            };
+            match failure {
+                Failure::Moved(address) => {
+                    told = Some((self.shared.node(&address), false));
+                    self.look_again(map.generation);
+                }
+                Failure::Ask(address) => told = Some((self.shared.node(&address), true)),
+                Failure::TryAgain => sleep(PAUSE).await,
+                Failure::NotSent => {
+                    // Bounded: a deadline that has passed is looked at below.
+                    let _ = tokio::time::timeout_at(deadline, self.shared.refresh(map.generation)).await;
+                    sleep(PAUSE).await;
+                }
+                Failure::Unavailable => {
+                    // Perhaps another node has taken over from one that is silent.
+                    self.look_again(map.generation);
+                    return Err(Failure::Unavailable);
+                }
+                failure => return Err(failure),
+            }
+            if Instant::now() >= deadline || self.shared.closed.load(Ordering::Relaxed) {
+                return Err(Failure::Unavailable);
+            }
+        }
+    }
+
+    /// Whether any master answers: instances do not turn away all requests because some cannot be served.
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        let mut map = self.shared.map();
+        if map.masters.is_empty() {
+            self.shared.refresh(map.generation).await;
+            map = self.shared.map();
+        }
+        let mut pings: FuturesUnordered<_> = map.masters.iter().map(|(_, node)| node.ping()).collect();
+        while let Some(pong) = pings.next().await {
+            if pong.is_ok() {
+                return Ok(());
+            }
+        }
+        self.look_again(map.generation);
+        Err(Failure::Unavailable)
+    }
+
+    pub(super) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        for node in self.shared.lock().values() {
+            node.pool.close();
+        }
+    }
+
+    /// Asks for the map in the background, if nobody has since that generation.
+    fn look_again(&self, generation: u64) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move { shared.refresh(generation).await });
+    }
+}
+
+impl Shared {
+    fn map(&self) -> Arc<Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A panic under the lock leaves the nodes whole: each change is a single step.
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Server>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node at an address, which need not be known yet.
+    fn node(&self, address: &str) -> Arc<Server> {
+        let mut nodes = self.lock();
+        let start = || {
+            let manager = Manager::fixed(self.endpoints.at(address), self.timeout);
+            let pool = Pool::new(manager, format!(" at {address}"), self.timeout, self.connections);
+            Arc::new(Server::start(pool))
+        };
+        nodes.entry(address.to_owned()).or_insert_with(start).clone()
+    }
+
+    /// Asks the nodes for the map, unless somebody has since that generation.
+    async fn refresh(&self, generation: u64) {
+        let _turn = self.asking.lock().await;
+        if self.map().generation != generation || self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut addresses: Vec<String> = self.map().masters.iter().map(|(address, _)| address.clone()).collect();
+        addresses.extend(self.endpoints.seeds());
+        addresses.sort_unstable();
+        addresses.dedup();
+        let views = self.views(&addresses).await;
+        if views.is_empty() {
+            if !self.away.swap(true, Ordering::Relaxed) {
+                tracing::warn!("no node of the Redis cluster answers, or what answers is no cluster");
+            }
+            return;
+        }
+        if self.away.swap(false, Ordering::Relaxed) {
+            tracing::info!("the Redis cluster is back");
+        }
+        let map = self.agree(&views, generation + 1);
+        self.lock()
+            .retain(|address, _| map.masters.iter().any(|(master, _)| master == address));
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    /// What each node that answers in time says: ranges of slots and their master.
+    async fn views(&self, addresses: &[String]) -> Vec<Vec<Range>> {
+        let ask = async |address: &String| {
+            let mut cmd = Cmd::with_capacity(2, 16);
+            cmd.arg("CLUSTER").arg("SLOTS");
+            let node = self.node(address);
+            let reply = timeout(self.timeout, node.pool.answer(Request::Command(&cmd), false)).await;
+            ranges(reply.ok()?.ok()?, address)
+        };
+        let mut asked: FuturesUnordered<_> = addresses.iter().map(ask).collect();
+        let mut views = Vec::new();
+        let mut end = Instant::now() + self.timeout;
+        loop {
+            let next = tokio::select! {
+                next = asked.next() => next,
+                () = sleep_until(end) => None,
+            };
+            match next {
+                Some(Some(view)) => {
+                    end = end.min(Instant::now() + STRAGGLERS);
+                    views.push(view);
+                }
+                Some(None) => {}
+                None => return views,
+            }
+        }
+    }
+
+    /// The map that most views have. A node that was cut off may have an old one.
+    fn agree(&self, views: &[Vec<Range>], generation: u64) -> Map {
+        let mut addresses: Vec<&str> = Vec::new();
+        let mut votes = vec![Vec::<(u16, u32)>::new(); usize::from(SLOTS)];
+        for range in views.iter().flatten() {
+            let place = addresses.iter().position(|address| *address == range.address);
+            let place = place.unwrap_or_else(|| {
+                addresses.push(&range.address);
+                addresses.len() - 1
+            });
+            let master = u16::try_from(place).unwrap_or(u16::MAX);
+            for slot in votes
+                .iter_mut()
+                .take(usize::from(range.last) + 1)
+                .skip(usize::from(range.first))
+            {
+                match slot.iter_mut().find(|(other, _)| *other == master) {
+                    Some((_, count)) => *count += 1,
+                    None => slot.push((master, 1)),
+                }
+            }
+        }
+        let winner = |slot: Vec<(u16, u32)>| {
+            slot.into_iter()
+                .max_by_key(|(_, count)| *count)
+                .map(|(master, _)| master)
+        };
+        Map {
+            generation,
+            slots: votes.into_iter().map(|slot| winner(slot).unwrap_or(u16::MAX)).collect(),
+            masters: addresses
+                .into_iter()
+                .map(|address| (address.to_owned(), self.node(address)))
+                .collect(),
+        }
+    }
+}
+
+/// Slots that one master has.
+struct Range {
+    first: u16,
+    last: u16,
+    address: String,
+}
+
+/// Reads the reply to `CLUSTER SLOTS`; `asked` is the address of who gave it, who may not know its own.
+fn ranges(reply: Value, asked: &str) -> Option<Vec<Range>> {
+    let items = |value| match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    };
+    let number = |value: Option<Value>| match value {
+        Some(Value::Int(number)) => u16::try_from(number).ok(),
+        _ => None,
+    };
+    let ranges = items(reply)?.into_iter().map(|range| {
+        let mut parts = items(range)?.into_iter();
+        let (first, last) = (number(parts.next())?, number(parts.next())?);
+        let mut master = items(parts.next()?)?.into_iter();
+        let host = match master.next()? {
+            Value::BulkString(host) => String::from_utf8(host).ok()?,
+            Value::SimpleString(host) => host,
+            _ => String::new(),
+        };
+        let host = match host.as_str() {
+            "" | "?" => asked.rsplit_once(':')?.0,
+            host => host,
+        };
+        let address = format!("{host}:{}", number(master.next())?);
+        (first <= last && last < SLOTS).then_some(Range { first, last, address })
+    });
+    ranges.collect()
+}

@@ -1,0 +1,190 @@
+//! From what the operator says to where and how to connect.
+
+use std::{fs, path::PathBuf};
+
+use deadpool_redis::redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    RedisError, TlsCertificates, io::tcp::TcpSettings,
+};
+
+/// What kind of servers the URLs lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The server that has the sessions.
+    Single,
+    /// Sentinels, which know where the master of this name is.
+    Sentinel(String),
+    /// Nodes of a cluster, which know all others.
+    Cluster,
+}
+
+/// How to find the servers. No `Debug`: there are passwords in it.
+#[derive(Clone)]
+pub struct Address {
+    /// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, or `redis+unix:///path`; several with
+    /// commas between them for sentinels and nodes of a cluster. To sentinels, user and password are those of the URL; the
+    /// database is the master's.
+    pub urls: String,
+    /// What they lead to.
+    pub mode: Mode,
+    /// User of the servers that have the sessions, if not in the URL.
+    pub username: Option<String>,
+    /// Password of these servers, if not in the URL.
+    pub password: Option<String>,
+    /// Password of the sentinels, if not in their URLs.
+    pub sentinel_password: Option<String>,
+    /// PEM file with the authorities that sign the servers' certificates; without it the system's count.
+    pub ca: Option<PathBuf>,
+    /// PEM files with a certificate of our own and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where and how to connect.
+pub(super) struct Endpoints {
+    pub(super) mode: Mode,
+    /// Those of the URLs.
+    pub(super) first: Vec<ConnectionInfo>,
+    /// User, password and database of the servers that have the sessions.
+    settings: RedisConnectionInfo,
+    /// The form of the address of servers that others tell of: TLS and certificates.
+    form: ConnectionAddr,
+}
+
+impl Endpoints {
+    /// Fails with one line, free of secrets, if this makes no sense.
+    pub(super) fn new(address: Address) -> Result<Self, String> {
+        // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
+        // as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificates = certificates(&address)?;
+        let mut first = Vec::new();
+        for url in address.urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+            first.push(info(url, certificates.as_ref())?);
+        }
+        let Some(form) = first.first().map(|info| info.addr().clone()) else {
+            return Err("bad Redis URL: there is none".into());
+        };
+        let tcp = first.iter().all(|info| !matches!(info.addr(), ConnectionAddr::Unix(_)));
+        match address.mode {
+            Mode::Single if first.len() > 1 => {
+                return Err("several Redis URLs: are they sentinels, or nodes of a cluster? See --redis-mode".into());
+            }
+            Mode::Sentinel(_) | Mode::Cluster if !tcp => {
+                return Err("bad Redis URL: sentinels and clusters are not behind a Unix socket".into());
+            }
+            _ => {}
+        }
+        let mut settings = first[0].redis_settings().clone();
+        if address.mode == Mode::Cluster && settings.db() != 0 {
+            return Err("bad Redis URL: a cluster has only database 0".into());
+        }
+        if let Mode::Sentinel(_) = address.mode {
+            // What the URL says of user and password is for the sentinels.
+            settings = plain().set_db(settings.db());
+            for info in &mut first {
+                let mut own = info.redis_settings().clone().set_db(0);
+                if let Some(password) = &address.sentinel_password {
+                    own = own.set_password(password);
+                }
+                *info = info.clone().set_redis_settings(own);
+            }
+        }
+        if let Some(username) = &address.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &address.password {
+            settings = settings.set_password(password);
+        }
+        if !matches!(address.mode, Mode::Sentinel(_)) {
+            for info in &mut first {
+                *info = info.clone().set_redis_settings(settings.clone());
+            }
+        }
+        Ok(Self {
+            mode: address.mode,
+            first,
+            settings,
+            form,
+        })
+    }
+
+    /// How to connect to a server that has sessions, at `HOST:PORT`.
+    pub(super) fn at(&self, address: &str) -> ConnectionInfo {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        let (new_host, new_port) = (host.to_owned(), port.parse().unwrap_or(6379));
+        let addr = match &self.form {
+            ConnectionAddr::TcpTls {
+                insecure, tls_params, ..
+            } => ConnectionAddr::TcpTls {
+                host: new_host,
+                port: new_port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(new_host, new_port),
+        };
+        self.first[0]
+            .clone()
+            .set_addr(addr)
+            .set_redis_settings(self.settings.clone())
+    }
+
+    /// `HOST:PORT` of those in the URLs.
+    pub(super) fn seeds(&self) -> Vec<String> {
+        let addresses = self.first.iter().filter_map(|info| match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(format!("{host}:{port}"))
+            }
+            _ => None,
+        });
+        addresses.collect()
+    }
+}
+
+/// Neither user nor password. RESP3 is what lets the reader of a connection say that it has ended.
+fn plain() -> RedisConnectionInfo {
+    RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3)
+}
+
+fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionInfo, String> {
+    let bad = |error: RedisError| format!("bad Redis URL: {}", description(&error));
+    let mut info = url.into_connection_info().map_err(bad)?;
+    if let Some(certificates) = certificates {
+        let ConnectionAddr::TcpTls { .. } = info.addr() else {
+            return Err("bad Redis URL: certificates are for rediss:// only".into());
+        };
+        let client = Client::build_with_tls(info, certificates.clone());
+        let unreadable = |error: RedisError| {
+            format!(
+                "the certificates or the key for Redis are of no use: {}",
+                description(&error)
+            )
+        };
+        info = client.map_err(unreadable)?.get_connection_info().clone();
+    }
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(info
+        .set_redis_settings(settings)
+        .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+}
+
+/// The contents of the files with certificates, if any is named.
+fn certificates(address: &Address) -> Result<Option<TlsCertificates>, String> {
+    let read = |path: &PathBuf| fs::read(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()));
+    let root_cert = address.ca.as_ref().map(read).transpose()?;
+    let client_tls = match &address.identity {
+        Some((certificate, key)) => Some(ClientTlsConfig {
+            client_cert: read(certificate)?,
+            client_key: read(key)?,
+        }),
+        None => None,
+    };
+    let any = root_cert.is_some() || client_tls.is_some();
+    Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
+}
+
+/// What the client library has against a URL, without any part of it.
+fn description(error: &RedisError) -> String {
+    let text = error.to_string();
+    text.split(" - ").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,98 @@
+//! Sentinels: who watches over a master and its replicas, and knows which of them is the master.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, cmd};
+use tokio::time::timeout;
+
+use super::endpoint::Endpoints;
+
+/// Between two questions to the sentinels. A master that was replaced may go on without knowing; nobody writes to it for
+/// longer than this after the sentinels have agreed.
+pub(super) const WATCH: Duration = Duration::from_millis(500);
+
+/// The sentinels of one master.
+pub(super) struct Sentinels {
+    endpoints: Endpoints,
+    name: String,
+    timeout: Duration,
+    /// The one that answered last: it is asked first.
+    last: AtomicUsize,
+    /// Where the master was last, `HOST:PORT`.
+    seen: Mutex<String>,
+}
+
+impl Sentinels {
+    /// Each sentinel has an even share of `timeout` to answer in.
+    pub(super) fn new(endpoints: Endpoints, name: String, timeout: Duration) -> Self {
+        let share = u32::try_from(endpoints.first.len() + 1).unwrap_or(u32::MAX);
+        Self {
+            timeout: timeout / share,
+            endpoints,
+            name,
+            last: AtomicUsize::new(0),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// How to connect to the master.
+    pub(super) async fn master(&self) -> Result<ConnectionInfo, RedisError> {
+        let address = self.address().await?;
+        let info = self.endpoints.at(&address);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        Ok(info)
+    }
+
+    /// Whether the sentinels say that the master is another one than we connected to last. They may not answer: then it is
+    /// as good as any.
+    pub(super) async fn has_moved(&self) -> bool {
+        let Ok(address) = self.address().await else {
+            return false;
+        };
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        !seen.is_empty() && *seen != address
+    }
+
+    async fn address(&self) -> Result<String, RedisError> {
+        let count = self.endpoints.first.len();
+        let first = self.last.load(Ordering::Relaxed);
+        let mut failure = None;
+        for turn in 0..count {
+            let place = (first + turn) % count;
+            match timeout(self.timeout, self.ask(&self.endpoints.first[place])).await {
+                Ok(Ok(address)) => {
+                    self.last.store(place, Ordering::Relaxed);
+                    return Ok(address);
+                }
+                Ok(Err(error)) => failure = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(failure.unwrap_or_else(|| (ErrorKind::Io, "no sentinel answers in time").into()))
+    }
+
+    async fn ask(&self, sentinel: &ConnectionInfo) -> Result<String, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let client = Client::open(sentinel.clone())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut question = cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+        let answer: Option<(String, u16)> = question.query_async(&mut connection).await?;
+        match answer {
+            Some((host, port)) => Ok(format!("{host}:{port}")),
+            None => Err((
+                ErrorKind::InvalidClientConfig,
+                "no master of that name is known to the sentinels",
+            )
+                .into()),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The server or servers behind the store.
+
+use std::sync::Arc;
+
+use deadpool_redis::redis::{Cmd, Value};
+use tokio::task::AbortHandle;
+
+use super::{
+    cluster::Cluster,
+    keys::Keys,
+    pool::{Failure, Pool, Request},
+    queue,
+    script::Script,
+};
+use crate::error::Error;
+
+/// Where a shard is, one server says or a cluster.
+pub(super) enum Servers {
+    One(Server),
+    Cluster(Cluster),
+}
+
+impl Servers {
+    /// Sends one short command that reads a key of a shard, with others. One of a wrong type is an unreadable record, and
+    /// the reply is 0, as that of the scripts.
+    pub(super) async fn read(&self, keys: &Keys, cmd: Cmd) -> Result<Value, Error> {
+        let reply = match self {
+            Self::One(server) => server.pool.answer(Request::Read(cmd), false).await,
+            Self::Cluster(cluster) => cluster.answer(keys.slot(), || Request::Read(cmd.clone())).await,
+        };
+        match reply {
+            Err(Failure::WrongType) => Ok(Value::Int(0)),
+            reply => Ok(reply?),
+        }
+    }
+
+    /// Runs a script on a shard; `arguments` adds the number of keys, the keys and the rest.
+    pub(super) async fn script(
+        &self,
+        keys: &Keys,
+        script: &Script,
+        arguments: impl Fn(&mut Cmd) + Sync,
+    ) -> Result<Value, Error> {
+        Ok(match self {
+            Self::One(server) => server.pool.answer(Request::Script(script, &arguments), false).await?,
+            Self::Cluster(cluster) => {
+                let request = || Request::Script(script, &arguments);
+                cluster.answer(keys.slot(), request).await?
+            }
+        })
+    }
+
+    /// Whether anybody answers.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::One(server) => server.ping().await?,
+            Self::Cluster(cluster) => cluster.ping().await?,
+        }
+        Ok(())
+    }
+
+    /// Lets go of the connections.
+    pub(super) fn close(&self) {
+        match self {
+            Self::One(server) => server.pool.close(),
+            Self::Cluster(cluster) => cluster.close(),
+        }
+    }
+}
+
+/// One server, and the tasks that send what waits for it.
+pub(super) struct Server {
+    pub(super) pool: Arc<Pool>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Server {
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub(super) fn start(pool: Pool) -> Self {
+        let pool = Arc::new(pool);
+        let queue = || tokio::spawn(pool.clone().serve_queue()).abort_handle();
+        let tasks = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
+        Self { pool, tasks }
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        let mut cmd = Cmd::with_capacity(1, 4);
+        cmd.arg("PING");
+        self.pool.answer(Request::Command(&cmd), false).await.map(drop)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

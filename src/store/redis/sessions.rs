@@ -1,0 +1,185 @@
+//! The operations on one session.
+
+use deadpool_redis::redis::Cmd;
+
+use super::{Redis, keys, keys::Keys, live, reply};
+use crate::{
+    error::Error,
+    session::{App, Changes, MAX_DATA_BYTES, Record, Seconds, Session, Token},
+    store::Key,
+};
+
+impl Redis {
+    /// See [`Store::create`](crate::store::Store::create).
+    pub async fn create(&self, app: App, token: Token, record: Record) -> Result<Token, Error> {
+        let id = record.id.as_str();
+        let token = self.shards.lead(token, &app, id);
+        let keys = self.shards.of_id(&app, id);
+        let reply = self.servers.script(keys, &self.scripts.create, |cmd| {
+            cmd.arg(5)
+                .arg(keys.session(&app, &token))
+                .arg(keys.sessions(&app))
+                .arg(keys.users(&app))
+                .arg(keys.ends())
+                .arg(keys.tokens(&app, id));
+            cmd.arg(record.last_active)
+                .arg(record.end())
+                .arg(keys::session_member(&token, id))
+                .arg(keys::end_member(&app, &token, id))
+                .arg(id)
+                .arg(token.as_str());
+            cmd.arg("id")
+                .arg(id)
+                .arg("r")
+                .arg(record.reads)
+                .arg("w")
+                .arg(record.writes);
+            cmd.arg("ip").arg(record.ip.as_str());
+            cmd.arg("la").arg(record.last_active).arg("ttl").arg(record.ttl);
+            if let Some(data) = &record.data {
+                cmd.arg("d").arg(data.as_str());
+            }
+            if record.no_resave {
+                cmd.arg("no_resave").arg(1);
+            }
+        });
+        reply.await.map(|_| token)
+    }
+
+    /// See [`Store::get`](crate::store::Store::get).
+    pub async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        let Some(keys) = self.shards.of(&token) else {
+            return Ok(None);
+        };
+        let key = Key { app, token };
+        if self.touches.every.is_zero() {
+            return self.get_and_touch(keys, &key, now).await;
+        }
+        let pending = &self.touches.pending;
+        loop {
+            let mark = pending.mark(&key);
+            let Some(mut record) = self.load(keys, &key).await? else {
+                return Ok(None);
+            };
+            let due = !record.no_resave && record.end() < now.saturating_add(self.touches.margin());
+            let Ok(session) = pending.read(&key, mark, &mut record, now) else {
+                pending.settled(&key).await;
+                continue;
+            };
+            if due && session.is_some() {
+                self.written(async move |touches| touches.flush_one(&key).await).await?;
+            }
+            return Ok(session);
+        }
+    }
+
+    /// See [`Store::look`](crate::store::Store::look).
+    pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        let Some(keys) = self.shards.of(&token) else {
+            return Ok(None);
+        };
+        let key = Key { app, token };
+        let pending = &self.touches.pending;
+        loop {
+            let mark = pending.mark(&key);
+            let Some(mut record) = self.load(keys, &key).await? else {
+                return Ok(None);
+            };
+            if pending.look(&key, mark, &mut record).is_ok() {
+                return Ok(live(Some(record), now).map(|record| record.view(now)));
+            }
+            pending.settled(&key).await;
+        }
+    }
+
+    /// One session as Redis has it.
+    async fn load(&self, keys: &Keys, key: &Key) -> Result<Option<Record>, Error> {
+        let mut cmd = Cmd::with_capacity(10, 192);
+        cmd.arg("HMGET").arg(keys.session(&key.app, &key.token));
+        for field in reply::FIELDS {
+            cmd.arg(field);
+        }
+        reply::hash(self.servers.read(keys, cmd).await?, &self.metrics)
+    }
+
+    /// A get that leaves nothing for later.
+    async fn get_and_touch(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<Session>, Error> {
+        let Key { app, token } = key;
+        let reply = self.servers.script(keys, &self.scripts.get, |cmd| {
+            cmd.arg(4)
+                .arg(keys.session(app, token))
+                .arg(keys.sessions(app))
+                .arg(keys.users(app))
+                .arg(keys.ends());
+            cmd.arg(now)
+                .arg(keys::session_member_prefix(token))
+                .arg(keys::app_prefix(app));
+        });
+        let record = reply::record(reply.await?, &self.metrics)?;
+        Ok(live(record, now).map(|record| record.view(now)))
+    }
+
+    /// See [`Store::set`](crate::store::Store::set).
+    pub async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
+        let Some(keys) = self.shards.of(&token) else {
+            return Ok(None);
+        };
+        let setting = self.touches.pending.set(Key { app, token }).await;
+        let mut pairs = Vec::with_capacity(changes.iter().len());
+        for (key, value) in changes.iter() {
+            // A string always has a JSON form.
+            let key = serde_json::to_string(key).map_err(|_| Error::Internal)?;
+            pairs.push((key, value.unwrap_or_default()));
+        }
+        let reply = self.servers.script(keys, &self.scripts.set, |cmd| {
+            cmd.arg(4)
+                .arg(keys.session(&app, &token))
+                .arg(keys.sessions(&app))
+                .arg(keys.users(&app))
+                .arg(keys.ends());
+            cmd.arg(now)
+                .arg(keys::session_member_prefix(&token))
+                .arg(keys::app_prefix(&app));
+            cmd.arg(keys.channel())
+                .arg(keys::message(&app, &token))
+                .arg(MAX_DATA_BYTES)
+                .arg(setting.last_active);
+            for (key, value) in &pairs {
+                cmd.arg(key).arg(value);
+            }
+        });
+        let record = reply::record(reply.await?, &self.metrics)?;
+        // Whether it was alive the script has decided; a get since then may see it differently.
+        Ok(live(record, now).map(|mut record| {
+            setting.take_in(&mut record);
+            record.view(now)
+        }))
+    }
+
+    /// See [`Store::kill`](crate::store::Store::kill).
+    pub async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
+        let Some(keys) = self.shards.of(&token) else {
+            return Ok(false);
+        };
+        let read = self.touches.pending.last_active(&Key { app, token });
+        let reply = self.servers.script(keys, &self.scripts.kill, |cmd| {
+            cmd.arg(4)
+                .arg(keys.session(&app, &token))
+                .arg(keys.sessions(&app))
+                .arg(keys.users(&app))
+                .arg(keys.ends());
+            cmd.arg(keys::session_member_prefix(&token))
+                .arg(keys::app_prefix(&app))
+                .arg(keys.tokens_prefix(&app));
+            cmd.arg(token.as_str())
+                .arg(keys.channel())
+                .arg(keys::message(&app, &token))
+                .arg(read);
+        });
+        let mut record = reply::record(reply.await?, &self.metrics)?;
+        if let Some(record) = &mut record {
+            record.touch(read);
+        }
+        Ok(live(record, now).is_some())
+    }
+}
