@@ -193,7 +193,7 @@ def start(site, options):
 
     (folder / "php-fpm.conf").write_text(PHP_FPM.substitute(
         folder=folder, user="user = root\ngroup = root\n" if root else ""))
-    site.run("javac", [program("javac"), "-d", folder / "java", *(HERE / "java").glob("*.java")])
+    site.run("javac", [program("javac"), "-J-XX:-UsePerfData", "-d", folder / "java", *(HERE / "java").glob("*.java")])
     for name, command in {
         "python": [sys.executable, "-B", HERE / "python" / "app.py"],
         "node": [program("node"), HERE / "node" / "app.mjs"],

@@ -1,5 +1,6 @@
 // The Node part of the site. session-client.mjs is what you would copy.
 import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
 import { SessionClient, SessionOutage, SessionRefused } from "./session-client.mjs";
 
 const sessions = new SessionClient(process.env.SESSIONS_URL, "site");
@@ -115,13 +116,12 @@ function cookie(request) {
 }
 
 async function readForm(request) {
-  const chunks = await request.toArray(); // at most what nginx lets through
-  return new URLSearchParams(Buffer.concat(chunks).toString());
+  return new URLSearchParams(await text(request)); // at most what nginx lets through
 }
 
-function escape(text) {
+function escape(value) {
   const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-  return String(text).replace(/[&<>"']/g, (character) => entities[character]);
+  return String(value).replace(/[&<>"']/g, (character) => entities[character]);
 }
 
 /** `title` and `content` are HTML. */
