@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Starts the whole site: rest-sessions, four programs that share its sessions, and nginx before them.
 
-Runs until Ctrl-C, SIGTERM or the end of any part, and then ends them all. Needs nginx, php-fpm with curl, a JDK and Node,
-no root, and no free port in particular: everything listens on 127.0.0.1, and all state is in one temporary folder.
+Runs until Ctrl-C, SIGTERM or the end of any part, and then ends them all. Needs nginx, php-fpm with curl, a JDK and
+Node, but neither root nor a certain port: everything listens on 127.0.0.1. All state is in one temporary folder.
 """
 
 import argparse
@@ -160,7 +160,8 @@ def service_binary(site, chosen):
     if chosen:
         return Path(chosen).resolve()
     if shutil.which("cargo"):
-        site.run("build", ["cargo", "build", "--release", "--locked", "--manifest-path", REPO / "Cargo.toml"], shown=True)
+        manifest = REPO / "Cargo.toml"
+        site.run("build", ["cargo", "build", "--release", "--locked", "--manifest-path", manifest], shown=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")).resolve() / "release" / "rest-sessions"
 
 
@@ -217,7 +218,7 @@ def start(site, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, help="port of the site; default: a free one")
-    parser.add_argument("--binary", metavar="PATH", help="rest-sessions; default: what cargo builds from this repository")
+    parser.add_argument("--binary", metavar="PATH", help="rest-sessions; default: cargo builds it from this repository")
     parser.add_argument("--redis", metavar="URL", help="keep the sessions in this Redis, not in the folder")
     parser.add_argument("--service", metavar="URL", help="use a rest-sessions that runs already; start none")
     options = parser.parse_args()

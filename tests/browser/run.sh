@@ -35,7 +35,7 @@ trap 'exit 143' TERM HUP
 # HOME and TMPDIR: whatever the browser and others leave behind is ours to remove.
 chmod 755 "$work"
 mkdir -m 1777 "$work/tmp"
-HOME=$work TMPDIR=$work/tmp WORK=$work BINARY=$binary \
+HOME=$work TMPDIR=$work/tmp WORK=$work BINARY=$binary CHROMIUM=$(command -v chromium) \
     node --test-reporter=spec "$here/shared-login.test.mjs" &
 test=$!
 wait "$test"

@@ -24,7 +24,8 @@ after(end);
 /** A raw request to the site, with headers that no browser would send. Tells status, headers and body. */
 function raw(url, path, { method = "GET", headers = {}, form } = {}) {
   const body = form && new URLSearchParams(form).toString();
-  if (body) headers = { "Content-Type": "application/x-www-form-urlencoded", "Content-Length": body.length, ...headers };
+  const type = "application/x-www-form-urlencoded";
+  if (body) headers = { ...headers, "Content-Type": type, "Content-Length": body.length };
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url);
     request({ hostname, port, path, method, headers }, async (answer) => {
@@ -46,7 +47,8 @@ async function sessions({ service }, method, path, body) {
 async function assertKnown(visitor, name) {
   for (const part of PARTS) {
     const { status, title, loginForm } = await visitor.visit(part);
-    assert.deepEqual({ part, status, title, loginForm }, { part, status: 200, title: `Hello, ${name}`, loginForm: false });
+    assert.deepEqual({ part, status, title, loginForm },
+      { part, status: 200, title: `Hello, ${name}`, loginForm: false });
   }
 }
 
@@ -94,15 +96,15 @@ function sharedLogin(site) {
     }
 
     const left = await first.logOut("java");
-    assert.deepEqual(left, {
-      status: 200, path: "/java/", title: "You are a stranger here", role: undefined, visits: undefined, loginForm: true,
-    });
+    assert.deepEqual([left.status, left.path, left.title], [200, "/java/", "You are a stranger here"]);
     assert.equal(await first.token(), undefined, "the cookie is gone");
     assert.deepEqual(await sessions(site, "GET", `get/${token}`), {}, "and so is its session");
     await assertStranger(first);
     await assertKnown(second, "Ann");
     assert.equal((await second.devices("php")).length, 1);
-    for (const secret of [token, await second.token()]) assert.ok(!logs(site.state).includes(secret), "no log holds a token");
+    for (const secret of [token, await second.token()]) {
+      assert.ok(!logs(site.state).includes(secret), "no log holds a token");
+    }
     await Promise.all([first.leave(), second.leave()]);
   });
 }
@@ -121,7 +123,8 @@ function safety(site) {
     it(`a login on ${part} sets the cookie as it should be, in place of a planted one`, async () => {
       const visitor = await arrive();
       const name = `Vic of ${part}`;
-      const { token: planted } = await sessions(site, "PUT", "create/mallory?ip=192.0.2.1", { name: "Mallory", role: "reader" });
+      const data = { name: "Mallory", role: "reader" };
+      const { token: planted } = await sessions(site, "PUT", "create/mallory?ip=192.0.2.1", data);
       await visitor.visit(part);
       await visitor.plant(planted);
       await visitor.submitLogin(name);
@@ -160,10 +163,10 @@ function safety(site) {
       const { status, title, loginForm } = await visitor.logIn(part, "Eve", { password: "guess" });
       assert.deepEqual({ status, title, loginForm }, { status: 403, title: "Wrong password", loginForm: true });
       assert.deepEqual(await visitor.cookies(), []);
-      for (const form of [{ name: "..", role: "reader" }, { name: "Eve", role: "king" }, { name: "E\nve", role: "reader" }]) {
+      for (const [name, role] of [["", "reader"], ["..", "reader"], ["E\nve", "reader"], ["Eve", "king"]]) {
         const answer = await raw(site.url, `/${part}/login`,
-          { method: "POST", headers: { Origin: site.url }, form: { ...form, password: "demo" } });
-        assert.deepEqual([answer.status, answer.headers["set-cookie"]], [400, undefined], JSON.stringify(form));
+          { method: "POST", headers: { Origin: site.url }, form: { name, role, password: "demo" } });
+        assert.deepEqual([answer.status, answer.headers["set-cookie"]], [400, undefined], `${name}, ${role}`);
       }
     });
 
@@ -183,7 +186,8 @@ function safety(site) {
       }
       // A page of another origin in the same browser.
       await visitor.page.goto("about:blank");
-      await visitor.page.setContent(`<form method="post" action="${site.url}/${part}/logout"><button>Log out</button></form>`);
+      const action = `${site.url}/${part}/logout`;
+      await visitor.page.setContent(`<form method="post" action="${action}"><button>Log out</button></form>`);
       assert.equal((await visitor.press("Log out")).status, 403);
       assert.equal(await visitor.token(), token);
       await assertKnown(visitor, "Ann");
@@ -200,7 +204,8 @@ function safety(site) {
     });
 
     it(`${part} takes any nonsense in the cookie for a stranger's, and finds the session's among others`, async () => {
-      for (const nonsense of ["", "x", "..%2F..%2Fping", "../../ping", "A".repeat(64), "A".repeat(65), "a\u00e9", "%00"]) {
+      const unknown = "A".repeat(64);
+      for (const nonsense of ["", "x", "..%2F..%2Fping", "../../ping", unknown, `${unknown}A`, "\u00e9", "%00"]) {
         const answer = await raw(site.url, `/${part}/`, { headers: { Cookie: `session=${nonsense}` } });
         assert.equal(answer.status, 200, nonsense);
         assert.match(answer.body, /You are a stranger here/);
@@ -226,18 +231,19 @@ function safety(site) {
 
   it("no way leads through nginx to the service", async () => {
     const { token } = await sessions(site, "PUT", "create/ann?ip=192.0.2.1");
-    const routes = [["GET", "/ping"], ["GET", "/livez"], ["GET", "/readyz"], ["GET", "/metrics"], ["GET", "/openapi.yaml"],
-      ["GET", `/site/get/${token}`], ["GET", "/site/soapp?dt=600"], ["GET", "/site/soid/ann"],
+    const routes = [["GET", "/ping"], ["GET", "/livez"], ["GET", "/readyz"], ["GET", "/metrics"],
+      ["GET", "/openapi.yaml"], ["GET", `/site/get/${token}`], ["GET", "/site/soapp?dt=600"], ["GET", "/site/soid/ann"],
       ["PUT", "/site/create/ann?ip=192.0.2.1"], ["DELETE", "/site/killsoid/nobody"], ["DELETE", `/site/kill/${token}`]];
+    const headers = { Host: new URL(site.service).host, Origin: site.url };
     for (const [method, path] of routes) {
       for (const way of [path, `/python/..${path}`, `//${path}`, ...PARTS.map((part) => `/${part}${path}`)]) {
-        const { status } = await raw(site.url, way, { method, headers: { Host: new URL(site.service).host, Origin: site.url } });
+        const { status } = await raw(site.url, way, { method, headers });
         assert.ok([403, 404, 405].includes(status), `${method} ${way}: ${status}`);
       }
     }
     assert.equal((await sessions(site, "GET", `get/${token}`)).id, "ann", "the session is there, untouched");
     for (const [method, path] of routes) {
-      assert.equal((await raw(site.service, path, { method })).status, 200, `the service itself answers ${method} ${path}`);
+      assert.equal((await raw(site.service, path, { method })).status, 200, `the service answers ${method} ${path}`);
     }
   });
 }
@@ -282,7 +288,7 @@ function outage(site, { begin, end: endOutage, forms }) {
 function ending(site, name, expected, finish, own = ["rest-sessions"]) {
   it(name, async () => {
     const programs = processesIn(site.state).map(({ program }) => program.replace(/[\d.]+$/, ""));
-    const wanted = [...own, "java", "nginx", "nginx", "node", "php-fpm", "php-fpm", "php-fpm", "php-fpm", "php-fpm", "python"];
+    const wanted = [...own, "java", "nginx", "nginx", "node", ...Array(5).fill("php-fpm"), "python"];
     assert.deepEqual(programs.sort(), wanted.sort());
     assert.equal(await finish(), expected);
     assert.deepEqual(processesIn(site.state), []);

@@ -10,7 +10,8 @@ let browser;
 
 export async function startBrowser() {
   browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium", args: OPTIONS, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+    executablePath: process.env.CHROMIUM, args: OPTIONS,
+    handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false, // run.sh and the test see to these
   });
 }
 

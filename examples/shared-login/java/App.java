@@ -133,7 +133,8 @@ final class App {
      */
     private static boolean fromThisSite(HttpExchange request) {
         var headers = request.getRequestHeaders();
-        return (headers.getFirst("X-Forwarded-Proto") + "://" + headers.getFirst("Host")).equals(headers.getFirst("Origin"));
+        var ours = headers.getFirst("X-Forwarded-Proto") + "://" + headers.getFirst("Host");
+        return ours.equals(headers.getFirst("Origin"));
     }
 
     private static String visitorIp(HttpExchange request) {

@@ -57,7 +57,8 @@ public final class SessionClient {
      * A session. The values of {@code data} are strings, booleans and numbers: Long where that holds the number, else
      * BigDecimal, so that none is rounded.
      */
-    public record Session(String id, String ip, long reads, long writes, long ttl, long idle, Map<String, Object> data) {
+    public record Session(String id, String ip, long reads, long writes, long ttl, long idle,
+            Map<String, Object> data) {
         @SuppressWarnings("unchecked")
         private static Optional<Session> of(Map<String, Object> answer) {
             if (answer.isEmpty()) {
@@ -133,7 +134,8 @@ public final class SessionClient {
         if (body == null) {
             request.method(method, BodyPublishers.noBody());
         } else {
-            request.method(method, BodyPublishers.ofString(Json.write(body))).header("Content-Type", "application/json");
+            request.method(method, BodyPublishers.ofString(Json.write(body)));
+            request.header("Content-Type", "application/json");
         }
         var response = send(request.build());
         Map<String, Object> answer;

@@ -63,7 +63,8 @@ class SessionClient:
         return self._ask("DELETE", f"killsoid/{quote(id, safe='')}")["kill"]
 
     def _ask(self, method, path, body=None):
-        status, text = self._exchange(method, f"{self._base}/{path}", None if body is None else json.dumps(body).encode())
+        content = None if body is None else json.dumps(body).encode()
+        status, text = self._exchange(method, f"{self._base}/{path}", content)
         try:
             answer = json.loads(text)
         except ValueError:
