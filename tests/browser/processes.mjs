@@ -10,10 +10,12 @@ const PATIENCE = 90_000; // milliseconds until something counts as stuck
 
 const running = new Set();
 let count = 0;
+let ending = false;
 
 /** A process, with what it printed in a file. */
 class Part {
   constructor(name, command, options = {}) {
+    if (ending) throw new Error("the test is about to end");
     this.name = name;
     this.output = join(WORK, `${++count}.out`);
     const file = openSync(this.output, "a");
@@ -57,8 +59,9 @@ export async function until(what, condition) {
   }
 }
 
-/** Ends everything that still runs, the last started first. */
+/** Ends everything that still runs, the last started first. Nothing starts any more. */
 export async function endAll() {
+  ending = true;
   for (const part of [...running].reverse()) await part.end();
 }
 

@@ -24,7 +24,7 @@ export class Visitor {
     const visitor = new Visitor();
     visitor.url = url;
     visitor.context = await browser.newContext();
-    visitor.context.setDefaultTimeout(90_000);
+    visitor.context.setDefaultTimeout(30_000);
     visitor.page = await visitor.context.newPage();
     return visitor;
   }
