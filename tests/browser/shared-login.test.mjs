@@ -139,6 +139,11 @@ function safety(site) {
       const { httpOnly, secure, sameSite, path, expires, domain } = cookie;
       assert.deepEqual({ httpOnly, secure, sameSite, path, expires, domain },
         { httpOnly: true, secure: true, sameSite: "Lax", path: "/", expires: -1, domain: "127.0.0.1" });
+      // As sent: browsers take Lax for granted.
+      const sent = await raw(site.url, `/${part}/login`,
+        { method: "POST", headers: { Origin: site.url }, form: { name, role: "reader", password: "demo" } });
+      const attributes = sent.headers["set-cookie"][0].toLowerCase().split("; ").slice(1);
+      assert.deepEqual(attributes.sort(), ["httponly", "path=/", "samesite=lax", "secure"]);
       const readable = await visitor.page.evaluate(() => {
         document.cookie = "probe=1";
         return document.cookie;
