@@ -59,7 +59,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "shell scripts" "$TOOLS/venv/bin/shellcheck" .ci/run $(files '*.sh')
     step "Python scripts" python_syntax $(files '*.py')
     step "Dockerfile" "$TOOLS/venv/bin/hadolint" Dockerfile
-    step "docker-compose.yml" tests/lint/node_modules/.bin/dclint --max-warnings 0 docker-compose.yml
+    step "docker-compose.yml" tests/lint/node_modules/.bin/dclint --max-warnings 0 $(files docker-compose.yml)
     step "clippy" cargo clippy --locked --all-targets -- --deny warnings
     step "tests" cargo test --locked
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
@@ -67,6 +67,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"
     step "generated clients" tests/clients/run.sh "$binary"
     step "nginx" nginx "$binary"
+    step "one login for four languages, in a browser" tests/browser/run.sh "$binary"
 }
 
 seconds=$(($(date +%s) - began))

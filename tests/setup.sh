@@ -41,6 +41,7 @@ need() {
     "$@" >/dev/null 2>&1 || packages="$packages $package"
 }
 recent_javac() { has javac && at_least "$(javac -version 2>&1 | awk '{ print $2 }')" 17; }
+php_fpm() { has php-fpm || ls /usr/sbin/php-fpm*; } # Debian's has its version in its name
 php_has() { has php && php -r "exit(extension_loaded('$1') ? 0 : 1);"; }
 
 look() {
@@ -57,11 +58,16 @@ look() {
     need php-curl php_has curl
     need php-mbstring php_has mbstring
     need php-guzzlehttp-guzzle test -e /usr/share/php/GuzzleHttp/autoload.php
+    need php-fpm php_fpm
+    need chromium has chromium
     need default-jdk-headless recent_javac
     need libjakarta-annotation-api-java test -e /usr/share/java/jakarta-annotation-api.jar
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
 }
+
+# unit SERVICE: its name for systemd. That of php-fpm has a version in it.
+unit() { if [ "$1" = php-fpm ]; then (cd /lib/systemd/system && echo php*-fpm.service); else echo "$1"; fi; }
 
 # install PACKAGE ...: without starting or enabling the services that come with some of them.
 install() {
@@ -78,8 +84,8 @@ install() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
     apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
-    for service in redis-server nginx; do
-        case " $* " in *" $service"*) ! has systemctl || systemctl --quiet disable "$service" || true ;; esac
+    for service in redis-server nginx php-fpm; do
+        case " $* " in *" $service"*) ! has systemctl || systemctl --quiet disable "$(unit "$service")" || true ;; esac
     done
 }
 look
@@ -127,7 +133,7 @@ fi
 
 ## npm packages
 
-for folder in tests/peers tests/lint tests/clients/typescript; do
+for folder in tests/peers tests/lint tests/clients/typescript tests/browser; do
     stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
     if ! fresh "$folder/node_modules" "$stamp"; then
         say "npm packages: $folder"
