@@ -4,10 +4,12 @@
 --       then for each session: APP, TOKEN, how many reads, and the second of the last one
 -- Replies how many sessions have an index that is none.
 local failed = 0
--- A cluster may be moving keys: then this fails, before anything is changed.
-for i = 4, #ARGV, 4 do
-  local prefix = ARGV[1] .. ARGV[i]
-  redis.call('EXISTS', prefix .. ':' .. ARGV[i + 1], prefix .. ARGV[2], prefix .. ARGV[3])
+-- A cluster, whose keys have a tag in braces, may be moving them: then this fails, before anything is changed.
+if string.byte(KEYS[1]) == 123 then
+  for i = 4, #ARGV, 4 do
+    local prefix = ARGV[1] .. ARGV[i]
+    redis.call('EXISTS', prefix .. ':' .. ARGV[i + 1], prefix .. ARGV[2], prefix .. ARGV[3])
+  end
 end
 for i = 4, #ARGV, 4 do
   local app, token, reads, la = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
