@@ -101,7 +101,7 @@ export class RestSessionsStore extends session.Store {
     req.sessionID = known.sid;
     Object.assign(req.session, data);
     if (req.session.cookie.originalMaxAge != null) req.session.cookie.maxAge = known.ttl * 1000;
-    this.#known.set(req.session, known);
+    Object.assign(this.#known.get(req.session), known);
     return req.session;
   }
 
@@ -141,6 +141,7 @@ export class RestSessionsStore extends session.Store {
   async #save(sid, session) {
     const known = this.#known.get(session) ?? { sid, stored: new Map(), texts: new Map(), user: this.#user(session) };
     const changed = changes(known, session);
+    const texts = textsOf(session);
     const user = this.#user(session);
     const old = TOKEN.test(known.sid) ? known.sid : null;
     if (changed.size === 0 && user === known.user) return;

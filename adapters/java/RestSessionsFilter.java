@@ -44,9 +44,11 @@ import java.util.stream.Stream;
  * answer begins, since a new session needs a cookie; what changes later is sent at once.
  */
 public final class RestSessionsFilter extends HttpFilter {
+    private static final long serialVersionUID = 1L;
     private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9]{64}");
     private static final String NESTED = "json:"; // what the key of a nested value begins with; it is then JSON text
-    private static final List<String> USER_KEYS = List.of("user_id", "_user_id", "_auth_user_id"); // Flask-Login, Django
+    private static final List<String> USER_KEYS = // ours, Flask-Login's, Django's
+            List.of("user_id", "_user_id", "_auth_user_id");
     private static final String ANONYMOUS = "anonymous";
     private static final Duration PATIENCE = Duration.ofSeconds(5);
 
@@ -58,8 +60,9 @@ public final class RestSessionsFilter extends HttpFilter {
     @Override
     public void init() {
         var app = option("app", "REST_SESSIONS_APP")
-                .orElseThrow(() -> new IllegalStateException("rest-sessions: name the app in REST_SESSIONS_APP"));
-        url = option("url", "REST_SESSIONS_URL").orElse("http://127.0.0.1:3000").replaceAll("/+$", "") + "/" + app + "/";
+                .orElseThrow(() -> new IllegalStateException("rest-sessions: name the app, as init-param or variable"));
+        var base = option("url", "REST_SESSIONS_URL").orElse("http://127.0.0.1:3000");
+        url = base.replaceAll("/+$", "") + "/" + app + "/";
         cookie = Optional.ofNullable(getInitParameter("cookie")).orElse("session");
         getServletContext().setAttribute(RestSessionsFilter.class.getName(), this);
     }
@@ -446,7 +449,7 @@ public final class RestSessionsFilter extends HttpFilter {
     }
 
     /** JSON as String, Boolean, Integer, Long, BigInteger, Double, List, Map and null. */
-    private static final class Json {
+    static final class Json {
         private final String text;
         private int at;
 
