@@ -357,7 +357,6 @@ def outage(app):
         go()
         go_fresh()
         same((visitor.token, fresh.token), (token, None))
-        visitor.get(app, "/plain") if app in ("php", "java", "django") else None  # these ask only if they need to
     finally:
         service.up()
     data = visitor.get(app)
@@ -382,6 +381,24 @@ def express_stream():
     visitor = Visitor()
     same(visitor.ask("express", "POST", "/stream", {}), [1, 2])
     same(stored(visitor.token), {"streamed": True})
+
+
+def express_saved():
+    """express: a session that the app saves itself is one session"""
+    before = count()
+    visitor = Visitor()
+    visitor.post("express", "/saved", 302)
+    same((stored(visitor.token), count()), ({"first": 1, "second": 2}, before + 1))
+
+
+def express_store():
+    """express: all, length and clear"""
+    created({"mark": 1, "json:list": "[2]"})
+    answer = Visitor().post("express", "/list")
+    same(answer["length"], count())
+    holds({"mark": 1, "list": [2]} in answer["all"], "all lacks a session")
+    Visitor().post("express", "/clear")
+    same(count(), 0)
 
 
 def django_auth():
@@ -515,12 +532,13 @@ try:
                 for app in ports:
                     for function in EACH:
                         check(function, app)
-                for function in (express_stream, django_auth, flask_permanent, php_twice, java_late):
+                for function in (express_stream, express_saved, django_auth, flask_permanent, php_twice, java_late):
                     check(function)
                 for function in (shared, walk):
                     for app in ports:
                         check(function, app)
                 check(expired)
+                check(express_store)
                 check(silent)
                 check(same_client)
             finally:

@@ -86,7 +86,6 @@ public final class App extends HttpServlet {
                 @SuppressWarnings("unchecked")
                 var items = (List<Object>) cart.get("items");
                 items.add(body.get("item"));
-                session.setAttribute("cart", cart);
                 return data(request);
             }
             case "/bad" -> {

@@ -40,6 +40,26 @@ app.post("/stream", (req, res) => {
   res.end("2]");
 });
 
+app.post("/saved", (req, res, next) => {
+  req.session.first = 1;
+  req.session.save((error) => {
+    if (error) return next(error);
+    req.session.second = 2;
+    res.redirect(`/read`);
+  });
+});
+
+app.post("/list", (req, res, next) => {
+  req.sessionStore.all((error, all) => {
+    if (error) return next(error);
+    req.sessionStore.length((error, length) => (error ? next(error) : res.json({ all, length })));
+  });
+});
+
+app.post("/clear", (req, res, next) => {
+  req.sessionStore.clear((error) => (error ? next(error) : res.json({})));
+});
+
 app.post("/bad", (req, res) => {
   req.session.fine = 1;
   req.session.bad = { object: new Map([["a", 1]]), nan: Number.NaN }[req.body.kind];
