@@ -45,7 +45,7 @@ app.post("/saved", (req, res, next) => {
   req.session.save((error) => {
     if (error) return next(error);
     req.session.second = 2;
-    res.redirect(`/read`);
+    res.redirect("/read");
   });
 });
 
