@@ -126,7 +126,7 @@ def user_of(d):
 
 
 class Session(dict, SessionMixin):
-    """What `flask.session` is. A change is found wherever it is, in nested values too."""
+    """What `flask.session` is. A change is found by comparing, so in nested values too and without `modified`."""
 
     def __init__(self, data, token, ip):
         super().__init__(data)
@@ -135,14 +135,6 @@ class Session(dict, SessionMixin):
         self.stored = encode(data)  # what the service has of it
         self.replaced = None  # the token of the session that this one replaces when it is saved
         self.failed = False
-
-    @property
-    def modified(self):
-        return bool(self.replaced) or changes(self.stored, encode(self)) != {}
-
-    @modified.setter
-    def modified(self, value):
-        """Not needed; apps may go on to set it."""
 
     @property
     def new(self):

@@ -1,3 +1,4 @@
+import jakarta.servlet.AsyncContext;
 import jakarta.servlet.FilterChain;
 import jakarta.servlet.ServletContext;
 import jakarta.servlet.ServletException;
@@ -82,12 +83,13 @@ public final class RestSessionsFilter extends HttpFilter {
     protected void doFilter(HttpServletRequest request, HttpServletResponse response, FilterChain chain)
             throws IOException, ServletException {
         var ours = new Request(request, response);
-        chain.doFilter(ours, new Response(response, ours));
+        chain.doFilter(ours, ours.answer);
         ours.answerBegins();
     }
 
     private final class Request extends HttpServletRequestWrapper {
         private final HttpServletResponse response;
+        private final Response answer;
         private final String requested;
         private boolean read; // whether the session of the cookie was asked for
         private boolean begun; // whether the answer has begun
@@ -96,6 +98,7 @@ public final class RestSessionsFilter extends HttpFilter {
         Request(HttpServletRequest request, HttpServletResponse response) {
             super(request);
             this.response = response;
+            answer = new Response(response, this);
             var cookies = Optional.ofNullable(request.getCookies()).orElse(new Cookie[0]);
             requested = Arrays.stream(cookies).filter(one -> one.getName().equals(cookie)).map(Cookie::getValue)
                     .filter(value -> TOKEN.matcher(value).matches()).findFirst().orElse(null);
@@ -136,6 +139,12 @@ public final class RestSessionsFilter extends HttpFilter {
             }
             session.renew();
             return session.getId();
+        }
+
+        /** The container's own would hand out the request and the response without this filter. */
+        @Override
+        public AsyncContext startAsync() {
+            return startAsync(this, answer);
         }
 
         @Override
@@ -259,12 +268,12 @@ public final class RestSessionsFilter extends HttpFilter {
             var life = ttl <= 0 ? Integer.MAX_VALUE : Math.max(ttl, 10);
             var query = "?ip=" + encoded(request.getRemoteAddr()) + "&ttl=" + life;
             token = (String) ask("PUT", "create/" + encoded(user(d)) + query, d).get("token");
-            var answer = new Cookie(cookie, token);
-            answer.setPath("/");
-            answer.setHttpOnly(true);
-            answer.setSecure(true);
-            answer.setAttribute("SameSite", "Lax");
-            request.response.addCookie(answer);
+            var fresh = new Cookie(cookie, token);
+            fresh.setPath("/");
+            fresh.setHttpOnly(true);
+            fresh.setSecure(true);
+            fresh.setAttribute("SameSite", "Lax");
+            request.response.addCookie(fresh);
             if (replaced != null) {
                 ask("DELETE", "kill/" + replaced, null);
                 replaced = null;

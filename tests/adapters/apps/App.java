@@ -1,3 +1,4 @@
+import jakarta.servlet.AsyncContext;
 import jakarta.servlet.ServletException;
 import jakarta.servlet.http.HttpServlet;
 import jakarta.servlet.http.HttpServletRequest;
@@ -29,12 +30,13 @@ public final class App extends HttpServlet {
         var filter = new FilterDef();
         filter.setFilterName("sessions");
         filter.setFilterClass(RestSessionsFilter.class.getName());
+        filter.setAsyncSupported("true");
         context.addFilterDef(filter);
         var everything = new FilterMap();
         everything.setFilterName("sessions");
         everything.addURLPattern("/*");
         context.addFilterMap(everything);
-        Tomcat.addServlet(context, "app", new App());
+        Tomcat.addServlet(context, "app", new App()).setAsyncSupported(true);
         context.addServletMappingDecoded("/*", "app");
         tomcat.start();
         tomcat.getServer().await();
@@ -43,18 +45,33 @@ public final class App extends HttpServlet {
     @Override
     protected void service(HttpServletRequest request, HttpServletResponse response)
             throws IOException, ServletException {
+        if (request.getRequestURI().equals("/late")) {
+            late(request.startAsync());
+            return;
+        }
         try {
             // The filter's own JSON; what it makes of it is compared in the service.
             var body = new String(request.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             var answer = answer(request, (Map<?, ?>) RestSessionsFilter.Json.read(body.isEmpty() ? "{}" : body));
             response.setContentType("application/json;charset=utf-8");
             response.getWriter().print(RestSessionsFilter.Json.write(answer));
-            if (request.getRequestURI().equals("/late")) {
-                request.getSession().setAttribute("late", true);
-            }
         } catch (InterruptedException e) {
             throw new ServletException(e);
         }
+    }
+
+    /** Changes the session when the filters are done with the request. */
+    private static void late(AsyncContext context) {
+        context.start(() -> {
+            try {
+                Thread.sleep(300);
+                ((HttpServletRequest) context.getRequest()).getSession().setAttribute("late", true);
+                context.getResponse().getWriter().print("{}");
+                context.complete();
+            } catch (IOException | InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+        });
     }
 
     private Map<String, Object> answer(HttpServletRequest request, Map<?, ?> body)
@@ -98,6 +115,10 @@ public final class App extends HttpServlet {
                 }
                 request.getSession().setAttribute("user_id", body.get("user"));
                 return Map.of("user", body.get("user"));
+            }
+            case "/long" -> {
+                request.getSession().setAttribute("long", true);
+                return Map.of("long", "x".repeat(100000)); // more than Tomcat keeps back
             }
             case "/logout" -> request.getSession().invalidate();
             case "/everywhere" -> {
