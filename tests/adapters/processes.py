@@ -144,7 +144,9 @@ def start_apps(work, service, interpreter, jars):
     database = {"DJANGO_DATABASE": str(work / "django.sqlite")}
     start([*serve, "django_app", ports["django"]], log["django"], PYTHONPATH=paths["django"], **python, **database)
     start([*serve, "flask_app", ports["flask"]], log["flask"], PYTHONPATH=paths["flask"], **python)
-    settings = {"session.gc_maxlifetime": 1200, "display_errors": 1, "log_errors": 1, "zend.exception_ignore_args": 0}
+    # With all that PHP can tell of an error, to see that it tells no token.
+    traces = {"zend.exception_ignore_args": 0, "zend.exception_string_param_max_len": 100}
+    settings = {"session.gc_maxlifetime": 1200, "display_errors": 1, "log_errors": 1, **traces}
     flags = [word for key, value in settings.items() for word in ("-d", f"{key}={value}")]
     php = ["php", *flags, "-S", f"127.0.0.1:{ports['php']}", work / "php/app.php"]
     start(php, log["php"], PHP_CLI_SERVER_WORKERS="4", **environment)

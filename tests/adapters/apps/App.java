@@ -65,8 +65,9 @@ public final class App extends HttpServlet {
         context.start(() -> {
             try {
                 Thread.sleep(300);
+                var out = context.getResponse().getWriter();
                 ((HttpServletRequest) context.getRequest()).getSession().setAttribute("late", true);
-                context.getResponse().getWriter().print("{}");
+                out.print("{}");
                 context.complete();
             } catch (IOException | InterruptedException e) {
                 throw new IllegalStateException(e);
