@@ -295,7 +295,8 @@ def everywhere(app):
 
 def strangers(app):
     """a token that is unknown, or none at all, is never taken over"""
-    for cookie in ("A" * 64, "short", "..%2F..%2Fkillall", "s:" + "B" * 64 + ".sig", "é" * 40, '"' + "C" * 64 + '"', "D" * 65):
+    quoted = '"' + "C" * 64 + '"'
+    for cookie in ("A" * 64, "short", "..%2F..%2Fkillall", "s:" + "B" * 64 + ".sig", "é" * 40, quoted, "D" * 65):
         visitor = Visitor(cookie.encode().decode("latin-1"))
         same(visitor.get(app), {})
         visitor.token = visitor.token or cookie.encode().decode("latin-1")
