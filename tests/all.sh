@@ -66,6 +66,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "release build" cargo build --locked --release
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"
     step "generated clients" tests/clients/run.sh "$binary"
+    step "adapters" tests/adapters/run.sh "$binary"
     step "nginx" nginx "$binary"
     step "one login for four languages, in a browser" tests/browser/run.sh "$binary"
 }

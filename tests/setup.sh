@@ -61,6 +61,7 @@ look() {
     need php-fpm php_fpm
     need chromium has chromium
     need default-jdk-headless recent_javac
+    need libtomcat10-embed-java test -e /usr/share/java/tomcat10-embed-core.jar
     need libjakarta-annotation-api-java test -e /usr/share/java/jakarta-annotation-api.jar
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
@@ -106,7 +107,7 @@ node=22.20.0
 recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
 
 requirements=
-for folder in tests/lint tests/schemathesis tests/clients; do
+for folder in tests/lint tests/schemathesis tests/clients tests/adapters; do
     [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
 done
 # The programs in it know the folder and the Python that it was made with.
@@ -133,7 +134,7 @@ fi
 
 ## npm packages
 
-for folder in tests/peers tests/lint tests/clients/typescript tests/browser; do
+for folder in tests/peers tests/lint tests/clients/typescript tests/browser tests/adapters; do
     stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
     if ! fresh "$folder/node_modules" "$stamp"; then
         say "npm packages: $folder"
