@@ -2,6 +2,7 @@
 //! service goes on by itself.
 
 mod away;
+mod cluster;
 mod frozen;
 mod hiccups;
 mod password;

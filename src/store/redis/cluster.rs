@@ -101,8 +101,11 @@ impl Cluster {
                     told = Some((self.shared.node(&address), false));
                     self.look_again(map.generation);
                 }
-                Failure::Ask(address) => told = Some((self.shared.node(&address), true)),
-                Failure::TryAgain => sleep(PAUSE).await,
+                Failure::Ask(address) if matches!(request(), Request::Read(_)) => {
+                    told = Some((self.shared.node(&address), true));
+                }
+                // A script needs keys that may still be at the old node, and would not be missed at the new one.
+                Failure::Ask(_) | Failure::TryAgain => sleep(PAUSE).await,
                 Failure::NotSent => {
                     // Bounded: a deadline that has passed is looked at below.
                     let _ = tokio::time::timeout_at(deadline, self.shared.refresh(map.generation)).await;

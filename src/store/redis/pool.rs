@@ -125,6 +125,14 @@ impl Pool {
         }
     }
 
+    /// Notes what a node of a cluster says to who takes it for the only server.
+    pub(super) fn misled(&self, failure: Failure) -> Failure {
+        if matches!(failure, Failure::Moved(_) | Failure::Ask(_) | Failure::TryAgain) {
+            self.refused("it is a node of a cluster, see --redis-mode");
+        }
+        failure
+    }
+
     /// Gives up every connection: the server is not the one to talk to any more.
     pub(super) fn leave(&self) {
         self.links.retain(|link, _| {
@@ -270,6 +278,8 @@ fn elsewhere(error: &RedisError) -> Option<Failure> {
         ErrorKind::Server(ServerErrorKind::Moved) => address().map(Failure::Moved),
         ErrorKind::Server(ServerErrorKind::Ask) => address().map(Failure::Ask),
         ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => Some(Failure::TryAgain),
+        // Says a node to who takes it for the only server.
+        _ if error.code() == Some("CROSSSLOT") => Some(Failure::TryAgain),
         // A key that a script learned of inside is on its way. Every script looks at all keys before it writes.
         _ if error
             .detail()

@@ -25,7 +25,7 @@ impl Servers {
     /// the reply is 0, as that of the scripts.
     pub(super) async fn read(&self, keys: &Keys, cmd: Cmd) -> Result<Value, Error> {
         let reply = match self {
-            Self::One(server) => server.pool.answer(Request::Read(cmd), false).await,
+            Self::One(server) => server.answer(Request::Read(cmd)).await,
             Self::Cluster(cluster) => cluster.answer(keys.slot(), || Request::Read(cmd.clone())).await,
         };
         match reply {
@@ -42,7 +42,7 @@ impl Servers {
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Error> {
         Ok(match self {
-            Self::One(server) => server.pool.answer(Request::Script(script, &arguments), false).await?,
+            Self::One(server) => server.answer(Request::Script(script, &arguments)).await?,
             Self::Cluster(cluster) => {
                 let request = || Request::Script(script, &arguments);
                 cluster.answer(keys.slot(), request).await?
@@ -83,6 +83,12 @@ impl Server {
         let queue = || tokio::spawn(pool.clone().serve_queue()).abort_handle();
         let tasks = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
         Self { pool, tasks }
+    }
+
+    /// The reply of the only server.
+    async fn answer(&self, request: Request<'_>) -> Result<Value, Failure> {
+        let reply = self.pool.answer(request, false).await;
+        reply.map_err(|failure| self.pool.misled(failure))
     }
 
     pub(super) async fn ping(&self) -> Result<(), Failure> {

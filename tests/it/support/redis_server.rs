@@ -16,13 +16,64 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::{Client, Connection, FromRedisValue, cmd};
+use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, RedisResult, cmd};
+
+use crate::process::signal;
 
 /// Keeps the supervisor's pipe open for as long as the process lives, and ends Redis with it.
-pub(super) struct Redis {
-    pub(super) port: u16,
-    _server: Child,
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    server: Child,
     _supervisor: Child,
+}
+
+impl Redis {
+    /// Ends it without a word to anybody.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended before.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    /// Stops it: connections stay, and nothing answers.
+    pub(crate) fn freeze(&self) {
+        signal(self.server.id(), "STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal(self.server.id(), "CONT");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        let client = Client::open(self.url()).expect("an address");
+        client.get_connection().expect("it is up")
+    }
+
+    /// What a command written as in redis-cli answers; no argument holds a space.
+    #[track_caller]
+    pub(crate) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        let answer = self.try_ask(command);
+        answer.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// The same where it may fail.
+    pub(crate) fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
+        let mut connection = Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(5))?;
+        command_of(command).query(&mut connection)
+    }
+}
+
+fn command_of(text: &str) -> Cmd {
+    let mut words = text.split(' ');
+    let mut command = cmd(words.next().expect("a command"));
+    for word in words {
+        command.arg(word);
+    }
+    command
 }
 
 /// Started by whoever asks first. Why it cannot be, every test tells, not only the first.
@@ -45,12 +96,7 @@ pub(crate) fn connection() -> Connection {
 /// What a command written as in redis-cli answers; no argument holds a space.
 #[track_caller]
 pub(crate) fn ask<T: FromRedisValue>(command: &str) -> T {
-    let mut words = command.split(' ');
-    let mut request = cmd(words.next().expect("a command"));
-    for word in words {
-        request.arg(word);
-    }
-    request
+    command_of(command)
         .query(&mut connection())
         .unwrap_or_else(|error| panic!("{command}: {error}"))
 }
@@ -69,7 +115,7 @@ pub(crate) fn fresh_namespace() -> String {
 }
 
 /// A Redis with further options on a free port.
-pub(super) fn start(options: &[&str]) -> Result<Redis, String> {
+pub(crate) fn start(options: &[&str]) -> Result<Redis, String> {
     // Another process may take the port between our look and Redis'; not several times in a row.
     for _ in 0..5 {
         if let Some(redis) = try_start(options)? {
@@ -99,7 +145,7 @@ fn try_start(options: &[&str]) -> Result<Option<Redis>, String> {
     let supervisor = supervise(&server, &folder.keep());
     Ok(answers(&mut server, port).then_some(Redis {
         port,
-        _server: server,
+        server,
         _supervisor: supervisor,
     }))
 }
@@ -144,4 +190,10 @@ fn ping(port: u16) -> std::io::Result<[u8; 7]> {
     let mut pong = [0; 7];
     stream.read_exact(&mut pong)?;
     Ok(pong)
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }

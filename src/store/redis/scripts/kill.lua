@@ -6,16 +6,19 @@
 local h, none, id = fields(KEYS[1])
 if none == false then return none end
 id = h and h[1] or id
-local tokens = id and ARGV[3] .. id
+local tokens, listed, others = id and ARGV[3] .. id, 0, 0
 -- A cluster may be moving this key: then this fails, before anything is changed.
-if tokens then redis.call('EXISTS', tokens) end
+if id then
+  listed = redis.call('SISMEMBER', tokens, ARGV[4])
+  others = redis.call('SCARD', tokens) - listed
+end
 redis.call('DEL', KEYS[1])
 if id then
   local member = ARGV[1] .. id
   redis.call('ZREM', KEYS[2], member)
   redis.call('ZREM', KEYS[4], ARGV[2] .. member)
-  redis.call('SREM', tokens, ARGV[4])
-  if redis.call('EXISTS', tokens) == 0 then
+  if listed == 1 then redis.call('SREM', tokens, ARGV[4]) end
+  if others == 0 then
     redis.call('ZREM', KEYS[3], id)
   elseif ARGV[7] ~= '0' then
     redis.call('ZADD', KEYS[3], 'GT', ARGV[7], id)

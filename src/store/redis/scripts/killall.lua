@@ -8,7 +8,8 @@ local killed, budget = 0, tonumber(ARGV[5])
 local function remove(token, id)
   local member = token .. ':' .. id
   killed = killed + redis.call('DEL', ARGV[1] .. token)
-  redis.call('ZREM', KEYS[3], ARGV[3] .. member)
+  -- pcall, here and below: what is emptied is a key that a cluster may think to be elsewhere.
+  redis.pcall('ZREM', KEYS[3], ARGV[3] .. member)
   redis.pcall('SREM', ARGV[2] .. id, token)
   redis.call('PUBLISH', ARGV[4], ARGV[3] .. token)
 end
@@ -31,19 +32,18 @@ for i, member in ipairs(members) do
   redis.call('ZREM', KEYS[1], member)
 end
 for id in pairs(ids) do
-  if redis.call('EXISTS', ARGV[2] .. id) == 0 then redis.call('ZREM', KEYS[2], id) end
+  if redis.pcall('EXISTS', ARGV[2] .. id) ~= 1 then redis.pcall('ZREM', KEYS[2], id) end
 end
 budget = budget - #members
 
 -- With _sessions empty, what _users still names are ids whose tokens lost their index entry.
 while budget > 0 do
-  local id = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
+  local id = redis.pcall('ZRANGE', KEYS[2], 0, 0)[1]
   if not id then return { killed, 0 } end
-  redis.call('EXISTS', ARGV[2] .. id)
   -- pcall: a key of a wrong type holds no tokens, and must not be met again for ever.
   local tokens = redis.pcall('SPOP', ARGV[2] .. id, budget)
   for _, token in ipairs(tokens) do remove(token, id) end
-  if tokens.err or redis.call('EXISTS', ARGV[2] .. id) == 0 then redis.call('ZREM', KEYS[2], id) end
+  if tokens.err or redis.pcall('EXISTS', ARGV[2] .. id) ~= 1 then redis.pcall('ZREM', KEYS[2], id) end
   budget = budget - 1 - #tokens
 end
 return { killed, 1 }

@@ -8,10 +8,11 @@ for _, token in ipairs(tokens) do redis.call('EXISTS', ARGV[2] .. token) end
 for _, token in ipairs(tokens) do
   local member = token .. ':' .. ARGV[1]
   killed = killed + redis.call('DEL', ARGV[2] .. token)
-  redis.call('ZREM', KEYS[2], member)
-  redis.call('ZREM', KEYS[4], ARGV[3] .. member)
+  -- pcall: an index that the token before has emptied is a key that a cluster may think to be elsewhere.
+  redis.pcall('ZREM', KEYS[2], member)
+  redis.pcall('ZREM', KEYS[4], ARGV[3] .. member)
   redis.call('PUBLISH', ARGV[4], ARGV[3] .. token)
 end
 redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
+redis.pcall('ZREM', KEYS[3], ARGV[1])
 return killed

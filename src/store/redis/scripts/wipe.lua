@@ -40,10 +40,11 @@ for _, member in ipairs(members) do
     if app then
       local prefix = ARGV[3] .. app
       local tokens = prefix .. ARGV[6] .. id
-      -- pcall: one index of a wrong type must not stop the wiper for everybody.
+      -- pcall: one index of a wrong type must not stop the wiper for everybody, and what is emptied is a key that a cluster
+      -- may think to be elsewhere.
       redis.pcall('ZREM', prefix .. ARGV[4], token .. ':' .. id)
       redis.pcall('SREM', tokens, token)
-      if redis.call('EXISTS', tokens) == 0 then redis.pcall('ZREM', prefix .. ARGV[5], id) end
+      if redis.pcall('EXISTS', tokens) ~= 1 then redis.pcall('ZREM', prefix .. ARGV[5], id) end
     end
   end
 end
