@@ -152,7 +152,8 @@ def start_apps(work, service, interpreter, jars):
     start(php, log["php"], PHP_CLI_SERVER_WORKERS="4", **environment)
     sources = [adapters / "java/RestSessionsFilter.java", HERE / "apps/App.java"]
     (work / "tomcat").mkdir()
-    subprocess.run(["javac", "-Xlint:-deprecation", "-XDsuppressNotes", "-d", work / "java", "-cp", jars, *sources], check=True)
+    compiler = ["javac", "-Xlint:-deprecation", "-XDsuppressNotes", "-d", work / "java", "-cp", jars]
+    subprocess.run([*compiler, *sources], check=True)
     java = ["java", "-cp", f"{work / 'java'}:{jars}", "App", ports["java"], work / "tomcat"]
     start(java, log["java"], **environment)
     for name, port in ports.items():
