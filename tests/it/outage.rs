@@ -3,10 +3,13 @@
 
 mod away;
 mod cluster;
+mod connections;
+mod durable;
 mod frozen;
 mod hiccups;
 mod password;
 mod redis;
+mod sentinel;
 mod tls;
 
 use std::{

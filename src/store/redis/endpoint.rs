@@ -80,7 +80,7 @@ impl Endpoints {
         }
         if let Mode::Sentinel(_) = address.mode {
             // What the URL says of user and password is for the sentinels.
-            settings = plain().set_db(settings.db());
+            settings = ours(RedisConnectionInfo::default()).set_db(settings.db());
             for info in &mut first {
                 let mut own = info.redis_settings().clone().set_db(0);
                 if let Some(password) = &address.sentinel_password {
@@ -141,9 +141,10 @@ impl Endpoints {
     }
 }
 
-/// Neither user nor password. RESP3 is what lets the reader of a connection say that it has ended.
-fn plain() -> RedisConnectionInfo {
-    RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3)
+/// RESP3 is what lets the reader of a connection say that it has ended. Telling the server our library's name would be one
+/// more right that a user has to have.
+fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
+    settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name()
 }
 
 fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionInfo, String> {
@@ -162,7 +163,7 @@ fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionI
         };
         info = client.map_err(unreadable)?.get_connection_info().clone();
     }
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let settings = ours(info.redis_settings().clone());
     Ok(info
         .set_redis_settings(settings)
         .set_tcp_settings(TcpSettings::default().set_nodelay(true)))

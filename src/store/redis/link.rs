@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,8 +14,8 @@ use std::{
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, PushInfo, PushKind, RedisError, Value,
-    aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection,
+    cmd,
 };
 
 use super::sentinel::Sentinels;
@@ -139,7 +140,7 @@ async fn be_master(connection: &mut MultiplexedConnection) -> Result<(), RedisEr
     if is_master {
         return Ok(());
     }
-    Err((ErrorKind::UnexpectedReturnType, "the sentinels' master is none").into())
+    Err(io::Error::other("what the sentinels call master is none").into())
 }
 
 impl managed::Manager for Manager {

@@ -1,6 +1,7 @@
 //! Sentinels: who watches over a master and its replicas, and knows which of them is the master.
 
 use std::{
+    io,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, cmd};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
 use tokio::time::timeout;
 
 use super::endpoint::Endpoints;
@@ -74,7 +75,7 @@ impl Sentinels {
                 Err(_) => {}
             }
         }
-        Err(failure.unwrap_or_else(|| (ErrorKind::Io, "no sentinel answers in time").into()))
+        Err(failure.unwrap_or_else(|| io::Error::other("no sentinel answers in time").into()))
     }
 
     async fn ask(&self, sentinel: &ConnectionInfo) -> Result<String, RedisError> {
@@ -88,11 +89,7 @@ impl Sentinels {
         let answer: Option<(String, u16)> = question.query_async(&mut connection).await?;
         match answer {
             Some((host, port)) => Ok(format!("{host}:{port}")),
-            None => Err((
-                ErrorKind::InvalidClientConfig,
-                "no master of that name is known to the sentinels",
-            )
-                .into()),
+            None => Err(io::Error::other("no master of that name is known to the sentinels").into()),
         }
     }
 }

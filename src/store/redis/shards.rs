@@ -67,7 +67,7 @@ impl Shards {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::keys::SLOTS, *};
 
     fn token() -> Token {
         Token::parse(&"Z".repeat(Token::LEN)).unwrap()
@@ -122,5 +122,19 @@ mod tests {
             counts[shards.index(&app, &format!("u{id}"))] += 1;
         }
         assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+    #[test]
+    fn shards_spread_over_three_masters() {
+        for namespace in ["rs", "prod", "sessions", "rest"] {
+            let mut masters = [0; 3];
+            for keys in Shards::many(namespace, MOST).all() {
+                masters[usize::from(keys.slot()) * 3 / usize::from(SLOTS)] += 1;
+            }
+            // 31 to 36 in a hundred.
+            assert!(
+                masters.iter().all(|shards| (79..=92).contains(shards)),
+                "{namespace}: {masters:?}"
+            );
+        }
     }
 }

@@ -20,13 +20,14 @@ struct Redis {
 }
 
 impl Redis {
-    fn start(folder: &Path) -> Self {
+    /// `clients`: whether it wants a certificate of them, too.
+    fn start(folder: &Path, clients: &str) -> Self {
         certificates(folder);
         let port = free_port();
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--tls-cert-file", "redis.pem", "--tls-key-file", "redis.key"]);
-        command.args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"]);
+        command.args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", clients]);
         command.args(["--save", "", "--appendonly", "no"]).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("redis-server starts");
@@ -60,6 +61,8 @@ fn certificates(folder: &Path) {
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").expect("a file");
     openssl("req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=authority -keyout ca.key -out ca.pem");
     openssl("req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout redis.key -out redis.csr");
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=sessions -keyout client.key -out client.csr");
+    openssl("x509 -req -days 1 -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out client.pem");
     openssl("x509 -req -days 1 -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out redis.pem");
 }
 
@@ -75,7 +78,7 @@ fn start(folder: &Path, url: &str, trusting: bool) -> Arc<Process> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_redis_is_reached() {
     let folder = tempfile::tempdir().expect("a folder");
-    let redis = Redis::start(folder.path());
+    let redis = Redis::start(folder.path(), "no");
     let process = start(folder.path(), &redis.url("localhost"), true);
     all_well(&process).await;
     stop(process);
@@ -84,7 +87,7 @@ async fn a_trusted_redis_is_reached() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_not_to_be_trusted_is_not_talked_to() {
     let folder = tempfile::tempdir().expect("a folder");
-    let redis = Redis::start(folder.path());
+    let redis = Redis::start(folder.path(), "no");
     // Of another authority, and of another name.
     for (host, trusting) in [("localhost", false), ("127.0.0.1", true)] {
         let process = start(folder.path(), &redis.url(host), trusting);
@@ -93,4 +96,54 @@ async fn one_that_is_not_to_be_trusted_is_not_talked_to() {
         let why = log.lines().find(|line| line.contains("Redis is away"));
         assert!(why.is_some_and(|line| line.contains("certificate")), "{log}");
     }
+}
+
+/// The program with these files, and what it logs when nobody answers.
+fn with_files(folder: &Path, url: &str, args: &[&str]) -> Arc<Process> {
+    let mut all = vec!["--redis-url", url];
+    all.extend(args);
+    Arc::new(Process::start(folder, &all))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_of_ones_own_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(folder.path(), "no");
+    let process = with_files(folder.path(), &redis.url("localhost"), &["--redis-ca", "ca.pem"]);
+    all_well(&process).await;
+    stop(process);
+    // Of another authority, and of another name.
+    for (host, authority) in [("localhost", "client.pem"), ("127.0.0.1", "ca.pem")] {
+        let process = with_files(folder.path(), &redis.url(host), &["--redis-ca", authority]);
+        all_unavailable(&process, NO_TOKEN).await;
+        let log = stop(process);
+        assert!(
+            log.lines()
+                .any(|line| line.contains("Redis is away") && line.contains("certificate")),
+            "{log}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_ones_own_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(folder.path(), "yes");
+    let (url, own) = (
+        redis.url("localhost"),
+        [
+            "--redis-ca",
+            "ca.pem",
+            "--redis-cert",
+            "client.pem",
+            "--redis-key",
+            "client.key",
+        ],
+    );
+    let process = with_files(folder.path(), &url, &own);
+    all_well(&process).await;
+    stop(process);
+    let process = with_files(folder.path(), &url, &own[..2]);
+    all_unavailable(&process, NO_TOKEN).await;
+    assert!(stop(process).contains("Redis is away"));
 }

@@ -1,0 +1,197 @@
+//! The ways to a Redis: users, passwords in files, databases, sockets. What is wrong is told in one line, without secrets.
+
+use std::{fs, sync::Arc};
+
+use deadpool_redis::redis::Value;
+
+use super::{Redis, all_unavailable, all_well, stop};
+use crate::{
+    process::{Process, finish},
+    support::NO_TOKEN,
+};
+
+/// What a user of Redis has to be allowed; docs/scaling.md says the same.
+const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
+                      +zadd +zrem +zrange +zrangebyscore +zrevrangebyscore +sadd +srem +smembers +sismember +scard +spop \
+                      +publish";
+
+#[test]
+fn the_rights_are_those_of_the_documentation() {
+    let page = include_str!("../../../docs/scaling.md").replace("\\\n", "");
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rights = RIGHTS.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(&rights), "{rights}");
+}
+
+/// A Redis on which only the user `sessions` may do anything, and nothing but what the service needs.
+fn with_user() -> Redis {
+    let redis = Redis::running();
+    let rights: Vec<_> = RIGHTS.split_whitespace().collect();
+    let () = redis.ask(&format!("ACL SETUSER sessions on >opensesame {}", rights.join(" ")));
+    redis
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_needs_only_these_rights() {
+    let redis = with_user();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("secret"), "opensesame\nnotes\n").expect("a file");
+    let url = redis.url();
+    let args = ["--redis-url", &url, "--redis-username", "sessions", "--touch", "0.05"];
+    for password in [
+        ("RS_REDIS_PASSWORD", "opensesame"),
+        ("RS_REDIS_PASSWORD_FILE", "secret"),
+    ] {
+        let mut command = Process::command(folder.path(), &args);
+        command
+            .env(password.0, password.1)
+            .args(["--loglevel", "trace", "--wipe", "10"]);
+        let process = Arc::new(Process::spawn(command));
+        all_well(&process).await;
+        // Several at once, so that killall has something to do.
+        let app = process.app();
+        for n in 0..3 {
+            app.create(&format!("user-{n}")).await;
+        }
+        assert!(app.killall().await >= 3);
+        drop(app);
+        let log = stop(process);
+        assert!(!log.contains("opensesame") && !log.contains("NOPERM"), "{log}");
+    }
+    let denied: Vec<Value> = redis.ask("ACL LOG");
+    assert!(denied.is_empty(), "{denied:?}");
+}
+
+/// The one line that says why, after every request was refused in time.
+async fn refused(args: &[&str], says: &[&str]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut all = vec!["--loglevel", "trace", "--timeout", "1"];
+    all.extend(args);
+    let process = Arc::new(Process::start(folder.path(), &all));
+    all_unavailable(&process, NO_TOKEN).await;
+    let log = stop(process);
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") && line.contains("Redis"))
+        .collect();
+    let told = |line: &&&str| says.iter().any(|word| line.to_lowercase().contains(word));
+    assert!(lines.iter().any(|line| told(&line)), "{says:?}: {log}");
+    assert!(!log.contains("sesame"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_told_in_a_line() {
+    let redis = with_user();
+    let url = redis.url();
+    refused(
+        &[
+            "--redis-url",
+            &url,
+            "--redis-username",
+            "sessions",
+            "--redis-password",
+            "wrongsesame",
+        ],
+        &["wrongpass"],
+    )
+    .await;
+    refused(
+        &[
+            "--redis-url",
+            &url,
+            "--redis-username",
+            "nobody",
+            "--redis-password",
+            "opensesame",
+        ],
+        &["wrongpass"],
+    )
+    .await;
+    refused(
+        &["--redis-url", "redis://no-such-host.invalid"],
+        &["name", "address", "resol", "lookup"],
+    )
+    .await;
+    refused(&["--redis-url", "redis+unix:///no/such/socket"], &["no such file"]).await;
+    refused(&["--redis-url", &format!("{url}/99")], &["database", "err"]).await;
+}
+
+#[test]
+fn what_makes_no_sense_ends_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("secret"), "opensesame\n").expect("a file");
+    fs::write(folder.path().join("empty"), "\n").expect("a file");
+    let redis = ["--redis-url", "redis://127.0.0.1:1"];
+    let tls = ["--redis-url", "rediss://127.0.0.1:1"];
+    for (base, args, names) in [
+        (
+            redis,
+            &["--redis-password", "a", "--redis-password-file", "secret"][..],
+            "--redis-password-file",
+        ),
+        (redis, &["--redis-password-file", "nowhere"], "nowhere"),
+        (redis, &["--redis-password-file", "empty"], "empty"),
+        (redis, &["--redis-ca", "secret"], "rediss://"),
+        (tls, &["--redis-ca", "nowhere"], "nowhere"),
+        (tls, &["--redis-cert", "secret"], "--redis-key"),
+        (
+            tls,
+            &["--redis-cert", "secret", "--redis-key", "secret"],
+            "certificates",
+        ),
+        (["--redis-url", "redis://a,redis://b"], &[], "--redis-mode"),
+        (["--redis-url", ","], &[], "URL"),
+        (
+            ["--redis-url", "redis://127.0.0.1:1/2"],
+            &["--redis-mode", "cluster"],
+            "database",
+        ),
+        (
+            ["--redis-url", "redis+unix:///a"],
+            &["--redis-mode", "cluster"],
+            "socket",
+        ),
+        (
+            ["--redis-url", "redis+unix:///a"],
+            &["--redis-mode", "sentinel"],
+            "socket",
+        ),
+    ] {
+        let mut all = base.to_vec();
+        all.extend(args);
+        let finished = finish(Process::command(folder.path(), &all));
+        let line = finished.refusal(2);
+        assert!(line.contains(names) && !line.contains("sesame"), "{all:?}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_is_chosen() {
+    let redis = Redis::running();
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Arc::new(Process::start(
+        folder.path(),
+        &["--redis-url", &format!("{}/3", redis.url())],
+    ));
+    all_well(&process).await;
+    let keyspace: String = redis.ask("INFO keyspace");
+    assert!(keyspace.contains("db3:") && !keyspace.contains("db0:"), "{keyspace}");
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_is_reached() {
+    let redis = Redis::with(&["--unixsocket", "redis.sock"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = redis.folder().join("redis.sock");
+    for url in [
+        format!("redis+unix://{}", socket.display()),
+        format!("redis+unix://{}?db=2", socket.display()),
+    ] {
+        let process = Arc::new(Process::start(folder.path(), &["--redis-url", &url]));
+        all_well(&process).await;
+        stop(process);
+    }
+    let keyspace: String = redis.ask("INFO keyspace");
+    assert!(keyspace.contains("db0:") && keyspace.contains("db2:"), "{keyspace}");
+}
