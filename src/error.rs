@@ -36,6 +36,8 @@ pub enum Error {
     Internal,
     /// 503: the store is away or too slow. Whether a change was applied is unknown.
     StoreUnavailable,
+    /// 503: the change was made, but too few replicas have it (`RS_REDIS_WAIT`): it may be lost with the master.
+    NotReplicated,
     /// 503 of `/readyz`: the server has been told to end.
     ShuttingDown,
 }
@@ -79,6 +81,11 @@ impl Error {
                 "storeUnavailable",
                 "The session store is not available",
             ),
+            Self::NotReplicated => (
+                S::SERVICE_UNAVAILABLE,
+                "notReplicated",
+                "The change was made, but too few replicas have it",
+            ),
             Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shuttingDown", "The service is about to end"),
         };
         (status, name, message.to_owned())
@@ -99,7 +106,7 @@ impl IntoResponse for Error {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
         match self {
-            Self::StoreUnavailable | Self::ShuttingDown => {
+            Self::StoreUnavailable | Self::NotReplicated | Self::ShuttingDown => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unauthorized(app) => {

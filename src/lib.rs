@@ -89,6 +89,7 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
             shards: config.shards.into(),
             timeout: config.timeout.0,
             connections: config.redis_connections.into(),
+            replicas: config.redis_wait,
             touch: config.touch.0,
         };
         let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;

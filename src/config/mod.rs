@@ -154,6 +154,10 @@ pub struct Config {
     #[arg(long, env = "RS_REDIS_CONNECTIONS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), global = true)]
     pub redis_connections: u16,
 
+    /// Replicas that must have a create, set or kill before it is answered; 503 if they do not in time
+    #[arg(long, env = "RS_REDIS_WAIT", default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=16), global = true)]
+    pub redis_wait: u16,
+
     /// Seconds until Redis knows of a read, 0 to 60; 0 = at once, which costs each get several times as much
     #[arg(long, env = "RS_TOUCH", default_value = "1", value_name = "SECONDS", value_parser = touch, global = true)]
     pub touch: Span,

@@ -86,7 +86,10 @@ impl Store {
     ) -> Result<T, Error> {
         self.metrics.operations(name).inc();
         let result = operation.await;
-        if matches!(result, Err(Error::StoreUnavailable | Error::Internal)) {
+        if matches!(
+            result,
+            Err(Error::StoreUnavailable | Error::NotReplicated | Error::Internal)
+        ) {
             self.metrics.store_errors(name).inc();
         }
         result

@@ -21,7 +21,7 @@ use super::{
     endpoint::Endpoints,
     keys::SLOTS,
     link::Manager,
-    pool::{Failure, Pool, Request},
+    pool::{Failure, Limits, Pool, Request},
     servers::Server,
 };
 
@@ -37,8 +37,7 @@ pub(super) struct Cluster {
 
 struct Shared {
     endpoints: Endpoints,
-    timeout: Duration,
-    connections: usize,
+    limits: Limits,
     map: RwLock<Arc<Map>>,
     /// Every node that was heard of, by address.
     nodes: Mutex<HashMap<String, Arc<Server>>>,
@@ -66,11 +65,10 @@ impl Map {
 }
 
 impl Cluster {
-    pub(super) fn new(endpoints: Endpoints, timeout: Duration, connections: usize) -> Self {
+    pub(super) fn new(endpoints: Endpoints, limits: Limits) -> Self {
         let shared = Shared {
             endpoints,
-            timeout,
-            connections,
+            limits,
             map: RwLock::default(),
             nodes: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -84,7 +82,7 @@ impl Cluster {
 
     /// The reply to what `request` makes, from whoever has the slot.
     pub(super) async fn answer<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
-        let deadline = Instant::now() + self.shared.timeout;
+        let deadline = Instant::now() + self.shared.limits.timeout;
         let mut told: Option<(Arc<Server>, bool)> = None;
         loop {
             let map = self.shared.map();
@@ -169,8 +167,8 @@ impl Shared {
     fn node(&self, address: &str) -> Arc<Server> {
         let mut nodes = self.lock();
         let start = || {
-            let manager = Manager::fixed(self.endpoints.at(address), self.timeout);
-            let pool = Pool::new(manager, format!(" at {address}"), self.timeout, self.connections);
+            let manager = Manager::fixed(self.endpoints.at(address), self.limits.timeout);
+            let pool = Pool::new(manager, format!(" at {address}"), self.limits);
             Arc::new(Server::start(pool))
         };
         nodes.entry(address.to_owned()).or_insert_with(start).clone()
@@ -208,12 +206,12 @@ impl Shared {
             let mut cmd = Cmd::with_capacity(2, 16);
             cmd.arg("CLUSTER").arg("SLOTS");
             let node = self.node(address);
-            let reply = timeout(self.timeout, node.pool.answer(Request::Command(&cmd), false)).await;
+            let reply = timeout(self.limits.timeout, node.pool.answer(Request::Command(&cmd), false)).await;
             ranges(reply.ok()?.ok()?, address)
         };
         let mut asked: FuturesUnordered<_> = addresses.iter().map(ask).collect();
         let mut views = Vec::new();
-        let mut end = Instant::now() + self.timeout;
+        let mut end = Instant::now() + self.limits.timeout;
         loop {
             let next = tokio::select! {
                 next = asked.next() => next,

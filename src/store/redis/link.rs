@@ -78,12 +78,14 @@ impl Link {
 }
 
 /// Makes connections. A manager of our own: that of [`deadpool_redis`] sends a PING at each checkout.
+#[derive(Clone)]
 pub(super) struct Manager {
     source: Source,
     config: AsyncConnectionConfig,
 }
 
 /// Where the server is.
+#[derive(Clone)]
 enum Source {
     Fixed(Box<ConnectionInfo>),
     /// Wherever the sentinels say.

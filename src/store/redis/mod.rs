@@ -33,7 +33,7 @@ use self::{
     cluster::Cluster,
     endpoint::Endpoints,
     link::Manager,
-    pool::Pool,
+    pool::{Limits, Pool},
     script::Scripts,
     sentinel::Sentinels,
     servers::{Server, Servers},
@@ -59,6 +59,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How many connections to each server all requests share; at least 1.
     pub connections: usize,
+    /// How many replicas must have a create, a set or a kill before it is answered; 0: it is not asked.
+    pub replicas: u16,
     /// How long the reads of a get may take to reach Redis; 0: they are part of the get.
     pub touch: Duration,
 }
@@ -87,9 +89,14 @@ impl Redis {
     /// Outside of a tokio runtime.
     pub fn open(options: Options, metrics: Arc<Metrics>) -> Result<Self, String> {
         let endpoints = Endpoints::new(options.address)?;
-        let (timeout, connections) = (options.timeout * 9 / 10, options.connections);
+        let timeout = options.timeout * 9 / 10;
+        let limits = Limits {
+            timeout,
+            connections: options.connections,
+            replicas: options.replicas,
+        };
         let mut tasks = Vec::new();
-        let one = |manager| Server::start(Pool::new(manager, String::new(), timeout, connections));
+        let one = |manager| Server::start(Pool::new(manager, String::new(), limits));
         let (servers, shards) = match endpoints.mode.clone() {
             Mode::Single => {
                 let manager = Manager::fixed(endpoints.first[0].clone(), timeout);
@@ -102,7 +109,7 @@ impl Redis {
                 (Servers::One(server), Shards::one(&options.namespace))
             }
             Mode::Cluster => {
-                let cluster = Cluster::new(endpoints, timeout, connections);
+                let cluster = Cluster::new(endpoints, limits);
                 (
                     Servers::Cluster(cluster),
                     Shards::many(&options.namespace, options.shards),

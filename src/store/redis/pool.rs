@@ -43,14 +43,37 @@ pub(super) enum Failure {
     TryAgain,
     /// There is no connection; nothing was sent. Already logged.
     NotSent,
+    /// It was done, but too few replicas have said in time that they have it.
+    NotReplicated,
     /// Anything else; already logged.
     Unavailable,
 }
 
 impl From<Failure> for Error {
-    fn from(_: Failure) -> Self {
-        Self::StoreUnavailable
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotReplicated => Self::NotReplicated,
+            _ => Self::StoreUnavailable,
+        }
     }
+}
+
+/// How a server is to be used.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// For each request as a whole.
+    pub(super) timeout: Duration,
+    /// Connections that all requests share.
+    pub(super) connections: usize,
+    /// How many replicas must have a change before it is answered.
+    pub(super) replicas: u16,
+}
+
+/// Changes that wait for replicas.
+struct Replicated {
+    links: managed::Pool<Manager>,
+    queue: Queue,
+    replicas: u16,
 }
 
 /// What is asked of a server.
@@ -59,6 +82,8 @@ pub(super) enum Request<'a> {
     Read(Cmd),
     /// A script; the function adds the number of keys, the keys and the rest.
     Script(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
+    /// A script that changes what must not be lost.
+    Change(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
     /// Any other command.
     Command(&'a Cmd),
 }
@@ -69,6 +94,7 @@ pub(super) struct Pool {
     at: String,
     links: managed::Pool<Manager>,
     queue: Queue,
+    replicated: Option<Replicated>,
     timeout: Duration,
     /// When the pool was made.
     start: Instant,
@@ -79,20 +105,28 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// `timeout` bounds each request as a whole.
-    pub(super) fn new(manager: Manager, at: String, timeout: Duration, connections: usize) -> Self {
-        let links = managed::Pool::builder(manager)
-            .max_size(connections.max(1))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(timeout))
-            .create_timeout(Some(timeout))
-            .recycle_timeout(Some(timeout))
-            .build();
+    pub(super) fn new(manager: Manager, at: String, limits: Limits) -> Self {
+        let links = |manager, connections: usize| {
+            let links = managed::Pool::builder(manager)
+                .max_size(connections.max(1))
+                .runtime(Runtime::Tokio1)
+                .wait_timeout(Some(limits.timeout))
+                .create_timeout(Some(limits.timeout))
+                .recycle_timeout(Some(limits.timeout))
+                .build();
+            links.expect("there is a runtime for the timeouts")
+        };
+        let replicated = (limits.replicas > 0).then(|| Replicated {
+            links: links(manager.clone(), 1),
+            queue: Queue::new(),
+            replicas: limits.replicas,
+        });
         Self {
             at,
-            links: links.expect("there is a runtime for the timeouts"),
+            links: links(manager, limits.connections),
             queue: Queue::new(),
-            timeout,
+            replicated,
+            timeout: limits.timeout,
             start: Instant::now(),
             away: AtomicBool::new(false),
             refused: Mutex::new(None),
@@ -103,13 +137,21 @@ impl Pool {
     /// one is sent while `asking`.
     pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Value, Failure> {
         match request {
-            Request::Read(cmd) if !asking => self.share(cmd).await,
+            Request::Read(cmd) if !asking => self.queue.answer(cmd).await,
             Request::Read(cmd) => self.send(&cmd, asking).await,
             Request::Command(cmd) => self.send(cmd, asking).await,
-            Request::Script(script, arguments) => match self.send(&script.by_hash(arguments), asking).await {
-                Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking).await,
-                result => result,
-            },
+            Request::Change(script, arguments) if let Some(replicated) = &self.replicated => {
+                match replicated.queue.answer(script.by_hash(arguments)).await {
+                    Err(Failure::NoScript) => replicated.queue.answer(script.by_source(arguments)).await,
+                    result => result,
+                }
+            }
+            Request::Script(script, arguments) | Request::Change(script, arguments) => {
+                match self.send(&script.by_hash(arguments), asking).await {
+                    Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking).await,
+                    result => result,
+                }
+            }
         }
     }
 
@@ -119,8 +161,23 @@ impl Pool {
             let mut waiting = self.queue.take().await;
             while !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(BATCH));
-                self.send_together(waiting).await;
+                self.send_together(&self.links, waiting, None).await;
                 waiting = rest;
+            }
+        }
+    }
+
+    /// Sends the changes that wait for replicas, for ever. They have a connection of their own, as one that waits serves
+    /// nobody else; those that come meanwhile go together the next time.
+    pub(super) async fn serve_changes(self: Arc<Self>) {
+        let Some(replicated) = &self.replicated else {
+            return;
+        };
+        loop {
+            let waiting = replicated.queue.take().await;
+            if !waiting.is_empty() {
+                self.send_together(&replicated.links, waiting, Some(replicated.replicas))
+                    .await;
             }
         }
     }
@@ -135,50 +192,69 @@ impl Pool {
 
     /// Gives up every connection: the server is not the one to talk to any more.
     pub(super) fn leave(&self) {
-        self.links.retain(|link, _| {
-            link.give_up();
-            false
-        });
+        for links in self.all_links() {
+            links.retain(|link, _| {
+                link.give_up();
+                false
+            });
+        }
     }
 
     /// No more requests.
     pub(super) fn close(&self) {
-        self.links.close();
+        self.all_links().for_each(managed::Pool::close);
     }
 
-    async fn share(&self, cmd: Cmd) -> Result<Value, Failure> {
-        self.queue.push(cmd).await.unwrap_or(Err(Failure::Unavailable))
+    fn all_links(&self) -> impl Iterator<Item = &managed::Pool<Manager>> {
+        let more = self.replicated.as_ref().map(|replicated| &replicated.links);
+        [&self.links].into_iter().chain(more)
     }
 
-    async fn send_together(&self, waiting: Vec<Waiting>) {
-        let mut pipe = Pipeline::with_capacity(waiting.len());
+    /// Sends commands at once and gives each its reply. With `replicas`, none is a success unless so many have it all.
+    async fn send_together(&self, links: &managed::Pool<Manager>, waiting: Vec<Waiting>, replicas: Option<u16>) {
+        let mut pipe = Pipeline::with_capacity(waiting.len() + 1);
         let (commands, replies): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.cmd, one.reply)).unzip();
         for cmd in commands {
             pipe.add_command(cmd);
         }
+        if let Some(replicas) = replicas {
+            // Some of the time is for the way back.
+            let milliseconds = u64::try_from((self.timeout * 3 / 4).as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1);
+            pipe.cmd("WAIT").arg(replicas).arg(milliseconds);
+        }
         let now = Instant::now();
-        let Ok(mut link) = self.link(now).await else {
-            // Those who wait learn it from their senders' end.
+        let Ok(mut link) = self.link(links, now).await else {
+            for reply in replies {
+                // Whoever asked may have gone; so below.
+                let _ = reply.send(Err(Failure::NotSent));
+            }
             return;
         };
-        let sent = link.connection.send_packed_commands(&pipe, 0, replies.len());
+        let count = replies.len() + usize::from(replicas.is_some());
+        let sent = link.connection.send_packed_commands(&pipe, 0, count);
         let sent = timeout_at(now + self.timeout, sent).await;
-        let Ok(values) = self.conclude(&link, sent.ok()) else {
+        let Ok(mut values) = self.conclude(&link, sent.ok()) else {
             return;
+        };
+        let replicated = match replicas {
+            None => true,
+            Some(replicas) => matches!(values.pop(), Some(Value::Int(have)) if have >= replicas.into()),
         };
         for (reply, value) in replies.into_iter().zip(values) {
             let value = match value {
                 Value::ServerError(error) => self.conclude(&link, Some(Err(error.into()))),
+                _ if !replicated => Err(Failure::NotReplicated),
                 value => Ok(value),
             };
-            // Whoever asked may have gone.
             let _ = reply.send(value);
         }
     }
 
     async fn send(&self, cmd: &Cmd, asking: bool) -> Result<Value, Failure> {
         let now = Instant::now();
-        let mut link = self.link(now).await?;
+        let mut link = self.link(&self.links, now).await?;
         let reply = if asking {
             let mut pipe = Pipeline::with_capacity(2);
             pipe.cmd("ASKING").add_command(cmd.clone());
@@ -196,10 +272,10 @@ impl Pool {
     }
 
     /// A handle of a connection that is whole as far as anybody knows.
-    async fn link(&self, now: Instant) -> Result<Link, Failure> {
+    async fn link(&self, links: &managed::Pool<Manager>, now: Instant) -> Result<Link, Failure> {
         let milliseconds = u64::try_from((now - self.start).as_millis()).unwrap_or_default();
         loop {
-            let reason = match timeout_at(now + self.timeout, self.links.get()).await {
+            let reason = match timeout_at(now + self.timeout, links.get()).await {
                 Ok(Ok(link)) => {
                     let link = (*link).clone();
                     if link.ready(milliseconds, self.timeout).await {

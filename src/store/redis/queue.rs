@@ -40,8 +40,13 @@ impl Queue {
         }
     }
 
-    /// Adds a command. Its reply comes through the result, unless whoever takes commands has ended.
-    pub(super) fn push(&self, cmd: Cmd) -> oneshot::Receiver<Result<Value, Failure>> {
+    /// Adds a command and waits for its reply.
+    pub(super) async fn answer(&self, cmd: Cmd) -> Result<Value, Failure> {
+        // Whoever takes commands may have ended, or have had no reply.
+        self.push(cmd).await.unwrap_or(Err(Failure::Unavailable))
+    }
+
+    fn push(&self, cmd: Cmd) -> oneshot::Receiver<Result<Value, Failure>> {
         let (reply, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         waiting.push(Waiting { cmd, reply });

@@ -14,7 +14,7 @@ impl Redis {
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
-        let reply = self.servers.script(keys, &self.scripts.killsoid, |cmd| {
+        let reply = self.servers.change(keys, &self.scripts.killsoid, |cmd| {
             cmd.arg(4)
                 .arg(keys.tokens(&app, id))
                 .arg(keys.sessions(&app))
@@ -34,7 +34,7 @@ impl Redis {
         // One after the other: Redis has others to serve between two batches.
         for keys in self.shards.all() {
             loop {
-                let reply = self.servers.script(keys, &self.scripts.killall, |cmd| {
+                let reply = self.servers.change(keys, &self.scripts.killall, |cmd| {
                     cmd.arg(3)
                         .arg(keys.sessions(&app))
                         .arg(keys.users(&app))

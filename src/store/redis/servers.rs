@@ -50,6 +50,22 @@ impl Servers {
         })
     }
 
+    /// The same for a script that changes what must not be lost: so many replicas must have it as the operator wants.
+    pub(super) async fn change(
+        &self,
+        keys: &Keys,
+        script: &Script,
+        arguments: impl Fn(&mut Cmd) + Sync,
+    ) -> Result<Value, Error> {
+        Ok(match self {
+            Self::One(server) => server.answer(Request::Change(script, &arguments)).await?,
+            Self::Cluster(cluster) => {
+                let request = || Request::Change(script, &arguments);
+                cluster.answer(keys.slot(), request).await?
+            }
+        })
+    }
+
     /// Whether anybody answers.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         match self {
@@ -81,7 +97,8 @@ impl Server {
     pub(super) fn start(pool: Pool) -> Self {
         let pool = Arc::new(pool);
         let queue = || tokio::spawn(pool.clone().serve_queue()).abort_handle();
-        let tasks = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
+        let mut tasks: Vec<_> = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
+        tasks.push(tokio::spawn(pool.clone().serve_changes()).abort_handle());
         Self { pool, tasks }
     }
 

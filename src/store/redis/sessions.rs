@@ -15,7 +15,7 @@ impl Redis {
         let id = record.id.as_str();
         let token = self.shards.lead(token, &app, id);
         let keys = self.shards.of_id(&app, id);
-        let reply = self.servers.script(keys, &self.scripts.create, |cmd| {
+        let reply = self.servers.change(keys, &self.scripts.create, |cmd| {
             cmd.arg(5)
                 .arg(keys.session(&app, &token))
                 .arg(keys.sessions(&app))
@@ -131,7 +131,7 @@ impl Redis {
             let key = serde_json::to_string(key).map_err(|_| Error::Internal)?;
             pairs.push((key, value.unwrap_or_default()));
         }
-        let reply = self.servers.script(keys, &self.scripts.set, |cmd| {
+        let reply = self.servers.change(keys, &self.scripts.set, |cmd| {
             cmd.arg(4)
                 .arg(keys.session(&app, &token))
                 .arg(keys.sessions(&app))
@@ -162,7 +162,7 @@ impl Redis {
             return Ok(false);
         };
         let read = self.touches.pending.last_active(&Key { app, token });
-        let reply = self.servers.script(keys, &self.scripts.kill, |cmd| {
+        let reply = self.servers.change(keys, &self.scripts.kill, |cmd| {
             cmd.arg(4)
                 .arg(keys.session(&app, &token))
                 .arg(keys.sessions(&app))

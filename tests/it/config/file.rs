@@ -78,6 +78,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         redis_key,
         shards,
         redis_connections,
+        redis_wait,
         touch,
         namespace,
         data_dir,
@@ -119,6 +120,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         ("redis_key", redis_key.unwrap_or_default().display().to_string()),
         ("shards", shards.to_string()),
         ("redis_connections", redis_connections.to_string()),
+        ("redis_wait", redis_wait.to_string()),
         ("touch", format!("{touch:?}")),
         ("namespace", namespace),
         ("data_dir", data_dir.display().to_string()),
@@ -203,6 +205,7 @@ fn every_option_of_the_file_is_taken_over() {
         redis_key = "j"
         shards = 12
         redis_connections = 3
+        redis_wait = 2
         touch = 0.5
         namespace = "d"
         data_dir = "e"

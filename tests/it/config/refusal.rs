@@ -74,7 +74,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 21);
+    assert_eq!(tried, 22);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn all() -> Vec<Error> {
         Error::UnsupportedMediaType,
         Error::Internal,
         Error::StoreUnavailable,
+        Error::NotReplicated,
         Error::ShuttingDown,
     ];
     for error in &all {
@@ -40,6 +41,7 @@ fn all() -> Vec<Error> {
             | Error::UnsupportedMediaType
             | Error::Internal
             | Error::StoreUnavailable
+            | Error::NotReplicated
             | Error::ShuttingDown => {}
         }
     }

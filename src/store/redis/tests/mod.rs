@@ -114,6 +114,7 @@ fn options(url: &str) -> Options {
         shards: 256,
         timeout: Duration::from_millis(800),
         connections: 2,
+        replicas: 0,
         touch: Duration::ZERO,
     }
 }
