@@ -218,8 +218,8 @@ impl Pool {
             pipe.add_command(cmd);
         }
         if let Some(replicas) = replicas {
-            // Some of the time is for the way back.
-            let milliseconds = u64::try_from((self.timeout * 3 / 4).as_millis())
+            // Less than half of the time: a change may be sent twice, the second time with its script.
+            let milliseconds = u64::try_from((self.timeout * 2 / 5).as_millis())
                 .unwrap_or(u64::MAX)
                 .max(1);
             pipe.cmd("WAIT").arg(replicas).arg(milliseconds);
