@@ -55,6 +55,7 @@ fn refuse(line: &str, code: u8) -> ExitCode {
 
 fn serve(config: &Config) -> Result<(), Failure> {
     telemetry::start(config.loglevel, config.log_format);
+    allow_connections(config.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         runtime.worker_threads(config.threads.into());
@@ -76,6 +77,17 @@ fn serve(config: &Config) -> Result<(), Failure> {
         };
         run(config, Clock::System, listeners, shutdown).await
     })
+}
+
+/// Raises the limit of open files as far as the connections need and the system allows: many systems begin with 1024.
+fn allow_connections(connections: u32) {
+    // The store and the connections to it need some as well.
+    let wanted = u64::from(connections) + 512;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!("the system allows {allowed} open files: further connections will have to wait"),
+        Err(cause) => tracing::warn!(%cause, "the limit of open files is unknown"),
+    }
 }
 
 /// Asks the service's own `/readyz`, as a container's health check without curl.

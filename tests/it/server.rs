@@ -6,6 +6,7 @@ mod errors;
 mod health;
 mod logs;
 mod socket;
+mod storm;
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

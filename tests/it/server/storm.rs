@@ -1,0 +1,62 @@
+//! Ten thousand connections that do nothing and two hundred that trickle, while others are served.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+
+use crate::process::{PATIENCE, Process};
+
+const IDLE: usize = 10_000;
+const SLOW: usize = 200;
+/// From one process to one address there are some 28,000 ports.
+const SERVED: usize = 500;
+
+/// Memory that a process has in use, in KiB.
+fn memory(process: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("Linux tells");
+    let fields: BTreeMap<_, _> = status.lines().filter_map(|line| line.split_once(':')).collect();
+    let value = fields["VmRSS"].trim().trim_end_matches(" kB");
+    value.parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_served_while_thousands_do_nothing() {
+    let limit = rlimit::increase_nofile_limit(IDLE as u64 + 2000).expect("a limit");
+    assert!(
+        limit > (IDLE + SLOW + 100) as u64,
+        "the system allows {limit} open files only"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(folder.path(), &[]);
+    let app = process.app();
+    let token = app.create("ann").await;
+    let before = memory(&process);
+
+    let mut idle = Vec::with_capacity(IDLE);
+    while idle.len() < IDLE {
+        idle.push(TcpStream::connect(process.address()).await.expect("a connection"));
+    }
+    let mut slow = Vec::with_capacity(SLOW);
+    for _ in 0..SLOW {
+        let mut stream = TcpStream::connect(process.address()).await.expect("a connection");
+        stream.write_all(b"GET /test-app/get/").await.expect("it is read");
+        slow.push(stream);
+    }
+    for served in 0..SERVED {
+        if served % 100 == 0 {
+            for stream in &mut slow {
+                stream.write_all(b"a").await.expect("it is read");
+            }
+        }
+        let answer = tokio::time::timeout(PATIENCE, app.get(&token));
+        assert!(answer.await.expect("an answer in time").is_some());
+    }
+    let each = (memory(&process) - before) * 1024 / (IDLE + SLOW) as u64;
+    assert!(each < 20_000, "{each} bytes for a connection that does nothing");
+    drop((idle, slow));
+    // All of them are let go of, and nobody notices.
+    sleep(Duration::from_millis(100)).await;
+    assert!(app.get(&token).await.is_some());
+    drop(app);
+    process.stop();
+}
