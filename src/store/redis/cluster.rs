@@ -15,7 +15,10 @@ use std::{
 
 use deadpool_redis::redis::{Cmd, Value};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use super::{
     endpoint::Endpoints,
@@ -23,6 +26,7 @@ use super::{
     link::Manager,
     pool::{Failure, Limits, Pool, Request},
     servers::Server,
+    shards::Shards,
 };
 
 /// Between two tries at a slot that is moving or has no master.
@@ -30,9 +34,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long the slower nodes have to give their view of the cluster after the first one has.
 const STRAGGLERS: Duration = Duration::from_millis(100);
 
-/// A cluster.
+/// A cluster. A handle: cloning it is cheap.
+#[derive(Clone)]
 pub(super) struct Cluster {
     shared: Arc<Shared>,
+}
+
+/// What is known of the layout.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Unknown,
+    Ours,
+    /// The sessions were divided into another number of shards.
+    Foreign,
 }
 
 struct Shared {
@@ -44,6 +58,7 @@ struct Shared {
     /// Held by who asks for the map.
     asking: tokio::sync::Mutex<()>,
     closed: AtomicBool,
+    layout: watch::Sender<Layout>,
     /// Whether the log says that there is no cluster.
     away: AtomicBool,
 }
@@ -73,6 +88,7 @@ impl Cluster {
             nodes: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
+            layout: watch::Sender::new(Layout::Unknown),
             away: AtomicBool::new(false),
         };
         Self {
@@ -80,8 +96,64 @@ impl Cluster {
         }
     }
 
+    /// Finds out whether the sessions are divided as we divide them, for as long as that takes. The first instance says how
+    /// they are.
+    pub(super) async fn compare(self, keys: Arc<Shards>) {
+        let first = &keys.all()[0];
+        let (mut claim, mut read) = (Cmd::with_capacity(3, 64), Cmd::with_capacity(2, 64));
+        claim.arg("SETNX").arg(first.shards()).arg(keys.all().len());
+        read.arg("GET").arg(first.shards());
+        loop {
+            let claimed = self.ask(first.slot(), || Request::Command(&claim)).await;
+            if let (Ok(_), Ok(Value::BulkString(count))) =
+                (claimed, self.ask(first.slot(), || Request::Command(&read)).await)
+            {
+                let count = String::from_utf8_lossy(&count).into_owned();
+                let ours = count == keys.all().len().to_string();
+                if !ours {
+                    tracing::error!("the sessions in this cluster are in {count} shards: --shards must be the same");
+                }
+                self.shared
+                    .layout
+                    .send_replace(if ours { Layout::Ours } else { Layout::Foreign });
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     /// The reply to what `request` makes, from whoever has the slot.
     pub(super) async fn answer<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+        if self.layout().await == Layout::Foreign {
+            return Err(Failure::Unavailable);
+        }
+        self.ask(slot, request).await
+    }
+
+    /// Fails unless it is known that a token that leads to none of our shards leads nowhere.
+    pub(super) async fn is_ours(&self) -> Result<(), Failure> {
+        match self.layout().await {
+            Layout::Ours => Ok(()),
+            Layout::Foreign | Layout::Unknown => Err(Failure::Unavailable),
+        }
+    }
+
+    /// Waits for the layout, but not for ever: the node that knows it may be away, and others are not.
+    async fn layout(&self) -> Layout {
+        let now = *self.shared.layout.borrow();
+        if now != Layout::Unknown {
+            return now;
+        }
+        let mut changes = self.shared.layout.subscribe();
+        let known = changes.wait_for(|layout| *layout != Layout::Unknown);
+        match timeout(self.shared.limits.timeout / 4, known).await {
+            Ok(Ok(known)) => *known,
+            _ => Layout::Unknown,
+        }
+    }
+
+    async fn ask<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+        let mut moves = 0;
         let deadline = Instant::now() + self.shared.limits.timeout;
         let mut told: Option<(Arc<Server>, bool)> = None;
         loop {
@@ -98,6 +170,11 @@ impl Cluster {
                 Failure::Moved(address) => {
                     told = Some((self.shared.node(&address), false));
                     self.look_again(map.generation);
+                    moves += 1;
+                    if moves > 3 {
+                        // They do not agree yet.
+                        sleep(PAUSE).await;
+                    }
                 }
                 Failure::Ask(address) if matches!(request(), Request::Read(_)) => {
                     told = Some((self.shared.node(&address), true));
@@ -124,6 +201,9 @@ impl Cluster {
 
     /// Whether any master answers: instances do not turn away all requests because some cannot be served.
     pub(super) async fn ping(&self) -> Result<(), Failure> {
+        if self.layout().await == Layout::Foreign {
+            return Err(Failure::Unavailable);
+        }
         let mut map = self.shared.map();
         if map.masters.is_empty() {
             self.shared.refresh(map.generation).await;

@@ -104,6 +104,11 @@ impl Keys {
         Text([&self.prefix, "SESSIONS"])
     }
 
+    /// `{rs:00}:_shards`, how many shards there are; in the first of them only, and only on a cluster.
+    pub(super) fn shards(&self) -> Text<'_, 2> {
+        Text([&self.prefix, "_shards"])
+    }
+
     /// `rs:cache`, the channel on which peers with a local cache hear of changes.
     pub(super) fn channel(&self) -> &str {
         &self.channel

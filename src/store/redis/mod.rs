@@ -32,6 +32,7 @@ pub use self::endpoint::{Address, Mode};
 use self::{
     cluster::Cluster,
     endpoint::Endpoints,
+    keys::Keys,
     link::Manager,
     pool::{Limits, Pool},
     script::Scripts,
@@ -43,7 +44,7 @@ use self::{
 use crate::{
     error::Error,
     metrics::Metrics,
-    session::{Record, Seconds},
+    session::{Record, Seconds, Token},
 };
 
 /// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
@@ -97,26 +98,25 @@ impl Redis {
         };
         let mut tasks = Vec::new();
         let one = |manager| Server::start(Pool::new(manager, String::new(), limits));
-        let (servers, shards) = match endpoints.mode.clone() {
-            Mode::Single => {
-                let manager = Manager::fixed(endpoints.first[0].clone(), timeout);
-                (Servers::One(one(manager)), Shards::one(&options.namespace))
-            }
+        let shards = Arc::new(match endpoints.mode {
+            Mode::Single | Mode::Sentinel(_) => Shards::one(&options.namespace),
+            Mode::Cluster => Shards::many(&options.namespace, options.shards),
+        });
+        let servers = match endpoints.mode.clone() {
+            Mode::Single => Servers::One(one(Manager::fixed(endpoints.first[0].clone(), timeout))),
             Mode::Sentinel(name) => {
                 let sentinels = Arc::new(Sentinels::new(endpoints, name, timeout));
                 let server = one(Manager::by_sentinels(sentinels.clone(), timeout));
                 tasks.push(tokio::spawn(follow(sentinels, server.pool.clone())).abort_handle());
-                (Servers::One(server), Shards::one(&options.namespace))
+                Servers::One(server)
             }
             Mode::Cluster => {
                 let cluster = Cluster::new(endpoints, limits);
-                (
-                    Servers::Cluster(cluster),
-                    Shards::many(&options.namespace, options.shards),
-                )
+                tasks.push(tokio::spawn(cluster.clone().compare(shards.clone())).abort_handle());
+                Servers::Cluster(cluster)
             }
         };
-        let (servers, shards) = (Arc::new(servers), Arc::new(shards));
+        let servers = Arc::new(servers);
         let touches = Touches::new(options.touch, servers.clone(), shards.clone(), metrics.clone());
         let touches = Arc::new(touches);
         if !options.touch.is_zero() {
@@ -130,6 +130,15 @@ impl Redis {
             tasks,
             metrics,
         })
+    }
+
+    /// The shard of a session; `None` if there cannot be one with this token.
+    async fn shard(&self, token: &Token) -> Result<Option<&Keys>, Error> {
+        let keys = self.shards.of(token);
+        if keys.is_none() {
+            self.servers.know_all_shards().await?;
+        }
+        Ok(keys)
     }
 
     /// Waits until notes are written. The client may have gone before: the work is not cut short by it.

@@ -66,6 +66,14 @@ impl Servers {
         })
     }
 
+    /// Fails unless it is known that a token of no shard is nobody's.
+    pub(super) async fn know_all_shards(&self) -> Result<(), Error> {
+        match self {
+            Self::One(_) => Ok(()),
+            Self::Cluster(cluster) => Ok(cluster.is_ours().await?),
+        }
+    }
+
     /// Whether anybody answers.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         match self {

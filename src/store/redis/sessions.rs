@@ -48,7 +48,7 @@ impl Redis {
 
     /// See [`Store::get`](crate::store::Store::get).
     pub async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        let Some(keys) = self.shards.of(&token) else {
+        let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
         let key = Key { app, token };
@@ -75,7 +75,7 @@ impl Redis {
 
     /// See [`Store::look`](crate::store::Store::look).
     pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        let Some(keys) = self.shards.of(&token) else {
+        let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
         let key = Key { app, token };
@@ -121,7 +121,7 @@ impl Redis {
 
     /// See [`Store::set`](crate::store::Store::set).
     pub async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
-        let Some(keys) = self.shards.of(&token) else {
+        let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
         let setting = self.touches.pending.set(Key { app, token }).await;
@@ -158,7 +158,7 @@ impl Redis {
 
     /// See [`Store::kill`](crate::store::Store::kill).
     pub async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
-        let Some(keys) = self.shards.of(&token) else {
+        let Some(keys) = self.shard(&token).await? else {
             return Ok(false);
         };
         let read = self.touches.pending.last_active(&Key { app, token });

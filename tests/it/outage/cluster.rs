@@ -15,7 +15,11 @@ use tokio::task::JoinSet;
 use super::{DEADLINE, MARGIN, all_unavailable, all_well, stop};
 use crate::{
     process::{Process, eventually},
-    support::{Session, json, redis_cluster::Cluster, redis_server},
+    support::{
+        Session, json,
+        redis_cluster::{self, Cluster},
+        redis_server,
+    },
 };
 
 /// The program on a cluster.
@@ -282,4 +286,26 @@ async fn a_cluster_that_is_taken_for_one_server_is_told() {
     }
     let log = process.stop();
     assert!(log.contains("--redis-mode"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_number_of_shards_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let urls = redis_cluster::urls();
+    let namespace = redis_server::fresh_namespace();
+    let with = |shards| start(folder.path(), &urls, &["--namespace", &namespace, "--shards", shards]);
+    let process = with("16");
+    all_well(&process).await;
+    stop(process);
+    let process = with("8");
+    all_unavailable(&process, crate::support::NO_TOKEN).await;
+    let log = stop(process);
+    assert!(
+        log.lines()
+            .any(|line| line.contains("ERROR") && line.contains("16 shards")),
+        "{log}"
+    );
+    let process = with("16");
+    all_well(&process).await;
+    stop(process);
 }
