@@ -7,4 +7,5 @@ mod folder;
 mod full;
 mod journal;
 mod lag;
+mod room;
 mod used;
