@@ -65,6 +65,11 @@ impl Engine {
         batch.insert(&self.sessions, [END], []);
     }
 
+    /// All of its keyspaces.
+    pub(super) fn keyspaces(&self) -> [&Keyspace; 3] {
+        [&self.sessions, &self.users, &self.activity]
+    }
+
     /// Whether it still takes writes. Costs no access to the disk, as all batches are written through.
     pub(super) fn alive(&self) -> bool {
         self.db.persist(PersistMode::Buffer).is_ok()
@@ -74,7 +79,7 @@ impl Engine {
     /// failed, so that whoever commits had better wait before, and ask [`Self::alive`] meanwhile.
     pub(super) fn behind(&self) -> bool {
         // The engine waits at 4 memtables and 20 runs. A commit of less than a memtable adds 2 to the first at most.
-        [&self.sessions, &self.users, &self.activity]
+        self.keyspaces()
             .into_iter()
             .any(|keyspace| keyspace.tree.sealed_memtable_count() > 1 || keyspace.tree.l0_run_count() >= 20)
     }
@@ -146,12 +151,18 @@ impl Batch {
             .remove(&self.engine.activity, rows::activity_key(key, stored.active));
     }
 
+    /// Removes one entry, whatever it is.
+    pub(super) fn remove_entry(&mut self, keyspace: &Keyspace, key: &[u8]) {
+        self.batch.remove(keyspace, key);
+    }
+
     fn put(&mut self, key: &Key, stored: &Stored) {
         self.batch
             .insert(&self.engine.sessions, rows::session_key(key), rows::encode(stored));
     }
 
-    fn enter_user(&mut self, key: &Key, record: &Record) {
+    /// Adds a session to the index of ids.
+    pub(super) fn enter_user(&mut self, key: &Key, record: &Record) {
         self.batch
             .insert(&self.engine.users, rows::user_key(key, &record.id), []);
     }

@@ -93,6 +93,14 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Claims a folder that a service has used before.
+    pub(super) fn claim_existing(path: &Path) -> Result<Self, String> {
+        if !path.join(MARKER).is_file() {
+            return Err(format!("{} is no data folder of rest-sessions", path.display()));
+        }
+        Self::claim(path)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@
 //! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
 
 mod cache;
+mod check;
 mod disk;
 mod engine;
 mod folder;
@@ -20,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::check::{Uncheckable, check};
 use self::{
     cache::Cache,
     disk::Disk,

@@ -74,6 +74,32 @@ pub(super) fn trailing_token(key: &[u8]) -> Option<Token> {
     Token::parse(std::str::from_utf8(token).ok()?).ok()
 }
 
+/// The app and token of a key of `sessions`.
+pub(super) fn parse_session_key(key: &[u8]) -> Option<Key> {
+    let (app, _) = key.split_last_chunk::<{ Token::LEN }>()?;
+    Some(Key {
+        app: parse_app(app)?,
+        token: trailing_token(key)?,
+    })
+}
+
+/// The app, token and id of a key of `users`.
+pub(super) fn parse_user_key(key: &[u8]) -> Option<(Key, UserId)> {
+    let (head, _) = key.split_last_chunk::<{ Token::LEN }>()?;
+    let end = head.iter().position(|byte| *byte == END)?;
+    let (app, id) = head.split_at(end + 1);
+    let id = std::str::from_utf8(id.strip_suffix(&[END])?).ok()?;
+    let key = Key {
+        app: parse_app(app)?,
+        token: trailing_token(key)?,
+    };
+    Some((key, UserId::stored(id)))
+}
+
+fn parse_app(prefix: &[u8]) -> Option<App> {
+    App::parse(std::str::from_utf8(prefix.strip_suffix(&[END])?).ok()?).ok()
+}
+
 pub(super) fn activity_value(record: &Record) -> Vec<u8> {
     postcard::to_allocvec(&(record.end(), &record.id)).expect("a vector takes all")
 }
@@ -81,7 +107,7 @@ pub(super) fn activity_value(record: &Record) -> Vec<u8> {
 pub(super) fn activity(key: &[u8], value: &[u8]) -> Option<Activity> {
     let (head, _) = key.split_last_chunk::<{ Token::LEN }>()?;
     let (app, active) = head.split_last_chunk::<8>()?;
-    let app = App::parse(std::str::from_utf8(app.strip_suffix(&[END])?).ok()?).ok()?;
+    let app = parse_app(app)?;
     let (end, id) = postcard::from_bytes(value).ok()?;
     Some(Activity {
         key: Key {
