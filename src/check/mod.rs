@@ -1,8 +1,9 @@
 //! `rest-sessions check`: whether everything that a store holds agrees with everything else, and what does not.
 
+mod redis;
 mod report;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 pub(crate) use self::report::{Place, Report};
 use crate::{
@@ -16,12 +17,20 @@ use crate::{
 pub fn run(config: &Config, repair: bool, out: impl Write) -> Result<bool, String> {
     let mut report = Report::new(BufWriter::new(out));
     let now = Clock::System.now();
+    if let Some(url) = config.redis() {
+        let namespace = &config.namespace;
+        let keys = (&*format!("{namespace}:"), &*format!("{namespace}:cache"));
+        redis::check(&url, keys, now, repair, &mut report)?;
+        return finish(report);
+    }
     match embedded::check(&config.data_dir, config.cache_size << 20, now, repair, &mut report) {
         Ok(()) => {}
         Err(Uncheckable::Here(line)) => return Err(line),
         Err(Uncheckable::Damaged(line)) => report.unreadable("damage", &line),
     }
-    report
-        .finish()
-        .map_err(|cause: io::Error| format!("cannot write: {cause}"))
+    finish(report)
+}
+
+fn finish(report: Report<impl Write>) -> Result<bool, String> {
+    report.finish().map_err(|cause| format!("cannot write: {cause}"))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt::Display,
+    fmt::{self, Display},
     hash::{BuildHasher, Hash, RandomState},
     io::{self, Write},
 };
@@ -29,7 +29,7 @@ pub(crate) struct Report<W> {
     ids: HashSet<u64>,
     apps: HashSet<u64>,
     expired: u64,
-    foreign: u64,
+    foreign: HashSet<u64>,
     hasher: RandomState,
     failure: Option<io::Error>,
 }
@@ -45,6 +45,23 @@ pub(crate) struct Place<'a> {
     pub(crate) token: Option<&'a str>,
 }
 
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.app.is_empty() {
+            f.write_str("no app")?;
+        } else {
+            write!(f, "app {}", printable(self.app))?;
+        }
+        if let Some(id) = self.id {
+            write!(f, ", id {id:?}")?;
+        }
+        if let Some(token) = self.token {
+            write!(f, ", session {:06x}", xxh3_64(token.as_bytes()) >> 40)?;
+        }
+        Ok(())
+    }
+}
+
 impl<W: Write> Report<W> {
     pub(crate) fn new(out: W) -> Self {
         Self {
@@ -55,7 +72,7 @@ impl<W: Write> Report<W> {
             ids: HashSet::new(),
             apps: HashSet::new(),
             expired: 0,
-            foreign: 0,
+            foreign: HashSet::new(),
             hasher: RandomState::new(),
             failure: None,
         }
@@ -70,22 +87,20 @@ impl<W: Write> Report<W> {
         }
     }
 
+    /// Whether a session of this id has been counted.
+    pub(crate) fn has_session(&self, app: &str, id: &str) -> bool {
+        self.ids.contains(&self.hasher.hash_one((app, id)))
+    }
+
     /// Counts a key that is none of a session store's.
-    pub(crate) fn foreign(&mut self) {
-        self.foreign += 1;
+    pub(crate) fn foreign(&mut self, name: &str) {
+        self.foreign.insert(self.hasher.hash_one(name));
     }
 
     /// Tells of a disagreement, and whether it has been mended.
     pub(crate) fn disagreement(&mut self, kind: &'static str, place: Place<'_>, mended: bool) {
-        let mut line = format!("app {}", printable(place.app));
-        if let Some(id) = place.id {
-            line += &format!(", id {id:?}");
-        }
-        if let Some(token) = place.token {
-            line += &format!(", session {:06x}", xxh3_64(token.as_bytes()) >> 40);
-        }
         let hash = self.hasher.hash_one((kind, place));
-        self.tell(kind, hash, &line, mended);
+        self.tell(kind, hash, &place.to_string(), mended);
     }
 
     /// Tells of what cannot be read at all, in the operator's terms. Nothing mends it.
@@ -119,17 +134,17 @@ impl<W: Write> Report<W> {
             found += counts.found;
             mended += counts.mended;
         }
-        let mut summary = format!(
-            "{} sessions of {} ids in {} apps, {} of them expired; {found} disagreements, {mended} of them mended",
+        let others = match self.foreign.len() {
+            0 => String::new(),
+            others => format!("; {others} other keys left alone"),
+        };
+        self.line(&format!(
+            "{} sessions of {} ids in {} apps, {} of them expired; {found} disagreements, {mended} of them mended{others}",
             self.sessions.len(),
             self.ids.len(),
             self.apps.len(),
             self.expired
-        );
-        if self.foreign > 0 {
-            summary += &format!("; {} other keys left alone", self.foreign);
-        }
-        self.line(&summary);
+        ));
         match self.failure {
             Some(failure) => Err(failure),
             None => Ok(found == mended),

@@ -21,7 +21,7 @@ const CLIENTS: u64 = 8;
 /// No more load is put on a slow machine than it can take; the moments of the kills are what counts.
 const LONGEST: u64 = 400;
 
-/// SplitMix64: the same numbers for the same seed.
+/// `SplitMix64`: the same numbers for the same seed.
 struct Random(u64);
 
 impl Random {

@@ -222,7 +222,7 @@ async fn a_disk_that_is_full_for_the_engines_own_work_is_noticed() {
     let mut ledger = Ledger::default();
     disk.fill(11);
     // Just as much as the engine keeps in memory.
-    for _ in 0..8 * MIB / 50_000 + 1 {
+    for _ in 0..=8 * MIB / 50_000 {
         assert!(ledger.create(&process, 50_000).await, "the journal found no room");
     }
     eventually("it is noticed", async || !ready(&process).await).await;
