@@ -8,6 +8,7 @@
 //! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched.
 
 mod auth;
+pub mod check;
 pub mod config;
 mod drain;
 pub mod error;

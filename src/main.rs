@@ -1,4 +1,4 @@
-//! The program: reads its configuration and serves, or asks a running service how it is.
+//! The program: reads its configuration and serves, checks a store, or asks a running service how it is.
 
 use std::{
     io::{self, Read, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use clap::CommandFactory;
 use rest_sessions::{
-    Failure,
+    Failure, check,
     config::{Cli, Command, Config, Refusal},
     listen::Listeners,
     run,
@@ -19,7 +19,7 @@ use rest_sessions::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Exit code of a start that its configuration forbids.
+/// Exit code of a start that its configuration forbids, and of a check that cannot be made.
 const USAGE: u8 = 2;
 /// How long a health check waits, for a connection and then for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,6 +36,11 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve(&cli.config),
         Some(Command::Healthcheck) => healthcheck(&cli.config).map_err(Failure::Start),
+        Some(Command::Check { repair }) => match check::run(&cli.config, repair, io::stdout().lock()) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(line) => Err(Failure::Config(line)),
+        },
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "rest-sessions", &mut std::io::stdout());
             Ok(())

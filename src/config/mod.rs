@@ -39,6 +39,12 @@ pub struct Cli {
 pub enum Command {
     /// Ask the service at --host and --port whether it is ready; exit code 0 if it is, 1 if not
     Healthcheck,
+    /// Check that all that the store holds agrees; exit code 0 if it does, 1 if not, 2 if it cannot be checked
+    Check {
+        /// Mend what can be mended: remove what leads nowhere, restore what is missing, remove what nobody can read
+        #[arg(long)]
+        repair: bool,
+    },
     /// Print the completions of a shell
     Completions {
         /// The shell to complete for

@@ -6,5 +6,7 @@ mod damage;
 mod folder;
 mod full;
 mod journal;
+mod kills;
 mod lag;
+mod room;
 mod used;

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside: real servers, real HTTP, a real Redis. One binary, so it links once.
 
 mod behaviour;
+mod check;
 mod config;
 mod durability;
 mod input;

@@ -5,6 +5,7 @@
 //! they leave behind what belongs to an id with a colon. The service has to manage such sessions of a peer all the same.
 
 mod cache;
+mod check;
 mod clock;
 mod ids;
 mod kills;

@@ -12,7 +12,7 @@ use std::{
 
 use quick_cache::{Weighter, unsync};
 
-use super::disk::{Disk, Stored};
+use super::{disk::Disk, rows::Stored};
 use crate::{
     error::Error,
     session::{Seconds, Session},
@@ -132,6 +132,30 @@ impl Cache {
         } else {
             shard.clean.insert(key, new);
         }
+    }
+
+    /// Agrees with a disk that was opened again. A change that failed may be there after all; the reads that were not written
+    /// stay, unless their session is gone.
+    pub(super) fn agree(&self) -> Result<(), Error> {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.clean.clear();
+            let mut gone = Vec::new();
+            for (key, stored) in &mut shard.dirty {
+                match self.disk.load(key)? {
+                    Some(mut disk) => {
+                        disk.record.reads = disk.record.reads.max(stored.record.reads);
+                        disk.record.touch(stored.record.last_active);
+                        *stored = disk;
+                    }
+                    None => gone.push(*key),
+                }
+            }
+            for key in gone {
+                shard.dirty.remove(&key);
+            }
+        }
+        Ok(())
     }
 
     /// The keys of all sessions that the disk is behind of.

@@ -7,11 +7,11 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
+    time::Duration,
 };
 
-use super::{disk::Disk, journal};
-use crate::metrics::Metrics;
+use super::{engine::Engine, journal};
 
 /// Locked while a process has the folder.
 const LOCK: &str = "lock";
@@ -27,12 +27,16 @@ const OPENING: &str = "rest-sessions data, format 1, opening\n";
 const READY: &str = "rest-sessions data, format 1\n";
 /// Keyspaces of the engine, its own list (0) included, each in a folder with a `current` file.
 const KEYSPACES: std::ops::RangeInclusive<u8> = 0..=3;
+/// What the disk must have free before an engine is opened that had failed: enough for the tables that it has to write
+/// first, lest it fail at once.
+const ROOM: u64 = 32 * 1024 * 1024;
 
 /// A folder that this process has claimed.
 pub(super) struct Folder {
     path: PathBuf,
-    lock: File,
-    state: State,
+    state: Mutex<State>,
+    /// Locked until it is dropped.
+    _lock: File,
 }
 
 /// How far the folder is, as its marker says.
@@ -71,55 +75,90 @@ impl Folder {
             TryLockError::WouldBlock => format!("another process uses the data folder {}", path.display()),
             TryLockError::Error(cause) => io(cause),
         })?;
-        let mut folder = Self {
+        let folder = Self {
             path: path.to_owned(),
-            lock,
-            state: State::New,
+            state: Mutex::new(State::New),
+            _lock: lock,
         };
         if marker.is_file() {
-            folder.state = match fs::read(&marker).map_err(io)? {
+            *folder.state() = match fs::read(&marker).map_err(io)? {
                 text if text == READY.as_bytes() => State::Ready,
                 text if text == OPENING.as_bytes() => State::Opening,
                 text if text == NEW.as_bytes() => State::New,
                 _ => return Err(folder.damaged("its marker file is of another format")),
             };
         } else {
-            folder.mark(NEW).map_err(io)?;
+            folder.write_marker(NEW).map_err(io)?;
         }
         Ok(folder)
     }
 
+    /// Claims a folder that a service has used before.
+    pub(super) fn claim_existing(path: &Path) -> Result<Self, String> {
+        if !path.join(MARKER).is_file() {
+            return Err(format!("{} is no data folder of rest-sessions", path.display()));
+        }
+        Self::claim(path)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the engine, with `cache` bytes for its blocks.
-    pub(super) fn open(self, cache: u64, metrics: Arc<Metrics>) -> Result<Disk, String> {
+    pub(super) fn open(&self, cache: u64) -> Result<Engine, String> {
         let engine = self.path.join(ENGINE);
-        let io = |cause: std::io::Error| self.damaged(&cause.to_string());
-        if self.state == State::New {
+        let before = *self.state();
+        if before == State::New {
             if engine.exists() {
-                fs::remove_dir_all(&engine).map_err(io)?;
+                fs::remove_dir_all(&engine).map_err(|cause| self.damaged(&cause.to_string()))?;
             }
         } else {
             self.examine(&engine)?;
         }
-        if self.state == State::Ready {
-            self.mark(OPENING).map_err(io)?;
+        if before == State::Ready {
+            self.mark(State::Opening)?;
         }
         let opened = quietly(|| {
-            let disk = Disk::open(&engine, cache, metrics)?;
-            disk.leave_mark()?;
-            Ok::<_, fjall::Error>(disk)
+            let engine = Engine::open(&engine, cache)?;
+            engine.leave_mark()?;
+            Ok::<_, fjall::Error>(engine)
         });
         let refused = match opened {
-            Ok(Ok(disk)) => {
-                self.mark(READY).map_err(io)?;
-                return Ok(disk.holding(self.lock));
+            Ok(Ok(engine)) => {
+                self.mark(State::Ready)?;
+                return Ok(engine);
             }
             Ok(Err(cause)) => cause.to_string(),
             Err(Panicked) => "the engine gave up on it".to_owned(),
         };
-        if self.state == State::Ready {
-            self.mark(READY).map_err(io)?;
+        if before == State::Ready {
+            self.mark(State::Ready)?;
         }
         Err(self.damaged(&refused))
+    }
+
+    /// Makes sure that the disk has room for an engine that failed for the lack of it.
+    pub(super) fn prepare(&self) -> Result<(), String> {
+        let unusable = |cause: std::io::Error| self.unusable(&cause);
+        let disk = rustix::fs::statvfs(&self.path).map_err(|cause| unusable(cause.into()))?;
+        // Some file systems do not tell.
+        if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM {
+            return Err(unusable(std::io::ErrorKind::StorageFull.into()));
+        }
+        // There may be quotas as well: this is a write.
+        self.mark(State::Opening)
+    }
+
+    /// Opens an engine that failed in this process and has been closed.
+    pub(super) fn open_again(&self, cache: u64) -> Result<Engine, String> {
+        let engine = self.path.join(ENGINE);
+        wait_until_closed(&engine);
+        // After a failed fsync the system may show what the disk does not have.
+        for path in journals(&engine).map_err(|cause| self.unusable(&cause))? {
+            journal::rewrite(&path).map_err(|cause| self.unusable(&cause))?;
+        }
+        self.open(cache)
     }
 
     /// Finds what the engine would take for new or for the end of its journal, and mend by forgetting.
@@ -137,28 +176,36 @@ impl Folder {
             return Err(missing(path));
         }
         let io = |cause: std::io::Error| self.damaged(&cause.to_string());
-        let mut journals = 0;
-        for entry in fs::read_dir(engine).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            if path.extension().is_some_and(|extension| extension == "jnl") {
-                journals += 1;
-                // The engine makes its journals longer than they need to be, and each opening leaves its mark.
-                if self.state == State::Ready && path.metadata().map_err(io)?.len() == 0 {
-                    return Err(self.damaged("a journal is empty"));
-                }
-                if !journal::intact(&path).map_err(io)? {
-                    return Err(self.damaged("a journal is unreadable in its middle"));
-                }
+        let journals = journals(engine).map_err(io)?;
+        for path in &journals {
+            // The engine makes its journals longer than they need to be, and each opening leaves its mark.
+            if *self.state() == State::Ready && path.metadata().map_err(io)?.len() == 0 {
+                return Err(self.damaged("a journal is empty"));
+            }
+            if !journal::intact(path).map_err(io)? {
+                return Err(self.damaged("a journal is unreadable in its middle"));
             }
         }
-        if journals == 0 {
+        if journals.is_empty() {
             return Err(missing(engine.join("*.jnl")));
         }
         Ok(())
     }
 
+    /// Notes how far the folder is.
+    fn mark(&self, state: State) -> Result<(), String> {
+        let text = match state {
+            State::New => NEW,
+            State::Opening => OPENING,
+            State::Ready => READY,
+        };
+        self.write_marker(text).map_err(|cause| self.unusable(&cause))?;
+        *self.state() = state;
+        Ok(())
+    }
+
     /// Replaces the marker at once or not at all.
-    fn mark(&self, text: &str) -> std::io::Result<()> {
+    fn write_marker(&self, text: &str) -> std::io::Result<()> {
         let draft = self.path.join(format!("{MARKER}.draft"));
         let mut file = File::create(&draft)?;
         file.write_all(text.as_bytes())?;
@@ -167,11 +214,44 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
+    fn unusable(&self, cause: &std::io::Error) -> String {
+        format!("cannot use the data folder {}: {cause}", self.path.display())
+    }
+
     fn damaged(&self, why: &str) -> String {
         format!(
             "the data folder {} is damaged ({why}); it is left as it was",
             self.path.display()
         )
+    }
+}
+
+/// The engine's journals.
+fn journals(engine: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(engine)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            journals.push(path);
+        }
+    }
+    Ok(journals)
+}
+
+/// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
+/// write then what they still have for it.
+fn wait_until_closed(engine: &Path) {
+    let engine = engine.canonicalize().unwrap_or_else(|_| engine.to_owned());
+    let open = |fd: std::io::Result<fs::DirEntry>| {
+        let target = fd.and_then(|fd| fs::read_link(fd.path()));
+        target.is_ok_and(|path| path.parent() == Some(&engine) && path.extension().is_some_and(|name| name == "jnl"))
+    };
+    // Where there is no /proc, the wait alone has to do.
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(10));
+        if fs::read_dir("/proc/self/fd").is_ok_and(|mut all| !all.any(open)) {
+            break;
+        }
     }
 }
 

@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
-use fjall::OwnedWriteBatch;
-
 use super::{
     cache::{Cache, Flushed},
-    disk::{Stored, failed},
+    engine::Batch,
+    rows::Stored,
 };
 use crate::{
     error::Error,
@@ -20,28 +19,41 @@ use crate::{
 /// A group that is being filled.
 pub(super) struct Group<'a> {
     cache: &'a Cache,
-    batch: OwnedWriteBatch,
+    batch: Batch,
     /// The sessions as this group leaves them; `None` where it removed one.
     changed: HashMap<Key, Option<Stored>>,
     /// The sessions that this group created, which the `users` index does not show yet.
     created: HashMap<(App, UserId), Vec<Token>>,
     flushed: Vec<Flushed>,
+    /// Bytes of data in the batch, roughly.
+    bytes: usize,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(cache: &'a Cache) -> Self {
-        Self {
+    /// Fails if the engine is not open.
+    pub(super) fn new(cache: &'a Cache) -> Result<Self, Error> {
+        Ok(Self {
             cache,
-            batch: cache.disk.batch(),
+            batch: cache.disk.batch()?,
             changed: HashMap::new(),
             created: HashMap::new(),
             flushed: Vec::new(),
-        }
+            bytes: 0,
+        })
+    }
+
+    /// Whether no more should be added: a commit of less than a memtable, see [`super::engine::Engine::behind`].
+    pub(super) fn full(&self) -> bool {
+        self.bytes > 4 * 1024 * 1024
+    }
+
+    fn weigh(&mut self, record: &Record) {
+        self.bytes += record.data.as_ref().map_or(0, |data| data.as_str().len());
     }
 
     /// Makes everything durable, then visible.
     pub(super) fn commit(self) -> Result<(), Error> {
-        self.batch.commit().map_err(failed)?;
+        self.batch.commit()?;
         for (key, stored) in self.changed {
             self.cache.apply(key, stored);
         }
@@ -53,7 +65,7 @@ impl<'a> Group<'a> {
 
     /// A write that changes nothing.
     pub(super) fn mark(&mut self) {
-        self.cache.disk.mark(&mut self.batch);
+        self.batch.mark();
     }
 
     pub(super) fn create(&mut self, key: Key, record: Record) {
@@ -61,7 +73,8 @@ impl<'a> Group<'a> {
             active: record.last_active,
             record,
         };
-        self.cache.disk.insert(&mut self.batch, &key, &stored);
+        self.weigh(&stored.record);
+        self.batch.insert(&key, &stored);
         let user = (key.app, stored.record.id.clone());
         self.created.entry(user).or_default().push(key.token);
         self.changed.insert(key, Some(stored));
@@ -75,7 +88,8 @@ impl<'a> Group<'a> {
         stored.record.writes += 1;
         let session = stored.record.view(now);
         stored.record.touch(now);
-        self.cache.disk.update(&mut self.batch, &key, &mut stored);
+        self.weigh(&stored.record);
+        self.batch.update(&key, &mut stored);
         self.changed.insert(key, Some(stored));
         Ok(Some(session))
     }
@@ -121,7 +135,8 @@ impl<'a> Group<'a> {
             return;
         }
         if let Some(mut stored) = self.cache.dirty_copy(&key) {
-            self.cache.disk.update(&mut self.batch, &key, &mut stored);
+            self.weigh(&stored.record);
+            self.batch.update(&key, &mut stored);
             self.flushed.push(Flushed { key, stored });
         }
     }
@@ -140,7 +155,7 @@ impl<'a> Group<'a> {
         let removed = |token: Token| matches!(self.changed.get(&Key { app, token }), Some(None));
         self.cache
             .disk
-            .tokens(app, id)
+            .tokens(app, id)?
             .chain(created)
             .filter(|token| token.as_ref().is_ok_and(|token| !removed(*token)) || token.is_err())
             .collect()
@@ -158,14 +173,14 @@ impl<'a> Group<'a> {
         if let Some(mut other) = self.current(&heir)?
             && other.active.max(other.record.last_active) < last
         {
-            self.cache.disk.reindex(&mut self.batch, &heir, &mut other, last);
+            self.batch.reindex(&heir, &mut other, last);
             self.changed.insert(heir, Some(other));
         }
         Ok(())
     }
 
     fn forget(&mut self, key: Key, stored: &Stored) {
-        self.cache.disk.remove(&mut self.batch, &key, stored);
+        self.batch.remove(&key, stored);
         self.changed.insert(key, None);
     }
 }

@@ -9,6 +9,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Result, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -38,6 +39,25 @@ pub(super) fn intact(path: &Path) -> Result<bool> {
     }
     journal.seek(SeekFrom::Start(behind_last_batch))?;
     torn_at_most(journal)
+}
+
+/// Writes what a journal holds once more, in its place: what a failed write has left in the system's memory alone comes to
+/// the disk, or the error is seen.
+pub(super) fn rewrite(path: &Path) -> Result<()> {
+    let journal = File::options().read(true).write(true).open(path)?;
+    let mut window = vec![0; 1 << 20];
+    let mut place = 0;
+    loop {
+        let read = journal.read_at(&mut window, place)?;
+        if read == 0 {
+            return journal.sync_all();
+        }
+        // The unused end stays a hole, which takes no room.
+        if window[..read].iter().any(|byte| *byte != UNUSED) {
+            journal.write_all_at(&window[..read], place)?;
+        }
+        place += read as u64;
+    }
 }
 
 /// Whether the rest can be one torn batch, or none.

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::{cache::Cache, disk::STEP};
+use super::{cache::Cache, engine::STEP};
 use crate::{
     error::Error,
     session::{App, Record, Seconds, Session, UserId},
@@ -17,7 +17,7 @@ pub(super) fn activity(cache: &Cache, app: App, since: Seconds) -> Result<u64, E
     // 8 bytes for an id instead of its text: of a million ids, two share a hash once in 40 million counts.
     let hasher = RandomState::new();
     let mut ids = HashSet::new();
-    for entry in cache.disk.active_since(app, since.saturating_sub(STEP)) {
+    for entry in cache.disk.active_since(app, since.saturating_sub(STEP))? {
         let entry = entry?;
         let id = hasher.hash_one(&entry.id);
         if entry.active >= since || (!ids.contains(&id) && active_since(cache, &entry.key, since)?) {
@@ -34,7 +34,7 @@ fn active_since(cache: &Cache, key: &Key, since: Seconds) -> Result<bool, Error>
 
 /// The sessions that were active at or after `since`. Reads must have been flushed.
 pub(super) fn soapp(cache: &Cache, app: App, since: Seconds, now: Seconds) -> Result<Vec<Session>, Error> {
-    let entries = cache.disk.active_since(app, since.saturating_sub(STEP));
+    let entries = cache.disk.active_since(app, since.saturating_sub(STEP))?;
     let sessions = alive(cache, entries.map(|entry| entry.map(|entry| entry.key)), now)?;
     Ok(last_active_first(
         sessions.into_iter().filter(|record| record.last_active >= since),
@@ -44,7 +44,7 @@ pub(super) fn soapp(cache: &Cache, app: App, since: Seconds, now: Seconds) -> Re
 
 /// The sessions of one id.
 pub(super) fn soid(cache: &Cache, app: App, id: &UserId, now: Seconds) -> Result<Vec<Session>, Error> {
-    let tokens = cache.disk.tokens(app, id);
+    let tokens = cache.disk.tokens(app, id)?;
     let sessions = alive(cache, tokens.map(|token| token.map(|token| Key { app, token })), now)?;
     Ok(last_active_first(sessions.into_iter(), now))
 }

@@ -4,23 +4,27 @@
 //! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
 
 mod cache;
+mod check;
 mod disk;
+mod engine;
 mod folder;
 mod group;
 mod journal;
 mod lists;
+mod rows;
 mod writer;
 
 use std::{
-    future::{Ready, ready},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
+pub(crate) use self::check::{Uncheckable, check};
 use self::{
     cache::Cache,
+    disk::Disk,
     folder::Folder,
     writer::{Order, Writer},
 };
@@ -52,7 +56,7 @@ impl Embedded {
     /// The error is one line for the operator: another process has the folder, it is not ours, or it is damaged. A folder
     /// that is refused is left as it was.
     pub fn open(folder: &Path, memory: u64, deadline: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
-        let disk = Folder::claim(folder)?.open(memory / 4, metrics)?;
+        let disk = Disk::open(Folder::claim(folder)?, memory / 4, metrics)?;
         let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3));
         let (writer, thread) =
             Writer::spawn(cache.clone()).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
@@ -70,14 +74,23 @@ impl Embedded {
         self.writer.ask(create).await.map(|()| token)
     }
 
-    pub(crate) fn get(&self, app: App, token: Token, now: Seconds) -> Ready<Result<Option<Session>, Error>> {
-        ready(self.cache.get(Key { app, token }, now))
+    pub(crate) async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        loop {
+            let found = self.cache.get(Key { app, token }, now);
+            if found.is_ok() || !self.reopened().await {
+                return found;
+            }
+        }
     }
 
-    pub(crate) fn look(&self, app: App, token: Token, now: Seconds) -> Ready<Result<Option<Session>, Error>> {
-        let stored = self.cache.peek(&Key { app, token });
-        let live = stored.map(|stored| stored.filter(|stored| !stored.record.expired(now)));
-        ready(live.map(|stored| stored.map(|stored| stored.record.view(now))))
+    pub(crate) async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        loop {
+            let found = self.cache.peek(&Key { app, token });
+            if found.is_ok() || !self.reopened().await {
+                let live = found?.filter(|stored| !stored.record.expired(now));
+                return Ok(live.map(|stored| stored.record.view(now)));
+            }
+        }
     }
 
     pub(crate) async fn set(
@@ -103,7 +116,13 @@ impl Embedded {
     }
 
     pub(crate) async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
-        self.blocking(move |cache| lists::soid(cache, app, &id, now)).await
+        loop {
+            let id = id.clone();
+            let found = self.blocking(move |cache| lists::soid(cache, app, &id, now)).await;
+            if found.is_ok() || !self.reopened().await {
+                return found;
+            }
+        }
     }
 
     pub(crate) async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
@@ -118,14 +137,14 @@ impl Embedded {
 
     /// Removes the sessions that are there now; one that is created meanwhile may stay.
     pub(crate) async fn killall(&self, app: App) -> Result<u64, Error> {
-        let sessions = self.cache.disk.sessions(app);
+        let sessions = self.cache.disk.sessions(app)?;
         self.remove_in_batches(sessions.map(|key| key.map(Some)), None).await
     }
 
     pub(crate) async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
         // An entry's end is never later than the session's, as activity only puts the end off: no session is missed that
         // the index knows to have ended; the writer asks the record.
-        let entries = self.cache.disk.activities();
+        let entries = self.cache.disk.activities()?;
         let ended = entries.map(move |entry| entry.map(|entry| (entry.end < now).then_some(entry.key)));
         self.remove_in_batches(ended, Some(now)).await
     }
@@ -149,6 +168,16 @@ impl Embedded {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// Whether a read failed only because the engine was being opened again; then it is open now. The request's deadline
+    /// bounds the wait.
+    async fn reopened(&self) -> bool {
+        let reopening = self.cache.disk.reopening();
+        while self.cache.disk.reopening() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        reopening
     }
 
     async fn flush(&self) -> Result<(), Error> {

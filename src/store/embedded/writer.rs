@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
 
 use super::{cache::Cache, group::Group};
 use crate::{
@@ -89,6 +90,8 @@ struct Work<'a> {
     left: usize,
     flushes: VecDeque<(usize, Reply<()>)>,
     next_flush: Instant,
+    /// When to open an engine again that has failed; until then there are no changes.
+    failed: Option<Instant>,
     closing: bool,
 }
 
@@ -100,6 +103,7 @@ impl<'a> Work<'a> {
             left: 0,
             flushes: VecDeque::new(),
             next_flush: Instant::now() + FLUSH,
+            failed: None,
             closing: false,
         }
     }
@@ -119,6 +123,7 @@ impl<'a> Work<'a> {
             if Instant::now() >= self.next_flush {
                 self.next_flush = Instant::now() + FLUSH;
                 self.collect();
+                self.look();
             }
             self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
         }
@@ -133,17 +138,85 @@ impl<'a> Work<'a> {
         self.dirty.extend(self.cache.dirty());
     }
 
-    fn group(&mut self, orders: impl Iterator<Item = Order>) {
-        let mut group = Group::new(self.cache);
+    /// Takes note of an engine that has failed by itself, and opens it again when it is time to.
+    fn look(&mut self) {
+        match self.failed {
+            None if !self.alive() => self.fail(),
+            Some(when) if Instant::now() >= when => self.reopen(),
+            _ => {}
+        }
+    }
+
+    fn alive(&self) -> bool {
+        self.cache.disk.engine().is_ok_and(|engine| engine.alive())
+    }
+
+    fn fail(&mut self) {
+        if self.failed.is_none() {
+            warn!("the embedded store takes no changes until its disk takes them again");
+            self.failed = Some(Instant::now() + FLUSH);
+        }
+    }
+
+    fn reopen(&mut self) {
+        let start = Instant::now();
+        let outcome = self.cache.disk.reopen();
+        match outcome.and_then(|()| self.cache.agree().map_err(|_| "it fails again".into())) {
+            Ok(()) => {
+                info!("the embedded store takes changes again");
+                self.failed = None;
+            }
+            Err(why) => {
+                debug!(why, "the embedded store is not opened again yet");
+                // Half of the time at most is spent on what may be in vain.
+                self.failed = Some(Instant::now() + start.elapsed().max(FLUSH));
+            }
+        }
+    }
+
+    /// Waits until the engine will not make a commit wait, and fails if it takes none.
+    fn ready(&mut self) -> Result<Group<'a>, Error> {
+        while self.failed.is_none() && self.cache.disk.engine()?.behind() {
+            if !self.alive() {
+                self.fail();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.failed.is_some() {
+            return Err(Error::StoreUnavailable);
+        }
+        Group::new(self.cache)
+    }
+
+    fn group(&mut self, mut orders: impl Iterator<Item = Order>) {
         let mut answers = Vec::new();
-        for order in orders {
-            self.order(&mut group, order, &mut answers);
+        let (outcome, flushed) = match self.ready() {
+            Ok(mut group) => {
+                while !group.full()
+                    && let Some(order) = orders.next()
+                {
+                    self.order(&mut group, order, &mut answers);
+                }
+                let mut flushed = 0;
+                while flushed < FLUSHED
+                    && !group.full()
+                    && let Some(key) = self.dirty.pop_front()
+                {
+                    group.flush(key);
+                    flushed += 1;
+                }
+                (group.commit(), flushed)
+            }
+            Err(refused) => {
+                for order in orders {
+                    self.refuse(order, &refused);
+                }
+                (Err(refused), self.dirty.drain(..).count())
+            }
+        };
+        if outcome.is_err() {
+            self.fail();
         }
-        let flushed = self.dirty.len().min(FLUSHED);
-        for key in self.dirty.drain(..flushed) {
-            group.flush(key);
-        }
-        let outcome = group.commit();
         self.left += flushed;
         for answer in answers {
             answer(outcome.clone());
@@ -152,6 +225,21 @@ impl<'a> Work<'a> {
             if let Some((_, reply)) = self.flushes.pop_front() {
                 // Whoever asked may have gone; so for every reply.
                 let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+
+    /// Answers an order while there are no changes.
+    fn refuse(&mut self, order: Order, why: &Error) {
+        let why = why.clone();
+        match order {
+            Order::Create(_, _, reply) | Order::Ping(reply) | Order::Flush(reply) => drop(reply.send(Err(why))),
+            Order::Set(_, _, _, reply) => drop(reply.send(Err(why))),
+            Order::Kill(_, _, reply) => drop(reply.send(Err(why))),
+            Order::Killsoid(_, _, reply) | Order::Remove(_, _, reply) => drop(reply.send(Err(why))),
+            Order::Close(reply) => {
+                self.close();
+                self.flushes.push_back((self.left + self.dirty.len(), reply));
             }
         }
     }

@@ -1,18 +1,22 @@
-//! A disk that takes no more: what is there can be read, what is new is refused, and nothing is damaged.
+//! A limit on the size of files, which stands for a quota: what is there can be read, what is new is refused, nothing is
+//! damaged, and it goes on once the limit is lifted. See [`super::room`] for a disk that is full.
 
 use std::process::Command;
 
-use crate::process::{Process, program};
+use crate::{
+    process::{Process, program},
+    support::eventually,
+};
 
-/// No file may grow any more. Only those who may lift their own limit could write again.
-fn fill_the_disk(process: u32) {
+/// Sets how far a file of the process may grow; the limit can be lifted again.
+fn limit_files(process: u32, bytes: &str) {
     let mut command = Command::new("prlimit");
-    command.args([format!("--pid={process}"), "--fsize=1".into()]);
+    command.args([format!("--pid={process}"), format!("--fsize={bytes}:")]);
     assert!(command.status().expect("prlimit is there").success());
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_and_keeps() {
+async fn a_limit_refuses_and_keeps_until_it_is_lifted() {
     let folder = tempfile::tempdir().expect("a folder");
     // A write beyond the limit is an error then, as on a full disk, and not the end of the process.
     let direct = program(folder.path(), &[]);
@@ -34,7 +38,7 @@ async fn a_full_disk_refuses_and_keeps() {
     let token = app.create_with("ann", "", r#"{"a":1}"#).await;
     assert_eq!(process.ask("GET", "/readyz", "").await.status, 200);
 
-    fill_the_disk(process.id());
+    limit_files(process.id(), "1");
     let create = || process.ask("PUT", "/test-app/create/ben?ip=::1", "");
     create()
         .await
@@ -47,10 +51,23 @@ async fn a_full_disk_refuses_and_keeps() {
     create()
         .await
         .refused(503, "storeUnavailable", "The session store is not available");
-    drop(process);
+
+    limit_files(process.id(), "unlimited");
+    eventually("service again", async || {
+        process.ask("GET", "/readyz", "").await.status == 200
+    })
+    .await;
+    let later = app.create("carl").await;
+    assert_eq!(app.get(&token).await.expect("alive").r, 2);
+    process.stop();
 
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
-    assert_eq!(app.get(&token).await.expect("alive").d(), r#"{"a":1}"#);
-    assert!(app.soid("ben").await.is_empty());
+    let session = app.get(&token).await.expect("alive");
+    assert_eq!((session.r, session.d()), (3, r#"{"a":1}"#));
+    assert!(app.get(&later).await.is_some());
+    // What was answered with an error may have been done, but not by halves.
+    for session in app.soid("ben").await {
+        assert_eq!((session.w, session.ttl), (1, 7200));
+    }
 }

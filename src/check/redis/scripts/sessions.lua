@@ -1,0 +1,60 @@
+-- Compares sessions with the indexes, and restores what is missing there or wrong.
+-- ARGV  4 by how much a score may differ, 5… APP and TOKEN of each
+-- Replies for each: {} if there is none, {ID or ''} for a hash that makes no session, or
+-- {ID, the second at which it ends, d or '', and what is wrong: a name and 1 if it has been mended}.
+local slack = tonumber(ARGV[4])
+
+local function score(key, member)
+  local found = redis.pcall('ZSCORE', key, member)
+  return type(found) == 'string' and tonumber(found) or nil
+end
+
+local function session(app, token)
+  local prefix = PREFIX .. app .. ':'
+  local key = prefix .. token
+  if redis.call('TYPE', key).ok ~= 'hash' then return {} end
+  local h, _, found = fields(key)
+  if not h then
+    if MEND then forget(app, token, found) end
+    return { found or '' }
+  end
+  local id, la, ttl, member = h[1], tonumber(h[5]), tonumber(h[4]), token .. ':' .. h[1]
+  local ends = la + ttl
+  local result = { id, string.format('%.0f', ends), h[8] or '' }
+  local function wrong(name, ...)
+    local mended = MEND and type(redis.pcall(...)) ~= 'table'
+    result[#result + 1] = name
+    result[#result + 1] = mended and 1 or 0
+  end
+
+  local listed = score(prefix .. '_sessions', member)
+  if not listed then
+    wrong('missing from _sessions', 'ZADD', prefix .. '_sessions', la, member)
+  elseif math.abs(listed - la) > slack then
+    wrong('_sessions is not at la', 'ZADD', prefix .. '_sessions', la, member)
+  end
+  local due = score(ENDS, app .. ':' .. member)
+  if not due then
+    wrong('missing from SESSIONS', 'ZADD', ENDS, ends, app .. ':' .. member)
+  elseif due < ends - slack then
+    wrong('SESSIONS ends too early', 'ZADD', ENDS, ends, app .. ':' .. member)
+  elseif due > ends + slack and h[7] ~= '1' then
+    -- A peer may shorten one that is never renewed with each look, and leave its entry where it is.
+    wrong('SESSIONS ends too late', 'ZADD', ENDS, ends, app .. ':' .. member)
+  end
+  if redis.pcall('SISMEMBER', prefix .. 'us:' .. id, token) ~= 1 then
+    wrong('missing from us:', 'SADD', prefix .. 'us:' .. id, token)
+  end
+  local user = score(prefix .. '_users', id)
+  if not user then
+    wrong('missing from _users', 'ZADD', prefix .. '_users', la, id)
+  elseif user < la - slack then
+    -- Later is right: another session of the id may have been active then, and be gone.
+    wrong('_users is before la', 'ZADD', prefix .. '_users', 'GT', la, id)
+  end
+  return result
+end
+
+local results = {}
+for i = 5, #ARGV, 2 do results[#results + 1] = session(ARGV[i], ARGV[i + 1]) end
+return results

@@ -1,0 +1,302 @@
+//! A look at everything in a data folder: each table against its checksum, each record, each index entry.
+//!
+//! The folder is opened as for serving, with the same examination of its journals, and nobody else has it meanwhile.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use fjall::{AbstractTree, Keyspace, Slice};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    engine::{Batch, Engine, STEP},
+    folder::Folder,
+    rows::{self, Stored},
+};
+use crate::{
+    check::{Place, Report},
+    session::{Seconds, UserId},
+    store::Key,
+};
+
+/// Repairs that share a commit.
+const BATCH: u64 = 256;
+
+/// Why there is nothing to report.
+pub(crate) enum Uncheckable {
+    /// Another process has the folder, or it is none of ours.
+    Here(String),
+    /// It is so damaged that no service would start on it.
+    Damaged(String),
+}
+
+/// Checks a data folder, with so many bytes of memory. Everything that disagrees goes to the report.
+pub(crate) fn check<W: Write>(
+    path: &Path,
+    memory: u64,
+    now: Seconds,
+    repair: bool,
+    report: &mut Report<W>,
+) -> Result<(), Uncheckable> {
+    let folder = Folder::claim_existing(path).map_err(Uncheckable::Here)?;
+    let engine = Arc::new(folder.open(memory / 2).map_err(Uncheckable::Damaged)?);
+    let mut check = Check {
+        repairs: Repairs::new(engine.clone(), repair),
+        engine,
+        now,
+        report,
+    };
+    check.files();
+    check.sessions()?;
+    check.users()?;
+    check.activity()
+}
+
+struct Check<'a, W> {
+    engine: Arc<Engine>,
+    repairs: Repairs,
+    now: Seconds,
+    report: &'a mut Report<W>,
+}
+
+impl<W: Write> Check<'_, W> {
+    /// Reads every table from the first to the last byte. With one of them damaged, nobody knows what is missing, and
+    /// nothing is mended.
+    fn files(&mut self) {
+        let mut whole = true;
+        for keyspace in self.engine.clone().keyspaces() {
+            for table in keyspace.tree.current_version().iter_tables() {
+                let name = format!("tables/{}", table.id());
+                let path = keyspace.path().join(&name);
+                match checksum(&path) {
+                    Ok(sum) if sum == table.checksum().into_u128() => {}
+                    Ok(_) => {
+                        whole = false;
+                        self.report.unreadable("damaged table", &path.display());
+                    }
+                    Err(cause) => {
+                        whole = false;
+                        let what = format!("{}: {cause}", path.display());
+                        self.report.unreadable("damaged table", &what);
+                    }
+                }
+            }
+        }
+        if !whole {
+            self.repairs.batch = None;
+        }
+    }
+
+    /// Every record can be read, and both indexes have it.
+    fn sessions(&mut self) -> Result<(), Uncheckable> {
+        let engine = self.engine.clone();
+        for entry in engine.sessions.iter() {
+            let Some((bytes, value)) = self.read(entry) else { break };
+            if *bytes != [rows::END] {
+                self.session(&bytes, &value);
+                self.repairs.commit_if_full()?;
+            }
+        }
+        self.repairs.commit()
+    }
+
+    fn session(&mut self, bytes: &[u8], value: &[u8]) {
+        let engine = self.engine.clone();
+        let Some(key) = rows::parse_session_key(bytes) else {
+            return self.remove("record under a key that is none", &engine.sessions, bytes, None);
+        };
+        let Some(mut stored) = rows::decode(value) else {
+            return self.remove("unreadable record", &engine.sessions, bytes, Some((&key, None)));
+        };
+        let id = stored.record.id.clone();
+        let expired = stored.record.expired(self.now);
+        self.report
+            .session(key.app.as_str(), id.as_str(), key.token.as_str(), expired);
+        if self.find(&engine.users, &rows::user_key(&key, &id)) == Ok(None) {
+            let mended = self.repairs.mend(|batch| batch.enter_user(&key, &stored.record));
+            self.tell("session missing from the index of ids", &key, &id, mended);
+        }
+        let entry = self.find(&engine.activity, &rows::activity_key(&key, stored.active));
+        if let Ok(entry) = entry
+            && let Some(wrong) = wrong_activity(&key, &stored, entry.as_deref())
+        {
+            let active = stored.active.max(stored.record.last_active);
+            let mended = self.repairs.mend(|batch| batch.reindex(&key, &mut stored, active));
+            self.tell(wrong, &key, &id, mended);
+        }
+    }
+
+    /// Every entry of the index of ids has its session.
+    fn users(&mut self) -> Result<(), Uncheckable> {
+        let engine = self.engine.clone();
+        for entry in engine.users.iter() {
+            let Some((bytes, _)) = self.read(entry) else { break };
+            match rows::parse_user_key(&bytes) {
+                None => self.remove("entry of the index of ids that is none", &engine.users, &bytes, None),
+                Some((key, id)) => {
+                    if self.lacks(&key, |stored| stored.record.id == id) {
+                        let place = Some((&key, Some(id.as_str())));
+                        self.remove(
+                            "entry of the index of ids without a session",
+                            &engine.users,
+                            &bytes,
+                            place,
+                        );
+                    }
+                }
+            }
+            self.repairs.commit_if_full()?;
+        }
+        self.repairs.commit()
+    }
+
+    /// So has every entry of the index of activity.
+    fn activity(&mut self) -> Result<(), Uncheckable> {
+        let engine = self.engine.clone();
+        for entry in engine.activity.iter() {
+            let Some((bytes, value)) = self.read(entry) else { break };
+            match rows::activity(&bytes, &value) {
+                None => {
+                    self.remove(
+                        "entry of the index of activity that is none",
+                        &engine.activity,
+                        &bytes,
+                        None,
+                    );
+                }
+                Some(entry) => {
+                    if self.lacks(&entry.key, |stored| stored.active == entry.active) {
+                        let place = Some((&entry.key, Some(entry.id.as_str())));
+                        let kind = "entry of the index of activity without a session";
+                        self.remove(kind, &engine.activity, &bytes, place);
+                    }
+                }
+            }
+            self.repairs.commit_if_full()?;
+        }
+        self.repairs.commit()
+    }
+
+    /// An entry; `None` if it cannot be read, and then what is behind it cannot either.
+    fn read(&mut self, entry: fjall::Guard) -> Option<(Slice, Slice)> {
+        entry
+            .into_inner()
+            .inspect_err(|cause| self.report.unreadable("unreadable table", cause))
+            .ok()
+    }
+
+    /// What stands at a key. The error is told of: nothing may be concluded then.
+    fn find(&mut self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Slice>, ()> {
+        keyspace
+            .get(key)
+            .map_err(|cause| self.report.unreadable("unreadable table", &cause))
+    }
+
+    /// Whether there is no session at a key that is as it should be.
+    fn lacks(&mut self, key: &Key, as_it_should: impl FnOnce(&Stored) -> bool) -> bool {
+        let engine = self.engine.clone();
+        let value = self.find(&engine.sessions, &rows::session_key(key));
+        let stored = value.map(|value| value.and_then(|value| rows::decode(&value)));
+        stored.is_ok_and(|stored| !stored.is_some_and(|stored| as_it_should(&stored)))
+    }
+
+    fn tell(&mut self, kind: &'static str, key: &Key, id: &UserId, mended: bool) {
+        let place = Place {
+            app: key.app.as_str(),
+            id: Some(id.as_str()),
+            token: Some(key.token.as_str()),
+        };
+        self.report.disagreement(kind, place, mended);
+    }
+
+    /// Tells of an entry that has no right to be there, and removes it.
+    fn remove(&mut self, kind: &'static str, keyspace: &Keyspace, bytes: &[u8], place: Option<(&Key, Option<&str>)>) {
+        let mended = self.repairs.mend(|batch| batch.remove_entry(keyspace, bytes));
+        let Some((key, id)) = place else {
+            // What the bytes are, nobody knows: there may be a token among them.
+            let what = format!("{:06x}", xxhash_rust::xxh3::xxh3_64(bytes) >> 40);
+            let place = Place {
+                app: "unknown",
+                id: None,
+                token: Some(&what),
+            };
+            return self.report.disagreement(kind, place, mended);
+        };
+        let place = Place {
+            app: key.app.as_str(),
+            id,
+            token: Some(key.token.as_str()),
+        };
+        self.report.disagreement(kind, place, mended);
+    }
+}
+
+/// What is wrong with the `activity` entry at the place where a session has it.
+fn wrong_activity(key: &Key, stored: &Stored, entry: Option<&[u8]>) -> Option<&'static str> {
+    let Some(value) = entry else {
+        return Some("session missing from the index of activity");
+    };
+    let record = &stored.record;
+    match rows::activity(&rows::activity_key(key, stored.active), value) {
+        // Activity puts the end off, without a word to the index; the wiper asks the record.
+        Some(entry) if entry.id == record.id.as_str() && entry.end <= record.end() => {}
+        _ => return Some("wrong entry of the index of activity"),
+    }
+    let late = record.last_active >= stored.active.saturating_add(STEP);
+    late.then_some("late entry of the index of activity")
+}
+
+fn checksum(path: &Path) -> std::io::Result<u128> {
+    let mut file = File::open(path)?;
+    let (mut sum, mut window) = (Xxh3::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut window)? {
+            0 => return Ok(sum.digest128()),
+            read => sum.update(&window[..read]),
+        }
+    }
+}
+
+/// Changes that mend, many at a time; none if nothing is to be mended.
+struct Repairs {
+    engine: Arc<Engine>,
+    batch: Option<Batch>,
+    waiting: u64,
+}
+
+impl Repairs {
+    fn new(engine: Arc<Engine>, wanted: bool) -> Self {
+        Self {
+            batch: wanted.then(|| Batch::new(engine.clone())),
+            engine,
+            waiting: 0,
+        }
+    }
+
+    /// Adds a change. Whether there will be one.
+    fn mend(&mut self, change: impl FnOnce(&mut Batch)) -> bool {
+        if let Some(batch) = &mut self.batch {
+            change(batch);
+            self.waiting += 1;
+        }
+        self.batch.is_some()
+    }
+
+    fn commit_if_full(&mut self) -> Result<(), Uncheckable> {
+        if self.waiting < BATCH { Ok(()) } else { self.commit() }
+    }
+
+    fn commit(&mut self) -> Result<(), Uncheckable> {
+        self.waiting = 0;
+        let Some(batch) = self.batch.take() else {
+            return Ok(());
+        };
+        self.batch = Some(Batch::new(self.engine.clone()));
+        let failed = |_| Uncheckable::Damaged("the engine takes no repairs: is its disk full?".into());
+        batch.commit().map_err(failed)
+    }
+}
