@@ -3,6 +3,7 @@
 mod behaviour;
 mod config;
 mod durability;
+mod history;
 mod input;
 mod metrics;
 mod openapi;
