@@ -306,19 +306,14 @@ fn count(history: &[Operation], bound: Reads) -> Result<(), Violation> {
         };
         for seen in answers {
             let gets = gets.get(&seen.session).into_iter().flatten();
-            let wrong = match bound {
-                Reads::AtLeast => {
-                    let before = gets
-                        .filter(|get| get.ended < operation.began && get.seen().is_some())
-                        .count();
-                    seen.reads < 1 + before as u64
-                }
-                _ => {
-                    let before = gets.filter(|get| get.began < operation.ended).count();
-                    // A get that answers does not count itself.
-                    let itself = usize::from(matches!(operation.call, Call::Get { .. }));
-                    seen.reads > (1 + before - itself) as u64
-                }
+            let wrong = if matches!(bound, Reads::AtLeast) {
+                let before = gets.filter(|get| get.ended < operation.began && get.seen().is_some());
+                seen.reads < 1 + before.count() as u64
+            } else {
+                let before = gets.filter(|get| get.began < operation.ended);
+                // A get that answers does not count itself.
+                let itself = usize::from(matches!(operation.call, Call::Get { .. }));
+                seen.reads > (1 + before.count() - itself) as u64
             };
             if wrong {
                 return Err(Violation {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Operations from one fault to the next, at most.
-const APART: usize = 120;
+const APART: usize = 200;
 /// How long something may stand still, in milliseconds: longer than the service waits for Redis.
 const PAUSE: u64 = 1300;
 

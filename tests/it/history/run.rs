@@ -268,11 +268,12 @@ impl World {
         };
         let began = self.tick();
         let sent = self.send(&target, user, &call, token.as_deref().unwrap_or_default());
-        let reply = match tokio::time::timeout(limit.unwrap_or(PATIENCE), sent).await {
-            Ok(reply) => reply,
-            Err(_) if limit.is_some() => Reply::Lost,
-            Err(_) => panic!("no answer within {PATIENCE:?} to {call:?}"),
-        };
+        let sent = tokio::time::timeout(limit.unwrap_or(PATIENCE), sent).await;
+        assert!(
+            sent.is_ok() || limit.is_some(),
+            "no answer within {PATIENCE:?} to {call:?}"
+        );
+        let reply = sent.unwrap_or(Reply::Lost);
         let ended = self.tick();
         let outcome = match reply {
             Reply::Refused => {
