@@ -4,6 +4,7 @@ mod behaviour;
 mod check;
 mod config;
 mod durability;
+mod history;
 mod input;
 mod metrics;
 mod openapi;

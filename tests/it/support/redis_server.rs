@@ -6,7 +6,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -24,7 +24,10 @@ use crate::process::signal;
 pub(crate) struct Redis {
     pub(crate) port: u16,
     server: Child,
-    _supervisor: Child,
+    /// Of this server, and of those that were here before: the first one removes the folder.
+    supervisors: Vec<Child>,
+    folder: PathBuf,
+    options: Vec<String>,
 }
 
 impl Redis {
@@ -33,6 +36,16 @@ impl Redis {
         // It may have ended before.
         let _ = self.server.kill();
         let _ = self.server.wait();
+    }
+
+    /// Starts it again on the same port and folder, after a kill.
+    pub(crate) fn start_again(&mut self) -> Result<(), String> {
+        self.server = spawn(self.port, &self.folder, &self.options)?;
+        self.supervisors.push(supervise(&self.server, &self.folder));
+        if answers(&mut self.server, self.port) {
+            return Ok(());
+        }
+        Err("redis-server does not come back".into())
     }
 
     /// Stops it: connections stay, and nothing answers.
@@ -128,26 +141,34 @@ pub(crate) fn start(options: &[&str]) -> Result<Redis, String> {
 fn try_start(options: &[&str]) -> Result<Option<Redis>, String> {
     let port = free_port();
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+    let mut server = spawn(port, folder.path(), &options)?;
+    // The supervisor removes the folder, as it is the last to go.
+    let folder = folder.keep();
+    let supervisor = supervise(&server, &folder);
+    Ok(answers(&mut server, port).then_some(Redis {
+        port,
+        server,
+        supervisors: vec![supervisor],
+        folder,
+        options,
+    }))
+}
+
+fn spawn(port: u16, folder: &Path, options: &[String]) -> Result<Child, String> {
     let server = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
-        .arg(folder.path())
+        .arg(folder)
         .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = server.map_err(|cause| match cause.kind() {
+    server.map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => "these tests need redis-server in the PATH: please install Redis".into(),
         _ => format!("cannot start redis-server: {cause}"),
-    })?;
-    // The supervisor removes the folder, as it is the last to go.
-    let supervisor = supervise(&server, &folder.keep());
-    Ok(answers(&mut server, port).then_some(Redis {
-        port,
-        server,
-        _supervisor: supervisor,
-    }))
+    })
 }
 
 fn supervise(server: &Child, folder: &Path) -> Child {
