@@ -17,6 +17,7 @@ use rest_sessions::{
     service::Clock,
     telemetry,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit code of a start that its configuration forbids, and of a check that cannot be made.
@@ -88,10 +89,19 @@ fn serve(config: &Config) -> Result<(), Failure> {
 fn allow_connections(connections: u32) {
     // The store and the connections to it need some as well.
     let wanted = u64::from(connections) + 512;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(allowed) if allowed >= wanted => {}
-        Ok(allowed) => tracing::warn!("the system allows {allowed} open files: further connections will have to wait"),
-        Err(cause) => tracing::warn!(%cause, "the limit of open files is unknown"),
+    let now = getrlimit(Resource::Nofile);
+    let allowed = now.maximum.map_or(wanted, |most| most.min(wanted));
+    if now.current.is_some_and(|current| current < allowed) {
+        let raised = Rlimit {
+            current: Some(allowed),
+            ..now
+        };
+        if let Err(cause) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%cause, "cannot raise the limit of open files");
+        }
+    }
+    if allowed < wanted {
+        tracing::warn!("the system allows {allowed} open files: further connections will have to wait");
     }
 }
 

@@ -9,7 +9,10 @@ pub(crate) use self::report::{Place, Report};
 use crate::{
     config::Config,
     service::Clock,
-    store::embedded::{self, Uncheckable},
+    store::{
+        embedded::{self, Uncheckable},
+        redis::single,
+    },
 };
 
 /// Checks the store that the configuration names, mends what can be mended if `repair` is set, and writes to `out` what
@@ -17,10 +20,11 @@ use crate::{
 pub fn run(config: &Config, repair: bool, out: impl Write) -> Result<bool, String> {
     let mut report = Report::new(BufWriter::new(out));
     let now = Clock::System.now();
-    if let Some(url) = config.redis() {
+    if let Some(address) = config.redis()? {
+        let server = single(address)?;
         let namespace = &config.namespace;
         let keys = (&*format!("{namespace}:"), &*format!("{namespace}:cache"));
-        redis::check(&url, keys, now, repair, &mut report)?;
+        redis::check(&server, keys, now, repair, &mut report)?;
         return finish(report);
     }
     match embedded::check(&config.data_dir, config.cache_size << 20, now, repair, &mut report) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, RedisError, Script, ToRedisArgs, cmd, pipe};
+use deadpool_redis::redis::{
+    Client, Cmd, Connection, ConnectionInfo, FromRedisValue, RedisError, Script, ToRedisArgs, cmd, pipe,
+};
 
 /// How long the server may take to be reached.
 const REACHED: Duration = Duration::from_secs(5);
@@ -35,11 +37,11 @@ macro_rules! script {
 pub(super) use script;
 
 impl Link {
-    pub(super) fn open(url: &str, prefix: &str, channel: &str, repair: bool) -> Result<Self, RedisError> {
+    pub(super) fn open(server: &ConnectionInfo, prefix: &str, channel: &str, repair: bool) -> Result<Self, RedisError> {
         // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
         // as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let connection = Client::open(url)?.get_connection_with_timeout(REACHED)?;
+        let connection = Client::open(server.clone())?.get_connection_with_timeout(REACHED)?;
         connection.set_read_timeout(Some(ANSWERED))?;
         connection.set_write_timeout(Some(ANSWERED))?;
         Ok(Self {

@@ -9,7 +9,7 @@ mod name;
 
 use std::{collections::BTreeSet, io::Write};
 
-use deadpool_redis::redis::{RedisError, Value, from_redis_value};
+use deadpool_redis::redis::{ConnectionInfo, RedisError, Value, from_redis_value};
 
 use self::{
     link::{Link, script},
@@ -28,13 +28,13 @@ const MEMBERS: usize = 200;
 
 /// Checks everything with this prefix, `rs:`. The error is one line for the operator.
 pub(super) fn check<W: Write>(
-    url: &str,
+    server: &ConnectionInfo,
     (prefix, channel): (&str, &str),
     now: Seconds,
     repair: bool,
     report: &mut Report<W>,
 ) -> Result<(), String> {
-    let walked = Link::open(url, prefix, channel, repair).and_then(|link| {
+    let walked = Link::open(server, prefix, channel, repair).and_then(|link| {
         let mut walk = Walk {
             link,
             prefix,
@@ -50,8 +50,12 @@ pub(super) fn check<W: Write>(
         }
         walk.members("")
     });
-    // Neither the URL nor an argument: those may be secrets.
-    let why = |cause: RedisError| cause.detail().or(cause.code()).unwrap_or(cause.category()).to_owned();
+    // Neither the URL nor what Redis quotes of a command: those may be secrets.
+    let why = |cause: RedisError| match cause.code() {
+        _ if cause.is_io_error() => cause.to_string(),
+        Some(code) => code.to_owned(),
+        None => cause.category().to_owned(),
+    };
     walked.map_err(|cause| format!("cannot check Redis: {}", why(cause)))
 }
 

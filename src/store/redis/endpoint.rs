@@ -141,6 +141,14 @@ impl Endpoints {
     }
 }
 
+/// How to connect to the server that has all sessions. Fails with one line, free of secrets, if there is no such server.
+pub(crate) fn single(address: Address) -> Result<ConnectionInfo, String> {
+    if address.mode != Mode::Single {
+        return Err("only a single server can be checked: name the master, with --redis-mode single".into());
+    }
+    Ok(Endpoints::new(address)?.first.swap_remove(0))
+}
+
 /// RESP3 is what lets the reader of a connection say that it has ended. Telling the server our library's name would be one
 /// more right that a user has to have.
 fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {

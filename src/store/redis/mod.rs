@@ -28,6 +28,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
 
+pub(crate) use self::endpoint::single;
 pub use self::endpoint::{Address, Mode};
 use self::{
     cluster::Cluster,
