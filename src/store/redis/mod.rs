@@ -20,6 +20,7 @@ mod sentinel;
 mod servers;
 mod sessions;
 mod shards;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod touch;
