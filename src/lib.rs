@@ -5,7 +5,8 @@
 //! of the [`store`], an answer. Search for the word and see the whole slice.
 //!
 //! Around it: [`config`] is what the operator says, [`listen`] where it listens, [`server`] accepts connections, [`layers`] is what every request
-//! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched.
+//! passes, [`session`] has the domain types, [`error`] every failure, [`metrics`] and [`telemetry`] what can be watched. [`check`]
+//! is no server: it looks whether what a store holds agrees.
 
 mod auth;
 pub mod check;

@@ -1,17 +1,18 @@
 //! The data folder: claimed by one process, recognised as ours, refused and left alone otherwise.
 
 use std::{
-    cell::Cell,
     fs::{self, File, OpenOptions, TryLockError},
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, Once, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{engine::Engine, journal};
+use super::{
+    engine::Engine,
+    journal,
+    quiet::{Panicked, quietly},
+};
 
 /// Locked while a process has the folder.
 const LOCK: &str = "lock";
@@ -153,9 +154,9 @@ impl Folder {
     /// Opens an engine that failed in this process and has been closed.
     pub(super) fn open_again(&self, cache: u64) -> Result<Engine, String> {
         let engine = self.path.join(ENGINE);
-        wait_until_closed(&engine);
+        journal::wait_until_closed(&engine);
         // After a failed fsync the system may show what the disk does not have.
-        for path in journals(&engine).map_err(|cause| self.unusable(&cause))? {
+        for path in journal::all(&engine).map_err(|cause| self.unusable(&cause))? {
             journal::rewrite(&path).map_err(|cause| self.unusable(&cause))?;
         }
         self.open(cache)
@@ -176,7 +177,7 @@ impl Folder {
             return Err(missing(path));
         }
         let io = |cause: std::io::Error| self.damaged(&cause.to_string());
-        let journals = journals(engine).map_err(io)?;
+        let journals = journal::all(engine).map_err(io)?;
         for path in &journals {
             // The engine makes its journals longer than they need to be, and each opening leaves its mark.
             if *self.state() == State::Ready && path.metadata().map_err(io)?.len() == 0 {
@@ -224,59 +225,6 @@ impl Folder {
             self.path.display()
         )
     }
-}
-
-/// The engine's journals.
-fn journals(engine: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut journals = Vec::new();
-    for entry in fs::read_dir(engine)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            journals.push(path);
-        }
-    }
-    Ok(journals)
-}
-
-/// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
-/// write then what they still have for it.
-fn wait_until_closed(engine: &Path) {
-    let engine = engine.canonicalize().unwrap_or_else(|_| engine.to_owned());
-    let open = |fd: std::io::Result<fs::DirEntry>| {
-        let target = fd.and_then(|fd| fs::read_link(fd.path()));
-        target.is_ok_and(|path| path.parent() == Some(&engine) && path.extension().is_some_and(|name| name == "jnl"))
-    };
-    // Where there is no /proc, the wait alone has to do.
-    for _ in 0..100 {
-        std::thread::sleep(Duration::from_millis(10));
-        if fs::read_dir("/proc/self/fd").is_ok_and(|mut all| !all.any(open)) {
-            break;
-        }
-    }
-}
-
-/// The engine panicked.
-struct Panicked;
-
-/// What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
-fn quietly<T>(open: impl FnOnce() -> T) -> Result<T, Panicked> {
-    thread_local! {
-        static QUIET: Cell<bool> = const { Cell::new(false) };
-    }
-    static HOOK: Once = Once::new();
-    // Once and for good: the hook is the whole process', and others may open or panic at the same time.
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let opened = catch_unwind(AssertUnwindSafe(open));
-    QUIET.set(false);
-    opened.map_err(|_| Panicked)
 }
 
 /// Whether the folder has anything in it but what a first start leaves that was cut off.

@@ -1,4 +1,4 @@
-//! A look at the engine's journals before it opens them.
+//! The engine's journals: a look at them before it opens them.
 //!
 //! At its start fjall cuts a journal off at the first entry that it cannot read. After a crash that is right: the last
 //! batch may be torn, and nobody was told that it was done. Bytes damaged further up would be cut off as well, with every
@@ -7,10 +7,11 @@
 //! Source of the layout: `src/journal/entry.rs` and `batch_reader.rs` of fjall 3.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Read, Result, Seek, SeekFrom},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use memchr::memmem;
@@ -22,6 +23,35 @@ const TRAILER: [u8; 4] = *b"FJL\x03";
 const START: u8 = 1;
 /// What stands where nothing was written yet: the engine makes its journals longer than they need to be.
 const UNUSED: u8 = 0;
+
+/// The engine's journals.
+pub(super) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(engine)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            journals.push(path);
+        }
+    }
+    Ok(journals)
+}
+
+/// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
+/// write then what they still have for it.
+pub(super) fn wait_until_closed(engine: &Path) {
+    let engine = engine.canonicalize().unwrap_or_else(|_| engine.to_owned());
+    let open = |fd: Result<fs::DirEntry>| {
+        let target = fd.and_then(|fd| fs::read_link(fd.path()));
+        target.is_ok_and(|path| path.parent() == Some(&engine) && path.extension().is_some_and(|name| name == "jnl"))
+    };
+    // Where there is no /proc, the wait alone has to do.
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(10));
+        if fs::read_dir("/proc/self/fd").is_ok_and(|mut all| !all.any(open)) {
+            break;
+        }
+    }
+}
 
 /// Whether the journal can be read up to its last batch, which may be torn. Reads only.
 pub(super) fn intact(path: &Path) -> Result<bool> {

@@ -2,6 +2,8 @@
 //!
 //! Creates, sets and kills are on disk before they are answered. Reads and last activity happen in memory and are on
 //! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
+//!
+//! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew.
 
 mod cache;
 mod check;
@@ -11,6 +13,8 @@ mod folder;
 mod group;
 mod journal;
 mod lists;
+mod quiet;
+mod recovery;
 mod rows;
 mod writer;
 

@@ -12,9 +12,8 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
 
-use super::{cache::Cache, group::Group};
+use super::{cache::Cache, group::Group, recovery::Recovery};
 use crate::{
     error::Error,
     session::{App, Changes, Record, Seconds, Session, UserId},
@@ -90,8 +89,7 @@ struct Work<'a> {
     left: usize,
     flushes: VecDeque<(usize, Reply<()>)>,
     next_flush: Instant,
-    /// When to open an engine again that has failed; until then there are no changes.
-    failed: Option<Instant>,
+    recovery: Recovery,
     closing: bool,
 }
 
@@ -103,7 +101,7 @@ impl<'a> Work<'a> {
             left: 0,
             flushes: VecDeque::new(),
             next_flush: Instant::now() + FLUSH,
-            failed: None,
+            recovery: Recovery::default(),
             closing: false,
         }
     }
@@ -123,7 +121,7 @@ impl<'a> Work<'a> {
             if Instant::now() >= self.next_flush {
                 self.next_flush = Instant::now() + FLUSH;
                 self.collect();
-                self.look();
+                self.recovery.look(self.cache);
             }
             self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
         }
@@ -138,59 +136,9 @@ impl<'a> Work<'a> {
         self.dirty.extend(self.cache.dirty());
     }
 
-    /// Takes note of an engine that has failed by itself, and opens it again when it is time to.
-    fn look(&mut self) {
-        match self.failed {
-            None if !self.alive() => self.fail(),
-            Some(when) if Instant::now() >= when => self.reopen(),
-            _ => {}
-        }
-    }
-
-    fn alive(&self) -> bool {
-        self.cache.disk.engine().is_ok_and(|engine| engine.alive())
-    }
-
-    fn fail(&mut self) {
-        if self.failed.is_none() {
-            warn!("the embedded store takes no changes until its disk takes them again");
-            self.failed = Some(Instant::now() + FLUSH);
-        }
-    }
-
-    fn reopen(&mut self) {
-        let start = Instant::now();
-        let outcome = self.cache.disk.reopen();
-        match outcome.and_then(|()| self.cache.agree().map_err(|_| "it fails again".into())) {
-            Ok(()) => {
-                info!("the embedded store takes changes again");
-                self.failed = None;
-            }
-            Err(why) => {
-                debug!(why, "the embedded store is not opened again yet");
-                // Half of the time at most is spent on what may be in vain.
-                self.failed = Some(Instant::now() + start.elapsed().max(FLUSH));
-            }
-        }
-    }
-
-    /// Waits until the engine will not make a commit wait, and fails if it takes none.
-    fn ready(&mut self) -> Result<Group<'a>, Error> {
-        while self.failed.is_none() && self.cache.disk.engine()?.behind() {
-            if !self.alive() {
-                self.fail();
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if self.failed.is_some() {
-            return Err(Error::StoreUnavailable);
-        }
-        Group::new(self.cache)
-    }
-
     fn group(&mut self, mut orders: impl Iterator<Item = Order>) {
         let mut answers = Vec::new();
-        let (outcome, flushed) = match self.ready() {
+        let (outcome, flushed) = match self.recovery.group(self.cache) {
             Ok(mut group) => {
                 while !group.full()
                     && let Some(order) = orders.next()
@@ -198,8 +146,9 @@ impl<'a> Work<'a> {
                     self.order(&mut group, order, &mut answers);
                 }
                 let mut flushed = 0;
+                // Some of them always, or they would wait for as long as there are many changes.
                 while flushed < FLUSHED
-                    && !group.full()
+                    && (flushed < 16 || !group.full())
                     && let Some(key) = self.dirty.pop_front()
                 {
                     group.flush(key);
@@ -215,7 +164,7 @@ impl<'a> Work<'a> {
             }
         };
         if outcome.is_err() {
-            self.fail();
+            self.recovery.begin();
         }
         self.left += flushed;
         for answer in answers {

@@ -6,11 +6,13 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
 use super::used::noise;
 use crate::{
-    process::{Process, program},
+    check::finds,
+    process::{Finished, Process, finish, program},
     support::{Answer, eventually, json},
 };
 
@@ -42,20 +44,31 @@ impl SmallDisk {
         Self { keeper, folder }
     }
 
-    /// The service, with its data on this disk and next to no cache, so that gets come from there.
-    fn serve(&self) -> Process {
-        let service = program(self.folder.path(), &[]);
+    /// The program, with its data on this disk.
+    fn program(&self, args: &[&str]) -> Command {
+        let program = program(self.folder.path(), &[]);
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--mount=/proc/{}/ns/mnt", self.keeper.id()))
             .arg("--")
-            .arg(service.get_program())
+            .arg(program.get_program())
             .args(["--data-dir".as_ref(), self.folder.path().join("data").as_os_str()])
-            .args(["--cache-size", "1", "--port", "0", "--drain-delay", "0"])
+            .args(args)
             .env_clear()
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Process::spawn(command)
+        command
+    }
+
+    /// The service, with next to no cache, so that gets come from the disk.
+    fn serve(&self) -> Process {
+        Process::spawn(self.program(&["--cache-size", "1", "--port", "0", "--drain-delay", "0"]))
+    }
+
+    /// The program's own check of everything.
+    fn check(&self) -> Finished {
+        finish(self.program(&["check"]))
     }
 
     /// A path on this disk, as others find it.
@@ -95,8 +108,6 @@ struct Ledger {
     /// Tokens, with the value of `n` and another that was sent last, if that was refused.
     sessions: Vec<(String, u64, Option<u64>)>,
     killed: Vec<String>,
-    /// Killed, but answered with an error.
-    perhaps: Vec<String>,
 }
 
 impl Ledger {
@@ -130,9 +141,18 @@ impl Ledger {
         let (token, ..) = &self.sessions[place];
         let answer = process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await;
         let done = done(&answer);
+        // Killed with an error for an answer, it may be there or not.
         let (token, ..) = self.sessions.swap_remove(place);
-        if done { &mut self.killed } else { &mut self.perhaps }.push(token);
+        if done {
+            self.killed.push(token);
+        }
         done
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.sessions.extend(other.sessions);
+        self.killed.extend(other.killed);
+        self
     }
 
     /// Everything that was answered is there.
@@ -184,6 +204,7 @@ async fn recovers(disk: &SmallDisk, process: Process, mut ledger: Ledger) {
     assert!(ledger.kill(&process, 1).await);
     ledger.check(&process).await;
     process.stop();
+    finds(&disk.check(), 0, &[], false);
     let process = disk.serve();
     ledger.check(&process).await;
     process.stop();
@@ -231,34 +252,53 @@ async fn a_disk_that_is_full_for_the_engines_own_work_is_noticed() {
     recovers(&disk, process, ledger).await;
 }
 
-/// Under load the disk fills wherever it happens to: in the journal, in a table, in a merge of tables.
+/// Creates, changes and kills until something is refused.
+async fn load(process: Arc<Process>, mut ledger: Ledger) -> Ledger {
+    while ledger.create(&process, 40_000).await {
+        let place = ledger.sessions.len() - 1;
+        if place.is_multiple_of(3) && !ledger.set(&process, place).await {
+            break;
+        }
+        // Room for tables comes from what is no longer there.
+        if place > 5 && !ledger.kill(&process, place - 5).await {
+            break;
+        }
+    }
+    ledger
+}
+
+/// Under load the disk fills wherever it happens to: in the journal, in a table, in a merge of tables. Eight clients
+/// have a group of changes wait while another is committed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_under_load_does_no_harm() {
     let disk = SmallDisk::new(200);
-    let mut process = disk.serve();
-    let mut ledger = Ledger::default();
+    let mut process = Arc::new(disk.serve());
+    let mut ledgers: Vec<_> = (0..8).map(|_| Ledger::default()).collect();
     for room in [30, 5, 17] {
         disk.fill(room);
-        while ledger.create(&process, 40_000).await {
-            let place = ledger.sessions.len() - 1;
-            if place % 3 == 0 && !ledger.set(&process, place).await {
-                break;
-            }
-            // Room for tables comes from what is no longer there.
-            if place > 40 && !ledger.kill(&process, place - 40).await {
-                break;
-            }
+        let clients = ledgers
+            .drain(..)
+            .map(|ledger| tokio::spawn(load(process.clone(), ledger)));
+        for client in clients.collect::<Vec<_>>() {
+            ledgers.push(client.await.expect("no panic"));
         }
-        ledger.check(&process).await;
-        disk.free();
-        eventually("service again", async || ready(&process).await).await;
-        ledger.check(&process).await;
+        for ledger in &ledgers {
+            ledger.check(&process).await;
+        }
         if room == 5 {
-            process.kill();
-            process = disk.serve();
+            Arc::into_inner(process).expect("nobody else has it").kill();
+            disk.free();
+            process = Arc::new(disk.serve());
+        } else {
+            disk.free();
+        }
+        eventually("service again", async || ready(&process).await).await;
+        for ledger in &ledgers {
             ledger.check(&process).await;
         }
     }
+    let process = Arc::into_inner(process).expect("nobody else has it");
+    let ledger = ledgers.into_iter().reduce(Ledger::and).expect("eight of them");
     recovers(&disk, process, ledger).await;
 }
 

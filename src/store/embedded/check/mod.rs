@@ -2,18 +2,17 @@
 //!
 //! The folder is opened as for serving, with the same examination of its journals, and nobody else has it meanwhile.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    path::Path,
-    sync::Arc,
-};
+mod files;
+mod repairs;
+
+use std::{io::Write, path::Path, sync::Arc};
 
 use fjall::{AbstractTree, Keyspace, Slice};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
+use self::repairs::Repairs;
 use super::{
-    engine::{Batch, Engine, STEP},
+    engine::{Engine, STEP},
     folder::Folder,
     rows::{self, Stored},
 };
@@ -22,9 +21,6 @@ use crate::{
     session::{Seconds, UserId},
     store::Key,
 };
-
-/// Repairs that share a commit.
-const BATCH: u64 = 256;
 
 /// Why there is nothing to report.
 pub(crate) enum Uncheckable {
@@ -72,7 +68,7 @@ impl<W: Write> Check<'_, W> {
             for table in keyspace.tree.current_version().iter_tables() {
                 let name = format!("tables/{}", table.id());
                 let path = keyspace.path().join(&name);
-                match checksum(&path) {
+                match files::checksum(&path) {
                     Ok(sum) if sum == table.checksum().into_u128() => {}
                     Ok(_) => {
                         whole = false;
@@ -87,7 +83,7 @@ impl<W: Write> Check<'_, W> {
             }
         }
         if !whole {
-            self.repairs.batch = None;
+            self.repairs.give_up();
         }
     }
 
@@ -218,7 +214,7 @@ impl<W: Write> Check<'_, W> {
         let mended = self.repairs.mend(|batch| batch.remove_entry(keyspace, bytes));
         let Some((key, id)) = place else {
             // What the bytes are, nobody knows: there may be a token among them.
-            let what = format!("{:06x}", xxhash_rust::xxh3::xxh3_64(bytes) >> 40);
+            let what = format!("{:06x}", xxh3_64(bytes) >> 40);
             let place = Place {
                 app: "unknown",
                 id: None,
@@ -248,55 +244,4 @@ fn wrong_activity(key: &Key, stored: &Stored, entry: Option<&[u8]>) -> Option<&'
     }
     let late = record.last_active >= stored.active.saturating_add(STEP);
     late.then_some("late entry of the index of activity")
-}
-
-fn checksum(path: &Path) -> std::io::Result<u128> {
-    let mut file = File::open(path)?;
-    let (mut sum, mut window) = (Xxh3::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut window)? {
-            0 => return Ok(sum.digest128()),
-            read => sum.update(&window[..read]),
-        }
-    }
-}
-
-/// Changes that mend, many at a time; none if nothing is to be mended.
-struct Repairs {
-    engine: Arc<Engine>,
-    batch: Option<Batch>,
-    waiting: u64,
-}
-
-impl Repairs {
-    fn new(engine: Arc<Engine>, wanted: bool) -> Self {
-        Self {
-            batch: wanted.then(|| Batch::new(engine.clone())),
-            engine,
-            waiting: 0,
-        }
-    }
-
-    /// Adds a change. Whether there will be one.
-    fn mend(&mut self, change: impl FnOnce(&mut Batch)) -> bool {
-        if let Some(batch) = &mut self.batch {
-            change(batch);
-            self.waiting += 1;
-        }
-        self.batch.is_some()
-    }
-
-    fn commit_if_full(&mut self) -> Result<(), Uncheckable> {
-        if self.waiting < BATCH { Ok(()) } else { self.commit() }
-    }
-
-    fn commit(&mut self) -> Result<(), Uncheckable> {
-        self.waiting = 0;
-        let Some(batch) = self.batch.take() else {
-            return Ok(());
-        };
-        self.batch = Some(Batch::new(self.engine.clone()));
-        let failed = |_| Uncheckable::Damaged("the engine takes no repairs: is its disk full?".into());
-        batch.commit().map_err(failed)
-    }
 }

@@ -1,0 +1,56 @@
+//! The changes that mend a data folder.
+
+use std::sync::Arc;
+
+use super::{
+    super::engine::{Batch, Engine},
+    Uncheckable,
+};
+
+/// Repairs that share a commit.
+const BATCH: u64 = 256;
+
+/// Changes that mend, many at a time; none if nothing is to be mended.
+pub(super) struct Repairs {
+    engine: Arc<Engine>,
+    batch: Option<Batch>,
+    waiting: u64,
+}
+
+impl Repairs {
+    pub(super) fn new(engine: Arc<Engine>, wanted: bool) -> Self {
+        Self {
+            batch: wanted.then(|| Batch::new(engine.clone())),
+            engine,
+            waiting: 0,
+        }
+    }
+
+    /// From now on, nothing is mended.
+    pub(super) fn give_up(&mut self) {
+        self.batch = None;
+    }
+
+    /// Adds a change. Whether there will be one.
+    pub(super) fn mend(&mut self, change: impl FnOnce(&mut Batch)) -> bool {
+        if let Some(batch) = &mut self.batch {
+            change(batch);
+            self.waiting += 1;
+        }
+        self.batch.is_some()
+    }
+
+    pub(super) fn commit_if_full(&mut self) -> Result<(), Uncheckable> {
+        if self.waiting < BATCH { Ok(()) } else { self.commit() }
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), Uncheckable> {
+        self.waiting = 0;
+        let Some(batch) = self.batch.take() else {
+            return Ok(());
+        };
+        self.batch = Some(Batch::new(self.engine.clone()));
+        let failed = |_| Uncheckable::Damaged("the engine takes no repairs: is its disk full?".into());
+        batch.commit().map_err(failed)
+    }
+}
