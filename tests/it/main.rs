@@ -10,6 +10,7 @@ mod openapi;
 mod outage;
 mod peers;
 mod process;
+mod properties;
 mod readme;
 mod server;
 mod support;
