@@ -11,6 +11,7 @@ mod openapi;
 mod outage;
 mod peers;
 mod process;
+mod properties;
 mod readme;
 mod server;
 mod support;

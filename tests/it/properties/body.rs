@@ -1,0 +1,226 @@
+//! The bodies of create and set, and what becomes of `d`.
+
+use proptest::{collection::vec, prelude::*};
+use rest_sessions::{
+    error::Error,
+    session::{Changes, Data, MAX_DATA_BYTES},
+};
+
+use super::{
+    hold::hold,
+    json::{self, Text},
+};
+
+/// Keys to store with the text of their values, or to remove.
+type Pairs = Vec<(String, Option<String>)>;
+
+/// What the contract says of the body of a set: the changes, or why there are none.
+fn expected(body: &[u8]) -> Result<Pairs, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
+    let fields = match json::read(text).ok_or(Error::InvalidJson)? {
+        Text::Other => return Err(Error::InvalidValue("d must be an object".into())),
+        Text::Object(fields) => fields,
+    };
+    let mut pairs = Pairs::new();
+    for field in fields {
+        let key = field.key.ok_or(Error::InvalidJson)?;
+        let value = (field.value != "null").then_some(field.value);
+        match pairs.iter_mut().find(|(known, _)| *known == key) {
+            Some(pair) => pair.1 = value,
+            None => pairs.push((key, value)),
+        }
+    }
+    let text_of = |value: &String| !value.starts_with('"') || json::decode(value).is_some();
+    if !pairs.iter().all(|(_, value)| value.as_ref().is_none_or(text_of)) {
+        return Err(Error::InvalidJson);
+    }
+    let nested = |value: &Option<String>| value.as_ref().is_some_and(|value| value.starts_with(['[', '{']));
+    match pairs.iter().find(|(_, value)| nested(value)) {
+        None => Ok(pairs),
+        Some((key, _)) => Err(Error::InvalidValue(format!(
+            "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
+        ))),
+    }
+}
+
+fn empty() -> Error {
+    Error::InvalidValue("d must contain at least one key.".into())
+}
+
+fn pairs(changes: &Changes) -> Pairs {
+    changes
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.map(ToOwned::to_owned)))
+        .collect()
+}
+
+/// The old data with changes, as text; `None` if no key is left.
+fn merged(old: &Pairs, changes: &Pairs) -> Option<String> {
+    let mut all = old.clone();
+    for (key, value) in changes {
+        match all.iter_mut().find(|(known, _)| known == key) {
+            Some(pair) => pair.1.clone_from(value),
+            None => all.push((key.clone(), value.clone())),
+        }
+    }
+    let left = all.into_iter().filter_map(|(key, value)| {
+        let key = serde_json::to_string(&key).expect("a text");
+        value.map(|value| format!("{key}:{value}"))
+    });
+    let left: Vec<_> = left.collect();
+    (!left.is_empty()).then(|| format!("{{{}}}", left.join(",")))
+}
+
+/// What applying changes must come to.
+fn assert_applied(applied: Result<Option<Data>, Error>, expected: Option<String>) {
+    if expected.as_ref().is_some_and(|text| text.len() > MAX_DATA_BYTES) {
+        assert_eq!(applied.expect_err("it is too large"), Error::TooLarge);
+        return;
+    }
+    let applied = applied.expect("it fits");
+    assert_eq!(applied.as_ref().map(Data::as_str), expected.as_deref());
+    if let Some(text) = expected {
+        // What was stored can be read again, and is the same then.
+        let again = Data::stored(text.clone()).flatten().expect("it was stored");
+        assert_eq!(again.as_str(), text);
+        let Some(Text::Object(fields)) = json::read(&text) else {
+            panic!("{text}")
+        };
+        assert_eq!(again.texts().len(), fields.len());
+    }
+}
+
+#[test]
+fn a_set_takes_what_the_contract_says() {
+    hold("body", 1, json::text(true), |body| {
+        // The edges are trimmed as bytes, before anything is read.
+        let expected = match body.trim_ascii() {
+            b"" => Err(empty()),
+            trimmed => expected(trimmed).and_then(|pairs| if pairs.is_empty() { Err(empty()) } else { Ok(pairs) }),
+        };
+        let changes = Changes::for_set(body, Vec::new());
+        match (changes, expected) {
+            (Ok(changes), Ok(expected)) => {
+                assert_eq!(pairs(&changes), expected);
+                assert_applied(changes.apply(None), merged(&Pairs::new(), &expected));
+            }
+            (changes, expected) => assert_eq!(changes.map(|changes| pairs(&changes)), expected),
+        }
+    });
+}
+
+#[test]
+fn a_create_takes_what_a_set_takes_and_nothing_at_all() {
+    hold("body", 1, json::text(true), |body| {
+        let trimmed = body.trim_ascii();
+        let array = trimmed.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+        let nothing = matches!(trimmed, b"" | b"null") || array.is_some_and(|inside| inside.trim_ascii().is_empty());
+        let expected = if nothing { Ok(Pairs::new()) } else { expected(trimmed) };
+        assert_eq!(Changes::for_create(body).map(|changes| pairs(&changes)), expected);
+    });
+}
+
+/// Two bodies with a line feed between them.
+fn two() -> impl Strategy<Value = Vec<u8>> {
+    let long = (0..60_100usize).prop_map(|length| format!(r#"{{"long":"{}"}}"#, "x".repeat(length)));
+    let some = || prop_oneof![30 => json::object(false).boxed(), 1 => long.clone().boxed()];
+    let line = |text: String| text.replace(['\n', '\r'], " ");
+    (some(), some()).prop_map(move |(old, new)| format!("{}\n{}", line(old), line(new)).into_bytes())
+}
+
+#[test]
+fn a_set_changes_what_it_names_and_no_more() {
+    hold("merge", 1, two(), |input| {
+        let text = std::str::from_utf8(input).expect("a text");
+        let (old, new) = text.split_once('\n').expect("two lines");
+        let (Ok(stored), Ok(changes)) = (
+            Changes::for_create(old.as_bytes()),
+            Changes::for_set(new.as_bytes(), Vec::new()),
+        ) else {
+            return;
+        };
+        let (old, new) = (pairs(&stored), pairs(&changes));
+        let Ok(data) = stored.apply(None) else { return };
+        assert_applied(changes.apply(data.as_ref()), merged(&old, &new));
+        let again = || Changes::for_set(text.split_once('\n').expect("two lines").1.as_bytes(), Vec::new());
+        let once = again().expect("as before").apply(data.as_ref());
+        if let Ok(once) = once {
+            let twice = again()
+                .expect("as before")
+                .apply(once.as_ref())
+                .expect("no larger than before");
+            assert_eq!(
+                twice.as_ref().map(Data::as_str),
+                once.as_ref().map(Data::as_str),
+                "a set may be repeated"
+            );
+        }
+    });
+}
+
+/// A body, and keys to unset, each in a line of its own.
+fn unset() -> impl Strategy<Value = Vec<u8>> {
+    let key = prop_oneof![
+        Just("a".to_owned()),
+        Just("b".to_owned()),
+        Just("é".to_owned()),
+        "[a-c]{1,2}"
+    ];
+    let body = prop_oneof![5 => json::object(false).boxed(), 1 => Just(String::new()).boxed()];
+    (body, vec(key, 0..4)).prop_map(|(body, keys)| {
+        let body = body.replace(['\n', '\r'], " ");
+        [vec![body], keys].concat().join("\n").into_bytes()
+    })
+}
+
+#[test]
+fn unset_removes_keys_that_the_body_does_not_set() {
+    hold("unset", 1, unset(), |input| {
+        let text = std::str::from_utf8(input).expect("a text");
+        let mut lines = text.split('\n').map(ToOwned::to_owned);
+        let body = lines.next().unwrap_or_default();
+        let keys: Vec<String> = lines.collect();
+        let Ok(named) = Changes::for_create(body.as_bytes()) else {
+            return;
+        };
+        let mut expected = pairs(&named);
+        let both = keys
+            .iter()
+            .find(|key| expected.iter().any(|(known, value)| known == *key && value.is_some()));
+        let changes = Changes::for_set(body.as_bytes(), keys.clone());
+        if let Some(both) = both {
+            let wrong = Error::InvalidValue(format!("d.{both} is both set and unset"));
+            assert_eq!(changes.map(|changes| pairs(&changes)), Err(wrong));
+            return;
+        }
+        expected.extend(keys.into_iter().map(|key| (key, None)));
+        if expected.is_empty() {
+            assert_eq!(changes.map(|changes| pairs(&changes)), Err(empty()));
+            return;
+        }
+        // Whatever is removed, and however often.
+        let changes = changes.expect("nothing is set and unset");
+        assert_applied(changes.apply(None), merged(&Pairs::new(), &expected));
+    });
+}
+
+#[test]
+fn what_a_store_holds_is_a_flat_object_or_nothing() {
+    hold("stored", 1, json::text(true), |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let flat = match json::read(text) {
+            Some(Text::Object(fields)) => fields
+                .iter()
+                .all(|field| !field.value.starts_with(['[', '{']))
+                .then_some(fields.is_empty()),
+            _ => None,
+        };
+        let read = Data::stored(text.to_owned());
+        assert_eq!(read.as_ref().map(Option::is_none), flat, "{text}");
+        if let Some(Some(data)) = read {
+            assert_eq!(data.as_str(), text);
+            // Whatever escapes a peer has left there.
+            let _ = data.texts();
+        }
+    });
+}
