@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::{
     error::Error,
     extract::{Query, Value},
-    session::{Seconds, Session, Token},
+    session::{Seconds, Session, Token, UserId},
 };
 
 const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
@@ -73,6 +73,8 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(crate) struct Wanted {
     /// Whether the look counts as a get, and renews the session.
     pub(crate) renew: bool,
+    /// An id that does not pass: that of visitors who have a session but no name.
+    except: Option<UserId>,
     /// Keys of `d`, by the header that each goes into.
     keys: BTreeMap<String, String>,
 }
@@ -93,7 +95,13 @@ impl<S: Sync> FromRequestParts<S> for Wanted {
             Value::One(text) if text == "0" => false,
             _ => return Err(Error::InvalidValue("touch must be 0 or 1".into())),
         };
-        Ok(Self { renew, keys })
+        let except = match query.one("except") {
+            Value::Absent => None,
+            Value::One(id) if id.is_empty() => None,
+            Value::One(id) => Some(UserId::parse(&id)?),
+            Value::Unusable => return Err(Error::InvalidFormat("id")),
+        };
+        Ok(Self { renew, except, keys })
     }
 }
 
@@ -115,6 +123,9 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, Error> {
 
 /// The answer for a session that ends `left` seconds from now, unless somebody uses it.
 pub(crate) fn passed(session: &Session, left: Seconds, wanted: &Wanted) -> Result<Response, Error> {
+    if wanted.except.as_ref() == Some(&session.id) {
+        return Err(Error::Unauthorized);
+    }
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();

@@ -7,8 +7,6 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::session::App;
-
 /// Why a request failed. The `name` of each variant is stable; no message holds a token, a key of the store or a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -21,7 +19,7 @@ pub enum Error {
     /// 400: the body is not JSON.
     InvalidJson,
     /// 401 of `auth`: the request brings no token of a live session of this app.
-    Unauthorized(App),
+    Unauthorized,
     /// 404: no such route.
     NotFound,
     /// 405: the route has other methods; the router adds `Allow`.
@@ -53,7 +51,7 @@ impl Error {
             Self::InvalidFormat(name) => return (S::BAD_REQUEST, "invalidFormat", format!("Invalid {name} format")),
             Self::InvalidValue(message) => return (S::BAD_REQUEST, "invalidValue", message.clone()),
             Self::InvalidJson => (S::BAD_REQUEST, "invalidJson", "The body is not valid JSON"),
-            Self::Unauthorized(_) => (
+            Self::Unauthorized => (
                 S::UNAUTHORIZED,
                 "unauthorized",
                 "The request brings no token of a live session",
@@ -109,10 +107,10 @@ impl IntoResponse for Error {
             Self::StoreUnavailable | Self::NotReplicated | Self::ShuttingDown => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::Unauthorized(app) => {
-                // A scheme that no browser knows: it shows the page that the backend or nginx made of the answer.
-                let realm = format!("Session realm=\"{}\"", app.as_str());
-                headers.extend(HeaderValue::try_from(realm).map(|value| (header::WWW_AUTHENTICATE, value)));
+            // A scheme that no browser knows: it shows the page that the backend or nginx made of the answer. nginx passes it
+            // on to visitors, who need not know the app.
+            Self::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
             }
             // The rest of the body is still on its way; reading it to keep the connection is not worth it.
             Self::RequestTimeout => {

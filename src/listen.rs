@@ -76,6 +76,9 @@ impl Listeners {
         }
         if let Some(socket) = &self.socket {
             info!("listening on {}", socket.path.display());
+            if fs::metadata(&socket.path).is_ok_and(|file| file.mode() & 0o002 != 0) {
+                warn!("every user of this machine can connect to it, and read and end every session");
+            }
         }
     }
 

@@ -156,9 +156,9 @@ async fn auth(
     wanted: Wanted,
     Visitor(token): Visitor,
 ) -> Result<Response, Error> {
-    let token = token.ok_or(Error::Unauthorized(app))?;
+    let token = token.ok_or(Error::Unauthorized)?;
     let found = state.service().auth(app, token, wanted.renew).await?;
-    let (session, left) = found.ok_or(Error::Unauthorized(app))?;
+    let (session, left) = found.ok_or(Error::Unauthorized)?;
     passed(&session, left, &wanted)
 }
 

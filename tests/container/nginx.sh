@@ -54,7 +54,7 @@ until_ok curl --silent --fail "http://$address:3000/readyz"
 nginx -c "$config" -g 'daemon off;' &
 until_ok curl --silent --fail "$private/nginx-health"
 
-nobody='id= name= role='
+nobody='id= ttl= name= role='
 for path in / /ping /readyz /metrics /openapi.yaml /myapp/killall /shop/auth; do
     is "public: $path does not reach the service" "$nobody" "$(ask "$public$path")"
 done
@@ -79,7 +79,7 @@ is "private: connections are kept" yes \
 data='{"name":"Jürgen \"J\" Ä","role":"admin\r\nX-Session-Id: root"}'
 visitor=$(ask --request PUT --header 'Content-Type: application/json' --data "$data" \
     "$private/shop/create/j%40example.com?ip=10.0.0.1&ttl=100" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
-known='id=j%40example.com name=J%C3%BCrgen%20%22J%22%20%C3%84 role=admin%0D%0AX-Session-Id%3A%20root'
+known='id=j%40example.com ttl=100 name=J%C3%BCrgen%20%22J%22%20%C3%84 role=admin%0D%0AX-Session-Id%3A%20root'
 redirect() { ask --output /dev/null --write-out '%{http_code} %{redirect_url}' "$@"; }
 account=$public/account/
 is "auth: a visitor with a session is known" "$known" "$(ask --cookie "a=b; session=$visitor" "$account")"
@@ -88,23 +88,60 @@ is "auth: also when posting" "$known" "$(ask --cookie "session=$visitor" --data 
 is "auth: also when posting in chunks" "$known" \
     "$(ask --cookie "session=$visitor" --header 'Transfer-Encoding: chunked' --data 'a=b' "$account")"
 is "auth: forged headers are replaced" "$known" "$(ask --cookie "session=$visitor" --header 'X-Session-Id: root' \
-    --header 'X-Session-Data-Role: root' --header 'x-session-data-name: root' "$account")"
+    --header 'X-Session-Data-Role: root' --header 'x-session-data-name: root' --header 'X-Session-Ttl: 9' "$account")"
 is "auth: so are those with underscores" "$known" "$(ask --cookie "session=$visitor" --header 'X_Session_Id: root' \
     --header 'X_Session_Data_Role: root' "$account")"
 is "public: forged headers end at nginx" "$nobody" "$(ask --header 'X-Session-Id: root' \
-    --header 'X-Session-Data-Role: root' --header 'X-Session-Data-Name: root' --header 'X_Session_Id: root' "$public/")"
+    --header 'X-Session-Data-Role: root' --header 'X-Session-Data-Name: root' --header 'X-Session-Ttl: 9' "$public/")"
 is "auth: a stranger is sent to the login" "302 $public/login" "$(redirect "$account")"
 is "auth: so is one who forges" "302 $public/login" "$(redirect --header 'X-Session-Id: root' "$account")"
 is "auth: and a token of another app" "302 $public/login" "$(redirect --cookie "session=$token" "$account")"
 is "auth: and what is no token" "302 $public/login" "$(redirect --cookie 'session=../../killall' "$account")"
+guest=$(ask --request PUT "$private/shop/create/anonymous?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
+is "auth: a guest with a session is a stranger" "302 $public/login" "$(redirect --cookie "session=$guest" "$account")"
+is "auth: the login does not tell the app" '' "$(ask --include "$account" | grep -i shop)"
 bob=$(ask --request PUT "$private/shop/create/bob?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
-is "auth: keys that are not there are empty" 'id=bob name= role=' "$(ask --cookie "session=$bob" "$account")"
+is "auth: keys that are not there are empty" 'id=bob ttl=7200 name= role=' "$(ask --cookie "session=$bob" "$account")"
 is "auth: it counts as a read" '"r":2' "$(ask "$private/shop/get/$bob" | grep -o '"r":[0-9]*')"
 large=$(head -c 4000 /dev/zero | tr '\0' 'x')
 ask --header 'Content-Type: application/json' --data "{\"name\":\"$large\"}" "$private/shop/set/$bob" >/dev/null
-is "auth: a long value passes" "id=bob name=$large role=" "$(ask --cookie "session=$bob" "$account")"
+is "auth: a long value passes" "id=bob ttl=7200 name=$large role=" "$(ask --cookie "session=$bob" "$account")"
 ask --request DELETE "$private/shop/kill/$bob" >/dev/null
 is "auth: a session that has ended is nobody's" "302 $public/login" "$(redirect --cookie "session=$bob" "$account")"
+
+# The same question through nginx, to somebody who writes down what is asked.
+cat >/run/recorder.conf <<CONF
+error_log /run/recorder.log; pid /run/recorder.pid;
+events {}
+http {
+    log_format asked '\$request_method \$uri length=\$http_content_length coding=\$http_transfer_encoding body=\$request_length';
+    server { listen 127.0.0.1:8099; access_log /run/asked.log asked; location / { return 204; } }
+}
+CONF
+nginx -c /run/recorder.conf
+sed -e "s|server $address:3000;|server 127.0.0.1:8099;|" -e 's|listen 8080 default_server|listen 8090 default_server|' \
+    -e 's|listen 3000;|listen 3009;|' -e 's|listen 127.0.0.1:8081;|listen 127.0.0.1:8082;|' -e 's|pid .*;|pid /run/second.pid;|' \
+    "$config" >/run/second.conf
+nginx -c /run/second.conf
+ask --data "$large" http://127.0.0.1:8090/account/ >/dev/null
+is "auth: what a visitor posts is not sent along" 'GET /shop/auth length=- coding=-' "$(sed 's/ body=.*//' /run/asked.log)"
+is "auth: nor is it sent without a length" yes "$([ "$(sed 's/.*body=//' /run/asked.log)" -lt 1000 ] && echo yes)"
+nginx -c /run/second.conf -s stop 2>/dev/null
+nginx -c /run/recorder.conf -s stop 2>/dev/null
+
+# The short form of it in README.md.
+{
+    echo 'error_log /run/short.log; pid /run/short.pid; events {} http { access_log off;'
+    echo "upstream sessions { server $address:3000; } upstream backend { server 127.0.0.1:8081; }"
+    echo 'server { listen 8070; location @login { return 302 /login; } location @later { return 503; }'
+    awk '/^```nginx$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/../../README.md"
+    echo '} }'
+} >/run/short.conf
+nginx -c /run/short.conf
+is "README: forged headers are replaced" 'id=j%40example.com role=admin%0D%0AX-Session-Id%3A%20root' \
+    "$(ask --cookie "session=$visitor" --header 'X-Session-Id: root' --header 'X-Session-Data-Role: root' \
+        http://127.0.0.1:8070/account/ | sed 's/ ttl=[0-9]* name=//')"
+nginx -c /run/short.conf -s stop 2>/dev/null
 
 kill -TERM "$service"
 wait "$service" || true

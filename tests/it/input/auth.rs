@@ -102,6 +102,9 @@ async fn its_query_has_to_make_sense() {
     ] {
         ask(query).await.refused(400, "invalidValue", message);
     }
+    for query in ["except=a%0Ab", "except=a&except=b", "except=%zz"] {
+        ask(query).await.refused(400, "invalidFormat", "Invalid id format");
+    }
     for query in [
         "",
         "d",

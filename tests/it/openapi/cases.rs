@@ -122,6 +122,7 @@ fn only_auth() -> Vec<Case> {
         case(auth().with("d", "a b"), 400, Plain),
         case(auth().with("d", "a,A"), 400, Plain),
         case(auth().with("touch", "2"), 400, Plain),
+        case(auth().with("except", "line\nbreak"), 400, Plain),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
-use rest_sessions::{error::Error, session::App};
+use rest_sessions::error::Error;
 use serde_json::Value;
 
 use super::contract::at;
@@ -16,7 +16,7 @@ fn all() -> Vec<Error> {
         Error::InvalidFormat("app"),
         Error::InvalidValue("ttl".into()),
         Error::InvalidJson,
-        Error::Unauthorized(App::parse("shop").expect("a name")),
+        Error::Unauthorized,
         Error::NotFound,
         Error::MethodNotAllowed,
         Error::RequestTimeout,
@@ -33,7 +33,7 @@ fn all() -> Vec<Error> {
             | Error::InvalidFormat(_)
             | Error::InvalidValue(_)
             | Error::InvalidJson
-            | Error::Unauthorized(_)
+            | Error::Unauthorized
             | Error::NotFound
             | Error::MethodNotAllowed
             | Error::RequestTimeout

@@ -94,7 +94,7 @@ fn its_mode_is_what_was_said() {
         let file = fs::metadata(folder.path().join("http.sock")).expect("it is there");
         assert!(file.file_type().is_socket());
         assert_eq!(file.permissions().mode() & 0o7777, mode);
-        process.stop();
+        assert_eq!(process.stop().contains("every user"), mode == 0o666);
     }
 }
 
