@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::used::noise;
 use crate::{
     process::Process,
-    support::{Session, json},
+    support::{Session, eventually, json},
 };
 
 /// Clients at a time. Each one has sessions of its own, so that it knows what came before what.
@@ -124,6 +124,15 @@ async fn check(process: &Process, ledger: &Ledger) {
     }
 }
 
+/// How many sessions a service has created.
+async fn created(process: &Process) -> usize {
+    let metrics = process.ask("GET", "/metrics", "").await.body;
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("rest_sessions_created_total "));
+    count.map_or(0, |count| count.parse().expect("a count"))
+}
+
 async fn rounds(size: usize, rounds: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = Ledger::new();
@@ -132,13 +141,12 @@ async fn rounds(size: usize, rounds: usize) {
         let clients = (0..CLIENTS).map(|n| tokio::spawn(client(process.clone(), format!("user-{round}-{n}"), size)));
         let clients: Vec<_> = clients.collect();
         let moment = 150 + u64::from(getrandom::u32().expect("the system has randomness") % 300);
+        eventually("load", async || created(&process).await >= CLIENTS).await;
         tokio::time::sleep(Duration::from_millis(moment)).await;
         process.signal("KILL");
-        let before = ledger.len();
         for client in clients {
             ledger.extend(client.await.expect("no panic"));
         }
-        assert!(ledger.len() >= before + CLIENTS, "hardly any load");
         let process = Process::start(folder.path(), &[]);
         check(&process, &ledger).await;
         process.kill();
