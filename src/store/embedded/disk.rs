@@ -9,6 +9,9 @@
 //! `activity` serves `activity`, `soapp` and the wiper at once. To spare writes it follows a busy session in steps of
 //! [`STEP`]: whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
 
+#[cfg(test)]
+mod properties;
+
 use std::{fs::File, path::Path, sync::Arc};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};

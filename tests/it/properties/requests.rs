@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower_service::Service as _;
 
-use super::{hold::hold, json::damaged};
+use super::{hold::hold, texts::damaged};
 use crate::support::{NO_TOKEN, Session, json};
 
 const INVALID_APP: &str = "invalidFormat: Invalid app format";
@@ -284,7 +284,7 @@ fn unset(query: &str) -> Result<Vec<String>, String> {
 
 /// What auth takes from its query: the keys that are wanted.
 fn wanted(query: &str) -> Result<Vec<String>, String> {
-    let text = one(query, "d").map(Option::unwrap_or_default).unwrap_or("?".into());
+    let text = one(query, "d").map_or("?".into(), Option::unwrap_or_default);
     let keys: Vec<_> = text
         .split(',')
         .filter(|key| !key.is_empty())
