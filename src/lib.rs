@@ -18,6 +18,8 @@ pub mod layers;
 pub mod listen;
 mod meters;
 pub mod metrics;
+#[cfg(test)]
+mod properties;
 pub mod routes;
 pub mod server;
 pub mod service;

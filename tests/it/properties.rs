@@ -6,3 +6,4 @@ mod hold;
 mod json;
 mod options;
 mod requests;
+mod texts;

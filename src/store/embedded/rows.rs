@@ -6,6 +6,9 @@
 //! | `users` | app `0` id `0` token | nothing |
 //! | `activity` | app `0` second (8 bytes, big-endian) token | the second at which it ends, the id |
 
+#[cfg(test)]
+mod properties;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -22,9 +22,6 @@ use crate::{
     support::{Session, json},
 };
 
-/// One request in so many is dealt with wrongly, of those that the defect is about.
-const SELDOM: u32 = 8;
-
 /// What the proxy does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
@@ -48,6 +45,16 @@ impl Defect {
         Self::SwallowedKill,
         Self::Nothing,
     ];
+
+    /// The route that it is about, and of how many of its requests one is dealt with wrongly.
+    fn about(self) -> (&'static str, u32) {
+        match self {
+            Self::Stale | Self::Nothing => ("get", 6),
+            Self::SwallowedSet | Self::RepeatedSet => ("set", 6),
+            // There are few.
+            Self::SwallowedKill => ("kill", 2),
+        }
+    }
 }
 
 /// The sessions that suffered from it.
@@ -169,13 +176,9 @@ async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
 impl Proxy {
     /// Whether this request is dealt with wrongly, and how.
     fn wrong(&self, verb: &str, token: &str, body: &[u8]) -> Option<Wrong> {
-        let about = match self.defect {
-            Defect::Stale | Defect::Nothing => "get",
-            Defect::SwallowedSet | Defect::RepeatedSet => "set",
-            Defect::SwallowedKill => "kill",
-        };
+        let (about, seldom) = self.defect.about();
         let known = lock(&self.known).get(token).cloned()?;
-        if verb != about || lock(&self.rng).u32(..SELDOM) > 0 {
+        if verb != about || lock(&self.rng).u32(..seldom) > 0 {
             return None;
         }
         let session = json(&known)["d"]["n"].as_u64().expect("every session has a number");

@@ -222,7 +222,7 @@ impl Search<'_> {
                 found.insert(one);
                 continue;
             }
-            for &number in self.open.iter().filter(|number| self.matters(**number, target)) {
+            for &number in self.open.iter().filter(|number| self.matters(**number, target, &one)) {
                 if one.happened.contains(&number) || self.later(number, &one) {
                     continue;
                 }
@@ -272,10 +272,40 @@ impl Search<'_> {
         one
     }
 
-    /// Whether an operation can make a difference to another one: those of two sessions can only if somebody looks at both.
-    fn matters(&self, number: usize, target: usize) -> bool {
+    /// Whether it can make a difference to the target that an operation happens before it.
+    fn matters(&self, number: usize, target: usize, one: &Possible) -> bool {
+        if number == target {
+            return true;
+        }
+        let operation = &self.operations[number];
+        if operation.unknown() {
+            // It may still happen later, or never, unless somebody was answered who can have seen it.
+            let mut waiting = self.open.iter().filter(|open| !one.happened.contains(open));
+            return waiting.any(|open| self.shows(&self.operations[*open], operation, &one.state));
+        }
+        // That on another session can only if somebody looks at all of them or ends them.
         let session = |number: usize| self.operations[number].call.session();
         session(number) == session(target) || self.open.iter().any(|open| session(*open).is_none())
+    }
+
+    /// Whether the answer of one operation may show that the other one, an unknown one, has happened.
+    fn shows(&self, answered: &Operation, unknown: &Operation, state: &State) -> bool {
+        if answered.unknown() {
+            return false;
+        }
+        let (Some(session), wide) = (unknown.call.session(), answered.call.session().is_none()) else {
+            return true;
+        };
+        match unknown.call {
+            Call::Create { .. } => wide,
+            Call::Kill { .. } => wide || answered.call.session() == Some(session),
+            // Counted, and counts only grow.
+            _ => answered.answers().iter().any(|seen| {
+                let (reads, writes) = state.counts(session);
+                let more = (self.view.reads && seen.reads > reads) || (self.view.record && seen.writes > writes);
+                seen.session == session && more
+            }),
+        }
     }
 
     /// Whether an unknown operation may wait, as another one like it comes first.
@@ -299,12 +329,7 @@ fn count(history: &[Operation], bound: Reads) -> Result<(), Violation> {
         }
     }
     for operation in history {
-        let answers = match &operation.outcome {
-            Outcome::Answered(Answer::Session(Some(seen))) => std::slice::from_ref(seen),
-            Outcome::Answered(Answer::List(list)) => list,
-            _ => continue,
-        };
-        for seen in answers {
+        for seen in operation.answers() {
             let gets = gets.get(&seen.session).into_iter().flatten();
             let wrong = if matches!(bound, Reads::AtLeast) {
                 let before = gets.filter(|get| get.ended < operation.began && get.seen().is_some());

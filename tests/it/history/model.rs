@@ -44,6 +44,11 @@ impl State {
         self.0.contains_key(&session)
     }
 
+    /// The reads and writes of a session, as far as they are looked at.
+    pub(super) fn counts(&self, session: usize) -> (u64, u64) {
+        self.0.get(&session).map_or((0, 0), |live| (live.reads, live.writes))
+    }
+
     /// Lets one operation happen, all of it at this moment.
     pub(super) fn step(&self, operation: &Operation, view: View) -> Step {
         let answer = match &operation.outcome {

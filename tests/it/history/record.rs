@@ -89,6 +89,15 @@ impl Operation {
         self.outcome == Outcome::Unknown
     }
 
+    /// Every session that was answered.
+    pub(super) fn answers(&self) -> &[Seen] {
+        match &self.outcome {
+            Outcome::Answered(Answer::Session(Some(seen))) => std::slice::from_ref(seen),
+            Outcome::Answered(Answer::List(list)) => list,
+            _ => &[],
+        }
+    }
+
     /// The answer to a read or a write of one session.
     pub(super) fn seen(&self) -> Option<&Seen> {
         match &self.outcome {

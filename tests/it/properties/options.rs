@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use rest_sessions::config::{Cli, Refusal};
 
-use super::{hold::hold, json::damaged};
+use super::{hold::hold, texts::damaged};
 use crate::process::{finish, program};
 
 /// The names of all options, as flags have them.

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower_service::Service as _;
 
-use super::{hold::hold, json::damaged};
+use super::{hold::hold, texts::damaged};
 use crate::support::{NO_TOKEN, Session, json};
 
 const INVALID_APP: &str = "invalidFormat: Invalid app format";

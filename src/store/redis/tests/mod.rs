@@ -4,6 +4,7 @@ mod garbage;
 mod layout;
 mod merge;
 mod outage;
+mod properties;
 
 use std::{
     net::TcpListener,
