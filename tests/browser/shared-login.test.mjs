@@ -151,6 +151,16 @@ function safety(site) {
       assert.equal(readable, "probe=1", "scripts see their own cookie, and not the session's");
     });
 
+    it(`a logout on ${part} ends the session itself, not only the cookie`, async () => {
+      const visitor = await arrive();
+      await visitor.logIn(part, `Quin of ${part}`);
+      const [{ value }] = await visitor.cookies();
+      assert.equal((await sessions(site, "GET", `get/${value}`)).id, `Quin of ${part}`);
+      await visitor.logOut(part);
+      assert.deepEqual(await sessions(site, "GET", `get/${value}`), {}, "who has copied the cookie has nothing");
+      assert.deepEqual(await visitor.cookies(), []);
+    });
+
     it(`a name full of markup, given on ${part}, is only text on all parts`, async () => {
       const visitor = await arrive();
       const name = `Zoë ${part}/../?#%2F+<img src="x" onerror='alert(1)'>&amp;\\u0041`;

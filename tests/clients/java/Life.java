@@ -142,7 +142,7 @@ class Life {
         session = sessions.set(APP, token, List.of("keep"), Map.of("cart", 5));
         check("unset and changes go together", session.getD().equals(with(DATA, "cart", 5)));
 
-        var answer = sessions.authWithHttpInfo(APP, List.of("name", "cart"), null, token);
+        var answer = sessions.authWithHttpInfo(APP, List.of("name", "cart"), null, token, null);
         var headers = answer.getHeaders();
         check("auth of a session is a 204", answer.getStatusCode() == 204);
         check("auth tells the id", headers.get("X-Session-Id").equals(List.of("ann")));
@@ -151,9 +151,9 @@ class Life {
         var cart = headers.get("X-Session-Data-Cart").get(0);
         check("auth tells data", List.of(name, cart).equals(List.of(DATA.get("name"), "5")));
         var before = sessions.get(APP, token).getR();
-        sessions.auth(APP, null, 0, token);
+        sessions.auth(APP, null, 0, token, null);
         check("auth with touch 0 does not count", sessions.get(APP, token).getR() == before + 1);
-        var error = failure(() -> sessions.auth(APP, null, null, "A".repeat(64)));
+        var error = failure(() -> sessions.auth(APP, null, null, "A".repeat(64), null));
         check("auth without a session is a 401", is(error, 401, "unauthorized"));
 
         var fixed = sessions.create(APP, "ann", IP, null, true, null).getToken();
