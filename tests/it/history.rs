@@ -6,6 +6,7 @@
 
 mod broken;
 mod check;
+mod examples;
 mod faults;
 mod line;
 mod model;

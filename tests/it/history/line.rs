@@ -52,7 +52,7 @@ async fn connection(near: TcpStream, port: u16, mut state: Receiver<bool>) -> st
     let (mut from_far, mut to_far) = far.into_split();
     let replies = async {
         let mut deaf = *state.borrow_and_update();
-        let mut buffer = [0; 16384];
+        let mut buffer = vec![0; 16384];
         loop {
             tokio::select! {
                 read = from_far.read(&mut buffer) => match read? {
