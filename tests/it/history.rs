@@ -6,7 +6,9 @@
 
 mod broken;
 mod check;
+mod examples;
 mod faults;
+mod line;
 mod model;
 mod mutate;
 mod record;
@@ -19,7 +21,7 @@ use self::{
     check::{Reads, Rules, Scope, check},
     faults::{
         Embedded,
-        Fault::{Cut, Flush, KillProgram, KillServer, Pause},
+        Fault::{Cut, Deafen, Flush, KillProgram, KillServer, Pause},
         OnRedis, Scene, disturb,
     },
     mutate::Break,
@@ -108,21 +110,21 @@ async fn an_embedded_store_that_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_that_share_redis_and_write_reads_at_once() {
-    let faults = &[Cut, Pause, Flush, KillServer, KillProgram];
-    keeps(OnRedis::single(2, "0", faults), Scope::User, Reads::Exact).await;
+    let faults = &[Cut, Deafen, Pause, Flush, KillServer, KillProgram];
+    keeps(OnRedis::single(2, "0", faults).await, Scope::User, Reads::Exact).await;
 }
 
 /// A batch of reads whose answer is lost may count twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_writes_reads_later() {
-    let faults = &[Cut, Pause, Flush, KillServer];
-    keeps(OnRedis::single(1, "1", faults), Scope::User, Reads::AtLeast).await;
+    let faults = &[Cut, Deafen, Pause, Flush, KillServer];
+    keeps(OnRedis::single(1, "1", faults).await, Scope::User, Reads::AtLeast).await;
 }
 
 /// No batch is lost here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_that_are_written_later_are_counted_once() {
-    keeps(OnRedis::single(1, "1", &[Flush]), Scope::User, Reads::Apart).await;
+    keeps(OnRedis::single(1, "1", &[Flush]).await, Scope::User, Reads::Apart).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,7 +146,7 @@ async fn a_broken_history_is_told_by_its_session() {
     };
     let seed = seed();
     let mut rng = Rng::with_seed(seed);
-    let history = play(OnRedis::single(1, "0", &[Flush]), seed, STEPS).await;
+    let history = play(OnRedis::single(1, "0", &[Flush]).await, seed, STEPS).await;
     check(&history, RULES).unwrap_or_else(|violation| panic!("HISTORY_SEED={seed}: {violation}"));
     for promise in Break::ALL {
         for _ in 0..TIMES {

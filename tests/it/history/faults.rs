@@ -5,7 +5,7 @@ use std::{thread::sleep, time::Duration};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::run::World;
+use super::{line::Line, run::World};
 use crate::{
     process::Process,
     support::{
@@ -89,7 +89,7 @@ impl Scene for Embedded {
 
 /// Redis, one server or a cluster.
 pub(super) enum Servers {
-    One(Box<Redis>),
+    One(Box<Redis>, Line),
     Many(Cluster),
 }
 
@@ -111,6 +111,8 @@ pub(super) struct OnRedis {
 pub(super) enum Fault {
     /// Every connection to a server is cut.
     Cut,
+    /// The same, but before that no reply arrives for a moment; only to one that stands alone.
+    Deafen,
     /// A server stands still.
     Pause,
     /// A server forgets all scripts.
@@ -122,12 +124,13 @@ pub(super) enum Fault {
 }
 
 impl OnRedis {
-    pub(super) fn single(count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
+    pub(super) async fn single(count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         // What it has answered is on disk.
         let options = ["--appendonly", "yes", "--appendfsync", "always"];
         let server = redis_server::start(&options).unwrap_or_else(|why| panic!("{why}"));
-        Self::new(Servers::One(Box::new(server)), folder, count, touch, faults)
+        let line = Line::to(server.port).await;
+        Self::new(Servers::One(Box::new(server), line), folder, count, touch, faults)
     }
 
     pub(super) fn cluster(count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
@@ -149,7 +152,7 @@ impl OnRedis {
 
     fn start(&self) -> Process {
         let (mode, urls) = match &self.servers {
-            Servers::One(server) => ("single", server.url()),
+            Servers::One(_, line) => ("single", format!("redis://{}", line.address())),
             Servers::Many(cluster) => ("cluster", cluster.urls()),
         };
         let args = [
@@ -167,7 +170,7 @@ impl OnRedis {
 
     fn server(&mut self, rng: &mut Rng) -> &mut Redis {
         match &mut self.servers {
-            Servers::One(server) => server,
+            Servers::One(server, _) => server,
             Servers::Many(cluster) => rng.choice(&mut cluster.nodes).expect("there are some"),
         }
     }
@@ -187,6 +190,14 @@ impl Scene for OnRedis {
         match fault {
             Fault::Cut => {
                 let _: u64 = self.server(rng).ask("CLIENT KILL TYPE normal");
+            }
+            Fault::Deafen => {
+                let Servers::One(_, line) = &self.servers else {
+                    panic!("{fault:?}: there is no line to a cluster");
+                };
+                line.deafen();
+                sleep(Duration::from_millis(rng.u64(1..30)));
+                line.cut();
             }
             Fault::Pause => {
                 let server = self.server(rng);
