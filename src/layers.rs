@@ -62,6 +62,10 @@ impl Stack {
             }
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+            if response.status() == StatusCode::NO_CONTENT {
+                // The router adds it to what answers a HEAD; RFC 9110, 8.6 forbids it here.
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+            }
             let (route, method, status) = (meters.route(meter), meter.method(), response.status());
             let took = started.elapsed();
             meters.count(meter, status, took);

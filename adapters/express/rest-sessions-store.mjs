@@ -158,6 +158,10 @@ export class RestSessionsStore extends session.Store {
   }
 
   async #create(user, { req, cookie }, stored) {
+    // express-session would not send the cookie, without a word: each write would then leave a session that nobody has.
+    if (cookie?.secure && req && !(req.secure ?? req.socket.encrypted)) {
+      throw failure(500, "the cookie is Secure and the request came by http: see `trust proxy` and X-Forwarded-Proto");
+    }
     const query = new URLSearchParams({ ip: req?.ip ?? req?.socket?.remoteAddress ?? "0.0.0.0" });
     const ttl = cookie?.originalMaxAge > 0 ? cookie.originalMaxAge / 1000 : this.#ttl;
     if (ttl !== undefined) query.set("ttl", Math.min(Math.max(Math.ceil(ttl), 10), 2147483647));

@@ -409,6 +409,14 @@ def express_saved():
     same((stored(visitor.token), count()), ({"first": 1, "second": 2}, before + 1))
 
 
+def express_insecure():
+    """express: a Secure cookie that cannot be sent is an error, and leaves no session"""
+    before = count()
+    text = json.dumps({"set": {"a": 1}}).encode()
+    got, answer, answered = request(ports["express"], "POST", "/write", text, {"Content-Type": "application/json"})
+    same((got, answered.get_all("Set-Cookie", []), count()), (500, [], before))
+
+
 def express_store():
     """express: all, length and clear"""
     created({"mark": 1, "json:list": "[2]"})
@@ -553,7 +561,7 @@ try:
                 for app in ports:
                     for function in EACH:
                         check(function, app)
-                for function in (express_stream, express_saved, django_auth, flask_permanent, php_twice, java_late):
+                for function in (express_stream, express_saved, express_insecure, django_auth, flask_permanent, php_twice, java_late):
                     check(function)
                 for function in (shared, walk):
                     for app in ports:

@@ -79,6 +79,22 @@ async fn the_cookie_has_the_name_that_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_is_answered_like_a_get() {
+    let server = server().await;
+    let token = server.app("forum").create("ann").await;
+    for method in [Method::GET, Method::HEAD] {
+        let request = server.app("forum").request(method, "/auth");
+        let answer = Answer::of(request.header("X-Session-Token", &token)).await;
+        assert_eq!((answer.status, answer.header("x-session-id")), (204, "ann"));
+        assert_eq!(
+            answer.header("content-length"),
+            "",
+            "an answer without a body has no length"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_query_has_to_make_sense() {
     const KEYS: &str = "d must be keys of A-Z a-z 0-9 _ - with commas between them";
     let server = server().await;
