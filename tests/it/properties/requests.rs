@@ -284,7 +284,7 @@ fn unset(query: &str) -> Result<Vec<String>, String> {
 
 /// What auth takes from its query: the keys that are wanted.
 fn wanted(query: &str) -> Result<Vec<String>, String> {
-    let text = one(query, "d").map_or_else(|_| "?".into(), Option::unwrap_or_default);
+    let text = one(query, "d").map_or_else(|()| "?".into(), Option::unwrap_or_default);
     let keys: Vec<_> = text
         .split(',')
         .filter(|key| !key.is_empty())
