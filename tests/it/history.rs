@@ -1,8 +1,8 @@
-//! Clients, faults, and whether what was answered meanwhile is what the contract allows: [`run`] does and records, [`faults`]
-//! disturb, [`check`] explains the history by the [`model`] or tells the first answer that nothing explains.
+//! Clients, faults, and whether what was answered meanwhile is what the contract allows: [`run`] does and records,
+//! [`faults`] disturb, [`check`] explains the history by the [`model`] or tells the first answer that nothing explains.
 //!
-//! A failure names its seed. `HISTORY_SEED` makes the same choices again, though clients will meet otherwise; `HISTORY_STEPS`
-//! makes histories longer.
+//! A failure names its seed. `HISTORY_SEED` makes the same choices again, though clients will meet otherwise;
+//! `HISTORY_STEPS` makes histories longer.
 
 mod broken;
 mod check;

@@ -1,9 +1,10 @@
-//! Whether a history can be explained: whether there is an order of its operations, each at one moment between its request
-//! and its answer, in which one client alone would have been answered the same (linearizability).
+//! Whether a history can be explained: whether there is an order of its operations, each at one moment between its
+//! request and its answer, in which one client alone would have been answered the same (linearizability).
 //!
-//! The search goes along the history and keeps every state in which the service may be, each with the operations under way
-//! that have happened in it already (the just-in-time linearization of G. Lowe, 2017). When an operation is answered it must
-//! have happened: whatever else is under way may happen before it. If no state is left, nothing explains that answer.
+//! The search goes along the history and keeps every state in which the service may be, each with the operations under
+//! way that have happened in it already (the just-in-time linearization of G. Lowe, 2017). When an operation is
+//! answered it must have happened: whatever else is under way may happen before it. If no state is left, nothing
+//! explains that answer.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -247,8 +248,8 @@ impl Search<'_> {
         found
     }
 
-    /// Lets happen what changes nothing and is answered as it is now: it will never fit better. And forgets which unknown
-    /// operations have happened to a session that has ended: nobody can tell any more.
+    /// Lets happen what changes nothing and is answered as it is now: it will never fit better. And forgets which
+    /// unknown operations have happened to a session that has ended: nobody can tell any more.
     fn settled(&self, mut one: Possible) -> Possible {
         let over = |number: &usize| {
             let operation = &self.operations[*number];
@@ -368,7 +369,8 @@ fn tell(operations: &[Operation], wrong: usize, possible: &HashSet<Possible>) ->
         .collect();
     let states: Vec<_> = possible.iter().take(5).map(|one| format!("{:?}", one.state)).collect();
     format!(
-        "nothing explains\n{wrong}\nafter ({} in all, with the ticks of their beginning and end)\n{}\nwhich leads to ({} in all)\n{}",
+        "nothing explains\n{wrong}\nafter ({} in all, with the ticks of their beginning and end)\n{}\n\
+         which leads to ({} in all)\n{}",
         before.len(),
         before[before.len().saturating_sub(BEFORE)..].join("\n"),
         possible.len(),

@@ -1,4 +1,5 @@
-//! What goes wrong meanwhile: processes that are killed or stand still, connections that are cut, scripts that are lost.
+//! What goes wrong meanwhile: processes that are killed or stand still, connections that are cut, scripts that are
+//! lost.
 
 use std::{thread::sleep, time::Duration};
 

@@ -163,8 +163,8 @@ fn answers(operation: &mut Operation) -> &mut [Seen] {
     }
 }
 
-/// Two operations of one user, one after the other, of which the second is about a session that was there before both and
-/// has no unknown operations: those might excuse much.
+/// Two operations of one user, one after the other, of which the second is about a session that was there before both
+/// and has no unknown operations: those might excuse much.
 fn pairs<'a>(history: &'a [Operation], user: usize) -> Vec<(&'a Operation, &'a Operation)> {
     let history: Vec<_> = history.iter().filter(|operation| operation.user == user).collect();
     let about = |session: usize, operation: &Operation| operation.call.session().is_none_or(|other| other == session);

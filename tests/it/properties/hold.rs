@@ -1,5 +1,5 @@
-//! What holds for every input: first for the corpus, then for random inputs. One that fails is made as small as it goes and
-//! joins the corpus.
+//! What holds for every input: first for the corpus, then for random inputs. One that fails is made as small as it goes
+//! and joins the corpus.
 //!
 //! `PROPERTY_CASES` says how many random inputs there are: that many for a cheap property, fewer for a costly one.
 

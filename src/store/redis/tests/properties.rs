@@ -1,5 +1,5 @@
-//! Whatever is in Redis: no reader of it panics, the readers here and in the scripts agree, and the script that merges `d`
-//! makes what [`Changes::apply`] makes.
+//! Whatever is in Redis: no reader of it panics, the readers here and in the scripts agree, and the script that merges
+//! `d` makes what [`Changes::apply`] makes.
 
 use deadpool_redis::redis::Value;
 use proptest::{collection::vec, prelude::*, string::string_regex};
