@@ -41,13 +41,7 @@ impl Servers {
         script: &Script,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Error> {
-        Ok(match self {
-            Self::One(server) => server.answer(Request::Script(script, &arguments)).await?,
-            Self::Cluster(cluster) => {
-                let request = || Request::Script(script, &arguments);
-                cluster.answer(keys.slot(), request).await?
-            }
-        })
+        Ok(self.answer(keys, || Request::Script(script, &arguments)).await?)
     }
 
     /// The same for a script that changes what must not be lost: so many replicas must have it as the operator wants.
@@ -57,13 +51,14 @@ impl Servers {
         script: &Script,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Error> {
-        Ok(match self {
-            Self::One(server) => server.answer(Request::Change(script, &arguments)).await?,
-            Self::Cluster(cluster) => {
-                let request = || Request::Change(script, &arguments);
-                cluster.answer(keys.slot(), request).await?
-            }
-        })
+        Ok(self.answer(keys, || Request::Change(script, &arguments)).await?)
+    }
+
+    async fn answer<'a>(&self, keys: &Keys, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+        match self {
+            Self::One(server) => server.answer(request()).await,
+            Self::Cluster(cluster) => cluster.answer(keys.slot(), request).await,
+        }
     }
 
     /// Fails unless it is known that a token of no shard is nobody's.
