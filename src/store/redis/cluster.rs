@@ -22,8 +22,9 @@ use tokio::{
 
 use super::{
     endpoint::Endpoints,
+    failure::Failure,
     link::Manager,
-    pool::{Failure, Limits, Pool, Request},
+    pool::{Limits, Pool, Request},
     servers::Server,
     shards::Shards,
     slots::{Map, Range, ranges},

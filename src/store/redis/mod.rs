@@ -7,6 +7,7 @@
 
 mod cluster;
 mod endpoint;
+mod failure;
 mod keys;
 mod link;
 mod lists;

@@ -12,7 +12,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::pool::Failure;
+use super::failure::Failure;
 
 /// The most commands that go out at once: each waits for the replies to all of them.
 pub(super) const BATCH: usize = 512;

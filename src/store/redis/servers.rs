@@ -7,8 +7,9 @@ use tokio::task::AbortHandle;
 
 use super::{
     cluster::Cluster,
+    failure::Failure,
     keys::Keys,
-    pool::{Failure, Pool, Request},
+    pool::{Pool, Request},
     queue,
     script::Script,
 };
