@@ -68,11 +68,15 @@ impl Changes {
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_create(body: &[u8]) -> Result<Self, Error> {
-        let body = body.trim_ascii();
-        if body.is_empty() || body == b"null" || empty_array(body) {
+        if body.is_empty() {
             return Ok(Self::default());
         }
-        Self::parse(body)
+        let json = json(body)?;
+        let array = json.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if json == "null" || array.is_some_and(|inside| inside.trim().is_empty()) {
+            return Ok(Self::default());
+        }
+        Self::parse(json)
     }
 
     /// Parses the body of a set and the keys that its query removes. One of the two must name a key; if the query does, the
@@ -80,10 +84,9 @@ impl Changes {
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Error> {
-        let body = body.trim_ascii();
         let mut changes = match body {
             b"" => Self::default(),
-            body if unset.is_empty() => Self::parse(body)?,
+            body if unset.is_empty() => Self::parse(json(body)?)?,
             body => Self::for_create(body)?,
         };
         changes.unset(unset)?;
@@ -109,14 +112,11 @@ impl Changes {
         Ok(())
     }
 
-    fn parse(body: &[u8]) -> Result<Self, Error> {
-        // Any JSON first, so that an array is "not an object" and only a broken text is "invalid JSON".
-        let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
-        let any: &RawValue = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
-        if !any.get().starts_with('{') {
+    fn parse(json: &str) -> Result<Self, Error> {
+        if !json.starts_with('{') {
             return Err(Error::InvalidValue("d must be an object".into()));
         }
-        let fields: Fields = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+        let fields: Fields = serde_json::from_str(json).map_err(|_| Error::InvalidJson)?;
         if !fields.0.iter().all(|(_, value)| readable(value)) {
             return Err(Error::InvalidJson);
         }
@@ -159,10 +159,11 @@ impl Changes {
     }
 }
 
-fn empty_array(body: &[u8]) -> bool {
-    body.strip_prefix(b"[")
-        .and_then(|rest| rest.strip_suffix(b"]"))
-        .is_some_and(|inner| inner.trim_ascii().is_empty())
+/// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON.
+fn json(body: &[u8]) -> Result<&str, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
+    let any: &RawValue = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+    Ok(any.get())
 }
 
 /// A look at an object that keeps nothing of it: each session that is read is looked at.
