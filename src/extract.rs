@@ -15,7 +15,7 @@ use hyper::body::Body;
 
 use crate::{
     error::Error,
-    session::{App, DEFAULT_TTL, Ip, MAX_DATA_BYTES, Seconds, Token, UserId, seconds},
+    session::{App, Cursor, DEFAULT_TTL, Ip, MAX_DATA_BYTES, Seconds, Token, UserId, limit, seconds},
 };
 
 /// The n-th segment of the path, from 1: every route is `/app/verb` or `/app/verb/name`.
@@ -96,6 +96,34 @@ impl<S: Sync> FromRequestParts<S> for Dt {
             Value::One(text) => seconds("dt", &text).map(Self),
             Value::Absent | Value::Unusable => seconds("dt", "").map(Self),
         }
+    }
+}
+
+/// `limit` and `cursor`: which part of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The most sessions.
+    pub(crate) limit: Option<usize>,
+    /// Where the part before ended.
+    pub(crate) after: Option<Cursor>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Page {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let query = Query(parts.uri.query().unwrap_or_default());
+        let limit = match query.one("limit") {
+            Value::One(text) => Some(limit(&text)?),
+            Value::Absent => None,
+            Value::Unusable => Some(limit("")?),
+        };
+        let after = match query.one("cursor") {
+            Value::One(text) => Some(Cursor::parse(&text)?),
+            Value::Absent => None,
+            Value::Unusable => Some(Cursor::parse("")?),
+        };
+        Ok(Self { limit, after })
     }
 }
 

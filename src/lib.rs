@@ -16,6 +16,7 @@ pub mod error;
 mod extract;
 pub mod layers;
 pub mod listen;
+mod listing;
 mod meters;
 pub mod metrics;
 #[cfg(test)]

@@ -21,7 +21,8 @@ use serde::Serialize;
 use crate::{
     auth::{Cookie, Visitor, Wanted, passed},
     error::{Error, JSON},
-    extract::{BodyTimeout, CreateQuery, Dt, JsonBody, Unset},
+    extract::{BodyTimeout, CreateQuery, Dt, JsonBody, Page, Unset},
+    listing,
     metrics::Metrics,
     service::{NewSession, Service},
     session::{App, Changes, Session, Token, UserId},
@@ -182,8 +183,8 @@ async fn activity(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result
     Ok(json(&Activity { activity }))
 }
 
-async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result<Response, Error> {
-    state.service().soapp(app, dt).await.map(sessions)
+async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt, page: Page) -> Result<Response, Error> {
+    listing::answer(state.0.service.clone(), app, dt, page).await
 }
 
 async fn soid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {

@@ -8,8 +8,8 @@ use std::sync::{
 use crate::{
     error::Error,
     metrics::{KillReason, Metrics},
-    session::{App, Changes, Ip, Record, Seconds, Session, Token, UserId},
-    store::Store,
+    session::{App, Changes, Cursor, Ip, Record, Seconds, Session, Token, UserId},
+    store::{Listed, Listing, Span, Store},
 };
 
 /// Where the time comes from, in seconds since the Unix epoch.
@@ -116,10 +116,17 @@ impl Service {
         self.store.activity(app, self.clock.now().saturating_sub(dt)).await
     }
 
-    /// The sessions that were active in the last `dt` seconds, last active first.
-    pub async fn soapp(&self, app: App, dt: Seconds) -> Result<Vec<Session>, Error> {
+    /// Begins a list of the sessions that were active in the last `dt` seconds, last active first: those that follow a
+    /// place, and at most `most` of them. [`Self::more`] has them.
+    pub async fn soapp(&self, app: App, dt: Seconds, after: Option<Cursor>, most: usize) -> Result<Listing, Error> {
         let now = self.clock.now();
-        self.store.soapp(app, now.saturating_sub(dt), now).await
+        let since = now.saturating_sub(dt);
+        self.store.soapp(app, Span { since, after, now }, most).await
+    }
+
+    /// The next part of a list, empty at its end. It may be more than was asked for.
+    pub async fn more(&self, listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+        self.store.more(listing).await
     }
 
     /// The sessions of one id, last active first.

@@ -63,7 +63,7 @@ impl fmt::Debug for App {
 }
 
 /// The secret that names a session: 64 characters of `[A-Za-z0-9]`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token([u8; Self::LEN]);
 
 impl Token {
@@ -232,4 +232,15 @@ pub fn seconds(name: &str, text: &str) -> Result<Seconds, Error> {
         .and_then(|text| text.parse().ok())
         .filter(|seconds| (MIN_SECONDS..=MAX_SECONDS).contains(seconds))
         .ok_or_else(|| Error::InvalidValue(format!("{name} must be a positive integer >= 10")))
+}
+
+/// Parses the most sessions of a list, 1 … 2147483647, in decimal digits only.
+///
+/// Fails with `invalidValue`.
+pub fn limit(text: &str) -> Result<usize, Error> {
+    Some(text)
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|limit| (1..=2_147_483_647).contains(limit))
+        .ok_or_else(|| Error::InvalidValue("limit must be a positive integer".into()))
 }

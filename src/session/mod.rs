@@ -1,11 +1,13 @@
 //! Domain types. Each value is parsed once, on its way in, and cannot be wrong afterwards.
 
+mod cursor;
 mod data;
 mod ident;
 mod record;
 
+pub use cursor::Cursor;
 pub use data::{Changes, Data, MAX_DATA_BYTES};
-pub use ident::{App, Ip, Token, UserId, seconds};
+pub use ident::{App, Ip, Token, UserId, limit, seconds};
 pub use record::{Record, Session};
 
 /// Seconds since the Unix epoch.

@@ -1,7 +1,7 @@
 //! The store operations and what each promises.
 //!
-//! Every operation is atomic, but that in the embedded store a killsoid ends one session after the other for those who read
-//! meanwhile. A change is durable (embedded) or acknowledged by Redis before it returns; only what a get changes, the
+//! Every operation is atomic up to some hundred sessions, and beyond that in parts, so that none keeps the others waiting; but
+//! in the embedded store a killsoid ends one session after the other for those who read meanwhile. A change is durable (embedded) or acknowledged by Redis before it returns; only what a get changes, the
 //! count of reads and the last activity, may follow within a second, or within `RS_TOUCH`. Time comes from the caller. A
 //! failure is [`Error::StoreUnavailable`]: the cause is logged where it is known, never answered.
 //! Afterwards a change may or may not have been applied, as with any server that goes away mid-request.
@@ -14,14 +14,46 @@ use std::{future::Future, sync::Arc, time::Duration};
 use crate::{
     error::Error,
     metrics::Metrics,
-    session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    session::{App, Changes, Cursor, Record, Seconds, Session, Token, UserId},
 };
+
+/// About the most data in a part of a list, in bytes.
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// What names a session within a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     app: App,
     token: Token,
+}
+
+/// Which of an app's sessions to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The first second of activity that counts.
+    pub since: Seconds,
+    /// Where the part before ended; only what follows is listed.
+    pub after: Option<Cursor>,
+    /// The current second.
+    pub now: Seconds,
+}
+
+/// A session in a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its place there.
+    pub cursor: Cursor,
+    /// What a client sees of it.
+    pub session: Session,
+}
+
+/// A list that is under way.
+#[derive(Debug)]
+pub enum Listing {
+    /// Of the embedded store.
+    Embedded(embedded::Listing),
+    /// Of Redis.
+    Redis(redis::Listing),
 }
 
 /// Where sessions live. A new store is one variant more; the compiler lists what it lacks.
@@ -71,12 +103,13 @@ impl Store {
         name: &'static str,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let bounded = async {
-            tokio::time::timeout(self.deadline, operation)
-                .await
-                .unwrap_or(Err(Error::StoreUnavailable))
-        };
-        self.counted(name, bounded).await
+        self.counted(name, self.bounded(operation)).await
+    }
+
+    /// Gives up waiting at the deadline.
+    async fn bounded<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let outcome = tokio::time::timeout(self.deadline, operation).await;
+        outcome.unwrap_or(Err(Error::StoreUnavailable))
     }
 
     /// Counts an operation. One that works in batches has no deadline of its own: each batch has.
@@ -86,6 +119,15 @@ impl Store {
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         self.metrics.operations(name).inc();
+        self.watched(name, operation).await
+    }
+
+    /// Counts failures of an operation that is counted already.
+    async fn watched<T>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let result = operation.await;
         if matches!(
             result,
@@ -122,9 +164,33 @@ impl Store {
         self.timed("activity", operation!(self.activity(app, since))).await
     }
 
-    /// The sessions active at or after `since`, last active first.
-    pub async fn soapp(&self, app: App, since: Seconds, now: Seconds) -> Result<Vec<Session>, Error> {
-        self.timed("soapp", operation!(self.soapp(app, since, now))).await
+    /// Begins a list of sessions, last active first and then by token, of at most `most` sessions.
+    pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
+        let begin = async {
+            Ok(match &self.backend {
+                Backend::Embedded(store) => Listing::Embedded(store.soapp(app, span, most).await?),
+                Backend::Redis(store) => Listing::Redis(Box::pin(store.soapp(app, span, most)).await?),
+            })
+        };
+        self.timed("soapp", begin).await
+    }
+
+    /// The next part of a list, empty at the end. Up to some hundred sessions it is as if read in one moment.
+    pub async fn more(&self, listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+        let more = async {
+            Ok(match (&self.backend, listing) {
+                (Backend::Embedded(store), Listing::Embedded(listing)) => {
+                    let (listing, list) = store.more(listing).await?;
+                    (Listing::Embedded(listing), list)
+                }
+                (Backend::Redis(store), Listing::Redis(mut listing)) => {
+                    let list = Box::pin(store.more(&mut listing)).await?;
+                    (Listing::Redis(listing), list)
+                }
+                _ => return Err(Error::Internal),
+            })
+        };
+        self.watched("soapp", self.bounded(more)).await
     }
 
     /// The sessions of one id, last active first.
@@ -137,17 +203,17 @@ impl Store {
         self.timed("kill", operation!(self.kill(app, token, now))).await
     }
 
-    /// Removes every session of an id, and says how many.
+    /// Removes every session of an id, and says how many. Works in batches, as the next two.
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
-        self.timed("killsoid", operation!(self.killsoid(app, id))).await
+        self.counted("killsoid", operation!(self.killsoid(app, id))).await
     }
 
-    /// Removes every session of an app, and says how many. Works in batches; each one is atomic.
+    /// Removes every session of an app, and says how many.
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
         self.counted("killall", operation!(self.killall(app))).await
     }
 
-    /// Removes the sessions that have expired at `now`, and says how many. Works in batches; each one is atomic.
+    /// Removes the sessions that have expired at `now`, and says how many.
     pub async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
         self.counted("wipe", operation!(self.wipe(now))).await
     }

@@ -4,6 +4,7 @@
 //! [`STEP`](super::engine::STEP): whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
 
 use std::{
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
@@ -135,24 +136,46 @@ impl Disk {
         }))
     }
 
-    /// The `activity` entries of one app at or after `from`, oldest first.
-    pub(super) fn active_since(
+    /// The `activity` entries of one app from one second up to another, the latest first.
+    pub(super) fn active(
         &self,
         app: App,
-        from: Seconds,
+        seconds: RangeInclusive<Seconds>,
     ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
-        let mut first = rows::app_prefix(app);
-        first.extend(from.to_be_bytes());
-        let mut after = rows::app_prefix(app);
-        after.extend([0xff; 8]);
+        let (mut first, mut last) = (rows::app_prefix(app), rows::app_prefix(app));
+        first.extend(seconds.start().to_be_bytes());
+        last.extend(seconds.end().to_be_bytes());
+        // After every token.
+        last.push(0xff);
         let engine = self.engine()?;
-        Ok(activities(engine.activity.range(first..after), engine))
+        let entries = held(engine.activity.range(first..last), engine);
+        Ok(activities(entries.rev()))
+    }
+
+    /// The last second at which a session of an id was active that is no more, if that is remembered.
+    pub(super) fn outlived(&self, app: App, id: &UserId) -> Result<Option<Seconds>, Error> {
+        let key = rows::outlived_key(app, id.as_str());
+        let value = self.engine()?.activity.get(key).map_err(failed)?;
+        Ok(value.and_then(|value| rows::outlived_second(&value)))
+    }
+
+    /// The ids of one app with such a second, and that.
+    pub(super) fn all_outlived(
+        &self,
+        app: App,
+    ) -> Result<impl Iterator<Item = Result<(UserId, Seconds), Error>> + use<>, Error> {
+        let engine = self.engine()?;
+        let entries = held(engine.activity.prefix(rows::outlived_prefix(app)), engine);
+        Ok(entries.filter_map(|entry| match entry.into_inner() {
+            Ok((key, value)) => rows::outlived(&key, &value).map(|(_, id, second)| Ok((id, second))),
+            Err(cause) => Some(Err(failed(cause))),
+        }))
     }
 
     /// All `activity` entries.
     pub(super) fn activities(&self) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
         let engine = self.engine()?;
-        Ok(activities(engine.activity.iter(), engine))
+        Ok(activities(held(engine.activity.iter(), engine)))
     }
 }
 
@@ -176,6 +199,12 @@ impl Iterator for Held {
     }
 }
 
+impl DoubleEndedIterator for Held {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.entries.next_back()
+    }
+}
+
 fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
     Held {
         entries,
@@ -183,8 +212,8 @@ fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
     }
 }
 
-fn activities(entries: fjall::Iter, engine: Arc<Engine>) -> impl Iterator<Item = Result<Activity, Error>> {
-    held(entries, engine).filter_map(|entry| match entry.into_inner() {
+fn activities(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Activity, Error>> {
+    entries.filter_map(|entry| match entry.into_inner() {
         Ok((key, value)) => rows::activity(&key, &value).map(Ok),
         Err(cause) => Some(Err(failed(cause))),
     })

@@ -15,7 +15,7 @@ use tracing::error;
 use super::rows::{self, END, Stored};
 use crate::{
     error::Error,
-    session::{Record, Seconds},
+    session::{App, Record, Seconds, UserId},
     store::Key,
 };
 
@@ -127,17 +127,17 @@ impl Batch {
     /// Writes a changed session, and moves its `activity` entry if that lags by a step.
     pub(super) fn update(&mut self, key: &Key, stored: &mut Stored) {
         if stored.record.last_active >= stored.active.saturating_add(STEP) {
-            self.reindex(key, stored, stored.record.last_active);
+            self.reindex(key, stored);
         } else {
             self.put(key, stored);
         }
     }
 
-    /// Moves the `activity` entry of a session to another second.
-    pub(super) fn reindex(&mut self, key: &Key, stored: &mut Stored, active: Seconds) {
+    /// Moves the `activity` entry of a session to its last activity.
+    pub(super) fn reindex(&mut self, key: &Key, stored: &mut Stored) {
         let old = rows::activity_key(key, stored.active);
         self.batch.remove(&self.engine.activity, old);
-        stored.active = active;
+        stored.active = stored.record.last_active;
         self.enter_activity(key, stored);
         self.put(key, stored);
     }
@@ -149,6 +149,15 @@ impl Batch {
             .remove(&self.engine.users, rows::user_key(key, &stored.record.id));
         self.batch
             .remove(&self.engine.activity, rows::activity_key(key, stored.active));
+    }
+
+    /// Notes activity of an id that outlives its session; `None` if nothing of the id is left.
+    pub(super) fn outlive(&mut self, app: App, id: &UserId, last: Option<Seconds>) {
+        let key = rows::outlived_key(app, id.as_str());
+        match last {
+            Some(second) => self.batch.insert(&self.engine.activity, key, second.to_be_bytes()),
+            None => self.batch.remove(&self.engine.activity, key),
+        }
     }
 
     /// Removes one entry, whatever it is.

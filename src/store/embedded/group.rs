@@ -24,6 +24,8 @@ pub(super) struct Group<'a> {
     changed: HashMap<Key, Option<Stored>>,
     /// The sessions that this group created, which the `users` index does not show yet.
     created: HashMap<(App, UserId), Vec<Token>>,
+    /// Activity that outlives its session, by id, as this group leaves it.
+    outlived: HashMap<(App, UserId), Option<Seconds>>,
     flushed: Vec<Flushed>,
     /// Bytes of data in the batch, roughly.
     bytes: usize,
@@ -37,6 +39,7 @@ impl<'a> Group<'a> {
             batch: cache.disk.batch()?,
             changed: HashMap::new(),
             created: HashMap::new(),
+            outlived: HashMap::new(),
             flushed: Vec::new(),
             bytes: 0,
         })
@@ -102,16 +105,14 @@ impl<'a> Group<'a> {
         Ok(!stored.record.expired(now))
     }
 
-    pub(super) fn killsoid(&mut self, app: App, id: &UserId) -> Result<u64, Error> {
-        let mut killed = 0;
-        for token in self.tokens(app, id)? {
-            let key = Key { app, token };
-            if let Some(stored) = self.current(&key)? {
-                self.forget(key, &stored);
-                killed += 1;
-            }
-        }
-        Ok(killed)
+    /// Removes sessions of an id: all of them if there are at most so many. Says how many were removed, and whether any
+    /// may be left.
+    pub(super) fn killsoid(&mut self, app: App, id: &UserId, most: usize) -> Result<(u64, bool), Error> {
+        let mut tokens = self.tokens(app, id)?.take(most + 1).collect::<Result<Vec<_>, _>>()?;
+        let left = tokens.len() > most;
+        tokens.truncate(most);
+        let keys = tokens.into_iter().map(|token| Key { app, token }).collect();
+        Ok((self.remove_all(keys, None)?, left))
     }
 
     /// Removes those of `keys` that are still there and, if a second is given, have expired by then.
@@ -149,38 +150,40 @@ impl<'a> Group<'a> {
     }
 
     /// The tokens of an id whose sessions this group has not removed.
-    fn tokens(&self, app: App, id: &UserId) -> Result<Vec<Token>, Error> {
+    fn tokens(&self, app: App, id: &UserId) -> Result<impl Iterator<Item = Result<Token, Error>>, Error> {
         let created = self.created.get(&(app, id.clone()));
         let created = created.into_iter().flatten().copied().map(Ok);
-        let removed = |token: Token| matches!(self.changed.get(&Key { app, token }), Some(None));
-        self.cache
-            .disk
-            .tokens(app, id)?
-            .chain(created)
-            .filter(|token| token.as_ref().is_ok_and(|token| !removed(*token)) || token.is_err())
-            .collect()
+        let removed = move |token: Token| matches!(self.changed.get(&Key { app, token }), Some(None));
+        let tokens = self.cache.disk.tokens(app, id)?.chain(created);
+        Ok(tokens.filter(move |token| !token.as_ref().is_ok_and(|token| removed(*token))))
     }
 
-    /// Removes a session; its activity passes to another one of the same id, as `activity` counts ids.
+    /// Removes a session. Its activity outlives it as long as the id has others, as `activity` counts ids.
     fn remove(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
-        self.forget(key, stored);
-        let app = key.app;
-        let Some(token) = self.tokens(app, &stored.record.id)?.pop() else {
-            return Ok(());
+        self.batch.remove(&key, stored);
+        self.changed.insert(key, None);
+        let (app, id) = (key.app, &stored.record.id);
+        let known = self.outlived(app, id)?;
+        let last = match self.tokens(app, id)?.next().transpose()? {
+            None => None,
+            Some(token) => {
+                let other = self.current(&Key { app, token })?.map(|other| other.record.last_active);
+                let later = other.is_none_or(|other| other < stored.record.last_active);
+                known.max(later.then_some(stored.record.last_active))
+            }
         };
-        let heir = Key { app, token };
-        let last = stored.active.max(stored.record.last_active);
-        if let Some(mut other) = self.current(&heir)?
-            && other.active.max(other.record.last_active) < last
-        {
-            self.batch.reindex(&heir, &mut other, last);
-            self.changed.insert(heir, Some(other));
+        if last != known {
+            self.batch.outlive(app, id, last);
+            self.outlived.insert((app, id.clone()), last);
         }
         Ok(())
     }
 
-    fn forget(&mut self, key: Key, stored: &Stored) {
-        self.batch.remove(&key, stored);
-        self.changed.insert(key, None);
+    /// The last second at which a session of an id was active that is no more, if that has to be remembered.
+    fn outlived(&self, app: App, id: &UserId) -> Result<Option<Seconds>, Error> {
+        match self.outlived.get(&(app, id.clone())) {
+            Some(last) => Ok(*last),
+            None => self.cache.disk.outlived(app, id),
+        }
     }
 }

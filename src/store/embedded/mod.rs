@@ -12,6 +12,7 @@ mod engine;
 mod folder;
 mod group;
 mod journal;
+mod listing;
 mod lists;
 mod quiet;
 mod recovery;
@@ -26,22 +27,25 @@ use std::{
 };
 
 pub(crate) use self::check::{Uncheckable, check};
+pub use self::listing::Listing;
 use self::{
     cache::Cache,
     disk::Disk,
     folder::Folder,
-    writer::{Order, Writer},
+    writer::{Order, Reply, Writer},
 };
 use crate::{
     error::Error,
     metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::Key,
+    store::{Key, Listed, Span},
 };
 
 /// Entries that killall and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
-/// Sessions that killall and the wiper remove at once: a commit of a few milliseconds, so that others need not wait.
+/// Sessions in a part of a list.
+const LIST: usize = 500;
+/// Sessions that killsoid, killall and the wiper remove at once: a commit of a few milliseconds, so that others need not wait.
 const BATCH: usize = 256;
 
 /// The store in a folder of this process.
@@ -114,9 +118,18 @@ impl Embedded {
         self.blocking(move |cache| lists::activity(cache, app, since)).await
     }
 
-    pub(crate) async fn soapp(&self, app: App, since: Seconds, now: Seconds) -> Result<Vec<Session>, Error> {
+    pub(crate) async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         self.flush().await?;
-        self.blocking(move |cache| lists::soapp(cache, app, since, now)).await
+        self.blocking(move |cache| Listing::begin(cache, app, span, most.min(LIST)))
+            .await
+    }
+
+    pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+        self.blocking(move |cache| {
+            let list = listing.next(cache)?;
+            Ok((listing, list))
+        })
+        .await
     }
 
     pub(crate) async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
@@ -136,7 +149,15 @@ impl Embedded {
     }
 
     pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
-        self.writer.ask(|reply| Order::Killsoid(app, id, reply)).await
+        let mut killed = 0;
+        loop {
+            let batch = self.ask_in_time(|reply| Order::Killsoid(app, id.clone(), BATCH, reply));
+            let (more, left) = batch.await?;
+            killed += more;
+            if !left {
+                return Ok(killed);
+            }
+        }
     }
 
     /// Removes the sessions that are there now; one that is created meanwhile may stay.
@@ -213,10 +234,16 @@ impl Embedded {
                 return Ok(removed);
             }
             found = rest;
-            let remove = self.writer.ask(|reply| Order::Remove(batch, expired_at, reply));
-            let outcome = tokio::time::timeout(self.deadline, remove).await;
-            removed += outcome.unwrap_or(Err(Error::StoreUnavailable))?;
+            removed += self
+                .ask_in_time(|reply| Order::Remove(batch, expired_at, reply))
+                .await?;
         }
+    }
+
+    /// Hands over one batch of an operation that has many.
+    async fn ask_in_time<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
+        let outcome = tokio::time::timeout(self.deadline, self.writer.ask(order)).await;
+        outcome.unwrap_or(Err(Error::StoreUnavailable))
     }
 
     async fn blocking<T: Send + 'static>(

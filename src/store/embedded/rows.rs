@@ -5,6 +5,7 @@
 //! | `sessions` | app `0` token | the record |
 //! | `users` | app `0` id `0` token | nothing |
 //! | `activity` | app `0` second (8 bytes, big-endian) token | the second at which it ends, the id |
+//! | `activity` | app `1` id | the second (8 bytes, big-endian) of a removed session that was active later than others of the id |
 
 #[cfg(test)]
 mod properties;
@@ -19,6 +20,9 @@ use crate::{
 /// Between the parts of a key. No part can hold it: ids have no control characters.
 pub(super) const END: u8 = 0;
 
+/// Between an app and an id in `activity`.
+const OUTLIVED: u8 = 1;
+
 /// Leads each record, so that a later format can tell itself apart.
 const FORMAT: u8 = 1;
 
@@ -26,8 +30,7 @@ const FORMAT: u8 = 1;
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) record: Record,
-    /// The second of the session's `activity` entry. Beyond `last_active` if a removed session of the same id was
-    /// active later: the id's last activity must not be forgotten with it.
+    /// The second of the session's `activity` entry, never beyond `last_active`.
     pub(super) active: Seconds,
 }
 
@@ -101,6 +104,32 @@ pub(super) fn parse_user_key(key: &[u8]) -> Option<(Key, UserId)> {
 
 fn parse_app(prefix: &[u8]) -> Option<App> {
     App::parse(std::str::from_utf8(prefix.strip_suffix(&[END])?).ok()?).ok()
+}
+
+/// What precedes the id in a key of `activity` for activity that has outlived its session.
+pub(super) fn outlived_prefix(app: App) -> Vec<u8> {
+    let mut key = app_prefix(app);
+    key.pop();
+    key.push(OUTLIVED);
+    key
+}
+
+pub(super) fn outlived_key(app: App, id: &str) -> Vec<u8> {
+    let mut key = outlived_prefix(app);
+    key.extend(id.as_bytes());
+    key
+}
+
+/// The app, id and second of such an entry.
+pub(super) fn outlived(key: &[u8], value: &[u8]) -> Option<(App, UserId, Seconds)> {
+    let end = key.iter().position(|byte| *byte == OUTLIVED)?;
+    let app = App::parse(std::str::from_utf8(&key[..end]).ok()?).ok()?;
+    let id = std::str::from_utf8(&key[end + 1..]).ok()?;
+    Some((app, UserId::stored(id), outlived_second(value)?))
+}
+
+pub(super) fn outlived_second(value: &[u8]) -> Option<Seconds> {
+    Some(Seconds::from_be_bytes(value.try_into().ok()?))
 }
 
 pub(super) fn activity_value(record: &Record) -> Vec<u8> {

@@ -29,14 +29,15 @@ const FLUSHED: usize = 1024;
 /// Changes that wait for the writer. Beyond this the disk does not keep up, and requests had better hear of it.
 const QUEUE: usize = 65_536;
 
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What the writer is asked to do.
 pub(super) enum Order {
     Create(Key, Record, Reply<()>),
     Set(Key, Changes, Seconds, Reply<Option<Session>>),
     Kill(Key, Seconds, Reply<bool>),
-    Killsoid(App, UserId, Reply<u64>),
+    /// Removes sessions of an id, at most so many; says how many, and whether any may be left.
+    Killsoid(App, UserId, usize, Reply<(u64, bool)>),
     /// Removes those that are there and, if a second is given, have expired by then.
     Remove(Vec<Key>, Option<Seconds>, Reply<u64>),
     /// Writes something, and says whether that can be done.
@@ -185,7 +186,8 @@ impl<'a> Work<'a> {
             Order::Create(_, _, reply) | Order::Ping(reply) | Order::Flush(reply) => drop(reply.send(Err(why))),
             Order::Set(_, _, _, reply) => drop(reply.send(Err(why))),
             Order::Kill(_, _, reply) => drop(reply.send(Err(why))),
-            Order::Killsoid(_, _, reply) | Order::Remove(_, _, reply) => drop(reply.send(Err(why))),
+            Order::Killsoid(.., reply) => drop(reply.send(Err(why))),
+            Order::Remove(_, _, reply) => drop(reply.send(Err(why))),
             Order::Close(reply) => {
                 self.close();
                 self.flushes.push_back((self.left + self.dirty.len(), reply));
@@ -201,7 +203,9 @@ impl<'a> Work<'a> {
             }
             Order::Set(key, changes, now, reply) => answers.push(after_commit(reply, group.set(key, changes, now))),
             Order::Kill(key, now, reply) => answers.push(after_commit(reply, group.kill(key, now))),
-            Order::Killsoid(app, id, reply) => answers.push(after_commit(reply, group.killsoid(app, &id))),
+            Order::Killsoid(app, id, most, reply) => {
+                answers.push(after_commit(reply, group.killsoid(app, &id, most)));
+            }
             Order::Remove(keys, expired_at, reply) => {
                 answers.push(after_commit(reply, group.remove_all(keys, expired_at)));
             }

@@ -1,11 +1,11 @@
 //! The operations that count and list sessions.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
 use deadpool_redis::redis::Cmd;
 use futures_util::future::try_join_all;
 
-use super::{Redis, live, reply};
+use super::{Redis, listing::LIST, reply};
 use crate::{
     error::Error,
     session::{App, Record, Seconds, Session, Token, UserId},
@@ -25,28 +25,26 @@ impl Redis {
         Ok(try_join_all(counts).await?.into_iter().sum())
     }
 
-    /// See [`Store::soapp`](crate::store::Store::soapp).
-    pub async fn soapp(&self, app: App, since: Seconds, now: Seconds) -> Result<Vec<Session>, Error> {
-        self.indexes_of(app).await?;
-        let lists = self.shards.all().iter().map(async |keys| {
-            let reply = self.servers.script(keys, &self.scripts.soapp, |cmd| {
-                cmd.arg(1)
-                    .arg(keys.sessions(&app))
-                    .arg(since)
-                    .arg(keys.session_prefix(&app));
-            });
-            reply::records(reply.await?, &self.metrics)
-        });
-        let mut records: Vec<Record> = try_join_all(lists).await?.into_iter().flatten().collect();
-        if self.shards.all().len() > 1 {
-            records.sort_by_key(|record| Reverse(record.last_active));
-        }
-        let live = records.into_iter().filter_map(|record| live(Some(record), now));
-        Ok(live.map(|record| record.view(now)).collect())
-    }
-
     /// See [`Store::soid`](crate::store::Store::soid).
     pub async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
+        // By token: of many sessions, one may be read twice.
+        let mut found = HashMap::new();
+        let mut place = "0".to_owned();
+        loop {
+            let (next, part) = self.part_of_soid(app, &id, &place).await?;
+            found.extend(part);
+            if next == "0" {
+                break;
+            }
+            place = next;
+        }
+        let mut records: Vec<Record> = found.into_values().filter(|record| !record.expired(now)).collect();
+        records.sort_by_key(|record| Reverse(record.last_active));
+        Ok(records.iter().map(|record| record.view(now)).collect())
+    }
+
+    /// Some sessions of an id by their tokens, and the place where the others are.
+    async fn part_of_soid(&self, app: App, id: &UserId, place: &str) -> Result<(String, Vec<(String, Record)>), Error> {
         let (keys, pending) = (self.shards.of_id(&app, id.as_str()), &self.touches.pending);
         'again: loop {
             let marks = pending.marks();
@@ -54,27 +52,25 @@ impl Redis {
                 cmd.arg(1)
                     .arg(keys.tokens(&app, id.as_str()))
                     .arg(keys.session_prefix(&app));
+                cmd.arg(place).arg(LIST);
             });
-            let mut records = Vec::new();
-            for (token, mut record) in reply::tokens_and_records(reply.await?, &self.metrics)? {
+            let (next, mut part) = reply::tokens_and_records(reply.await?, &self.metrics)?;
+            for (token, record) in &mut part {
                 // A token of another form is a peer's; nobody can have read it here.
-                if let Ok(token) = Token::parse(&token) {
+                if let Ok(token) = Token::parse(token) {
                     let key = Key { app, token };
-                    if pending.look(&key, pending.mark_of(&marks, &key), &mut record).is_err() {
+                    if pending.look(&key, pending.mark_of(&marks, &key), record).is_err() {
                         pending.settled(&key).await;
                         continue 'again;
                     }
                 }
-                records.push(record);
             }
-            records.retain(|record| !record.expired(now));
-            records.sort_by_key(|record| Reverse(record.last_active));
-            return Ok(records.iter().map(|record| record.view(now)).collect());
+            return Ok((next, part));
         }
     }
 
     /// Brings the indexes of one app up to date.
-    async fn indexes_of(&self, app: App) -> Result<(), Error> {
+    pub(super) async fn indexes_of(&self, app: App) -> Result<(), Error> {
         self.written(async move |touches| touches.flush(|key| key.app == app).await)
             .await
     }

@@ -10,6 +10,7 @@ mod endpoint;
 mod failure;
 mod keys;
 mod link;
+mod listing;
 mod lists;
 mod pending;
 mod pool;
@@ -31,7 +32,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::task::AbortHandle;
 
 pub(crate) use self::endpoint::single;
-pub use self::endpoint::{Address, Mode};
 use self::{
     cluster::Cluster,
     endpoint::Endpoints,
@@ -43,6 +43,10 @@ use self::{
     servers::{Server, Servers},
     shards::Shards,
     touch::Touches,
+};
+pub use self::{
+    endpoint::{Address, Mode},
+    listing::Listing,
 };
 use crate::{
     error::Error,

@@ -6,26 +6,31 @@ use crate::{
     session::{App, Seconds, UserId},
 };
 
-/// The most sessions that one call of killall or wipe handles: Redis serves nobody else for the few milliseconds it takes.
-const BATCH: usize = 500;
+/// The most sessions that one call of a script removes: Redis serves nobody else for the millisecond or two that it takes.
+const BATCH: usize = 100;
 
 impl Redis {
     /// See [`Store::killsoid`](crate::store::Store::killsoid).
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
-        let reply = self.servers.change(keys, &self.scripts.killsoid, |cmd| {
-            cmd.arg(4)
-                .arg(keys.tokens(&app, id))
-                .arg(keys.sessions(&app))
-                .arg(keys.users(&app))
-                .arg(keys.ends());
-            cmd.arg(id)
-                .arg(keys.session_prefix(&app))
-                .arg(keys::app_prefix(&app))
-                .arg(keys.channel());
-        });
-        reply::count(&reply.await?)
+        let mut total = 0;
+        loop {
+            let reply = self.servers.change(keys, &self.scripts.killsoid, |cmd| {
+                cmd.arg(4)
+                    .arg(keys.tokens(&app, id))
+                    .arg(keys.sessions(&app))
+                    .arg(keys.users(&app))
+                    .arg(keys.ends());
+                cmd.arg(id).arg(keys.session_prefix(&app)).arg(keys::app_prefix(&app));
+                cmd.arg(keys.channel()).arg(BATCH);
+            });
+            let (killed, left) = reply::two_counts(&reply.await?)?;
+            total += killed;
+            if left == 0 {
+                return Ok(total);
+            }
+        }
     }
 
     /// See [`Store::killall`](crate::store::Store::killall).

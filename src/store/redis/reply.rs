@@ -5,10 +5,11 @@
 
 use deadpool_redis::redis::Value;
 
+use super::listing::Read;
 use crate::{
     error::Error,
     metrics::Metrics,
-    session::{Data, Ip, Record, UserId},
+    session::{Cursor, Data, Ip, Record, UserId},
 };
 
 /// The reply of a script that found a `d` too large to store.
@@ -30,14 +31,39 @@ pub(super) fn record(reply: Value, metrics: &Metrics) -> Result<Option<Record>, 
     }
 }
 
-/// The readable records of a list, in its order.
-pub(super) fn records(reply: Value, metrics: &Metrics) -> Result<Vec<Record>, Error> {
+/// The readable records of a part of a list, each with its place, and where the list goes on.
+pub(super) fn list(reply: Value, metrics: &Metrics) -> Result<Read, Error> {
     let Value::Array(list) = reply else {
         return Err(Error::Internal);
     };
-    list.into_iter()
-        .filter_map(|reply| record(reply, metrics).transpose())
-        .collect()
+    let mut list = list.into_iter();
+    let (Some(Value::Int(more)), Some(Value::BulkString(end))) = (list.next(), list.next()) else {
+        return Err(Error::Internal);
+    };
+    let mut records = Vec::with_capacity(list.len());
+    for found in list {
+        let Value::BulkString(found) = found else {
+            return Err(Error::Internal);
+        };
+        let (cursor, packed) = place(&found).ok_or(Error::Internal)?;
+        match unpack(packed) {
+            Some(record) => records.push((cursor, record)),
+            None => metrics.unreadable(),
+        }
+    }
+    let next = match more {
+        0 => None,
+        _ => Some(place(&end).ok_or(Error::Internal)?.0),
+    };
+    Ok(Read { records, next })
+}
+
+/// A place in a list, and what follows it: `SECOND`, a space, the beginning of a token.
+fn place(bytes: &[u8]) -> Option<(Cursor, &[u8])> {
+    let space = bytes.iter().position(|byte| *byte == b' ')?;
+    let second = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+    let (start, rest) = bytes[space + 1..].split_at_checked(Cursor::START)?;
+    Some((Cursor::new(second, start), rest))
 }
 
 /// The fields of a session hash, in the order in which [`hash`] expects them.
@@ -90,19 +116,20 @@ fn number(field: Value) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// A list of tokens, each followed by its record; unreadable ones are left out.
-pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<(String, Record)>, Error> {
+/// Where to go on, and tokens, each with its record; unreadable ones are left out.
+pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<(String, Vec<(String, Record)>), Error> {
     let Value::Array(list) = reply else {
         return Err(Error::Internal);
     };
     let mut found = Vec::with_capacity(list.len() / 2);
     let mut list = list.into_iter();
+    let next = list.next().and_then(text).flatten().ok_or(Error::Internal)?;
     while let (Some(token), Some(reply)) = (list.next(), list.next()) {
         if let (Some(Some(token)), Some(record)) = (text(token), record(reply, metrics)?) {
             found.push((token, record));
         }
     }
-    Ok(found)
+    Ok((next, found))
 }
 
 /// A number that cannot be negative.

@@ -8,6 +8,7 @@ mod ids;
 mod kills;
 mod lists;
 mod no_resave;
+mod pages;
 mod races;
 mod redis_layout;
 mod redis_messages;

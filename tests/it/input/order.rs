@@ -104,6 +104,20 @@ async fn the_other_routes_check_app_first() {
         let second = "dt must be a positive integer >= 10";
         refused(&server, &request.replace("{}", "forum"), "", "invalidValue", second).await;
     }
+    for (query, message) in [
+        ("dt=9&limit=0&cursor=0", "dt must be a positive integer >= 10"),
+        ("dt=10&limit=0&cursor=0", "limit must be a positive integer"),
+        ("dt=10&limit=1&cursor=0", "cursor must be one that soapp has answered"),
+    ] {
+        refused(
+            &server,
+            &format!("GET /forum/soapp?{query}"),
+            "",
+            "invalidValue",
+            message,
+        )
+        .await;
+    }
     let d = "d must be an object";
     refused(
         &server,

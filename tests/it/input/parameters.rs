@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::server;
-use crate::support::{Answer, Server, Session, raw};
+use crate::support::{Answer, NO_TOKEN, Server, Session, raw};
 
 const WRONG_IP: &str = "Invalid ip format";
 
@@ -172,6 +172,58 @@ async fn dt_is_a_whole_number_of_seconds_and_required() {
             let answer = raw::request(&server, &format!("GET /forum/{route}{query}")).await;
             answer.refused(400, "invalidValue", "dt must be a positive integer >= 10");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limit_is_a_positive_whole_number() {
+    let server = server().await;
+    for limit in ["1", "7", "2147483647", "%31"] {
+        raw::request(&server, &format!("GET /forum/soapp?dt=10&limit={limit}"))
+            .await
+            .ok();
+    }
+    for limit in [
+        "",
+        "0",
+        "-1",
+        "+1",
+        "1.0",
+        "1e3",
+        "2147483648",
+        "99999999999999999999",
+        "ten",
+        "%201",
+        "1&limit=1",
+        "%zz",
+    ] {
+        let answer = raw::request(&server, &format!("GET /forum/soapp?dt=10&limit={limit}")).await;
+        answer.refused(400, "invalidValue", "limit must be a positive integer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursor_is_what_soapp_has_answered() {
+    let server = server().await;
+    let app = server.app("forum");
+    app.create("ann").await;
+    app.create("bob").await;
+    let cursor = app.page(10, Some(1), None).await.1.expect("one more");
+    app.page(10, None, Some(&cursor)).await;
+    for cursor in [
+        "",
+        "0",
+        &cursor[1..],
+        &format!("{cursor}0"),
+        &cursor.to_uppercase(),
+        &cursor.replacen('0', "+", 1),
+        &cursor.replacen('0', "%zz", 1),
+        &cursor.replacen('0', "é", 1),
+        &format!("{cursor}&cursor={cursor}"),
+        NO_TOKEN,
+    ] {
+        let answer = raw::request(&server, &format!("GET /forum/soapp?dt=10&cursor={cursor}")).await;
+        answer.refused(400, "invalidValue", "cursor must be one that soapp has answered");
     }
 }
 

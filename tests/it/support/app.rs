@@ -73,6 +73,26 @@ impl App {
         self.sessions(&format!("/soapp?dt={dt}")).await
     }
 
+    /// A page of them, at most `limit` sessions that follow a cursor, and the cursor of the next page.
+    pub(crate) async fn page(
+        &self,
+        dt: u64,
+        limit: Option<usize>,
+        cursor: Option<&str>,
+    ) -> (Vec<Session>, Option<String>) {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Page {
+            sessions: Vec<Session>,
+            cursor: Option<String>,
+        }
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let answer = Answer::of(self.request(Method::GET, &format!("/soapp?dt={dt}{limit}{cursor}"))).await;
+        let page: Page = serde_json::from_str(answer.ok()).expect("sessions and perhaps a cursor");
+        (page.sessions, page.cursor)
+    }
+
     /// The sessions of one id.
     pub(crate) async fn soid(&self, id: &str) -> Vec<Session> {
         self.sessions(&format!("/soid/{}", escape(id))).await

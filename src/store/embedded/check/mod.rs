@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     check::{Place, Report},
-    session::{Seconds, UserId},
+    session::{App, Seconds, UserId},
     store::Key,
 };
 
@@ -120,8 +120,7 @@ impl<W: Write> Check<'_, W> {
         if let Ok(entry) = entry
             && let Some(wrong) = wrong_activity(&key, &stored, entry.as_deref())
         {
-            let active = stored.active.max(stored.record.last_active);
-            let mended = self.repairs.mend(|batch| batch.reindex(&key, &mut stored, active));
+            let mended = self.repairs.mend(|batch| batch.reindex(&key, &mut stored));
             self.tell(wrong, &key, &id, mended);
         }
     }
@@ -155,6 +154,10 @@ impl<W: Write> Check<'_, W> {
         let engine = self.engine.clone();
         for entry in engine.activity.iter() {
             let Some((bytes, value)) = self.read(entry) else { break };
+            if let Some((app, id, _)) = rows::outlived(&bytes, &value) {
+                self.outlived(app, &id, &bytes);
+                continue;
+            }
             match rows::activity(&bytes, &value) {
                 None => {
                     self.remove(
@@ -175,6 +178,22 @@ impl<W: Write> Check<'_, W> {
             self.repairs.commit_if_full()?;
         }
         self.repairs.commit()
+    }
+
+    /// Activity that outlives its session is that of an id with others.
+    fn outlived(&mut self, app: App, id: &UserId, bytes: &[u8]) {
+        let engine = self.engine.clone();
+        if engine.users.prefix(rows::user_prefix(app, id)).next().is_some() {
+            return;
+        }
+        let mended = self.repairs.mend(|batch| batch.remove_entry(&engine.activity, bytes));
+        let place = Place {
+            app: app.as_str(),
+            id: Some(id.as_str()),
+            token: None,
+        };
+        self.report
+            .disagreement("activity of an id without a session", place, mended);
     }
 
     /// An entry; `None` if it cannot be read, and then what is behind it cannot either.

@@ -18,7 +18,8 @@ use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs
 use super::{Address, Mode, Options, Redis};
 use crate::{
     metrics::Metrics,
-    session::{App, Changes, Ip, Record, Seconds, Token, UserId},
+    session::{App, Changes, Ip, Record, Seconds, Session, Token, UserId},
+    store::Span,
 };
 
 /// The clock of the tests.
@@ -186,4 +187,22 @@ fn counter(metrics: &Metrics, name: &str) -> u64 {
         .next()
         .and_then(|value| value.parse().ok())
         .unwrap_or(0)
+}
+
+/// The whole list of an app.
+async fn soapp(store: &Redis, since: Seconds, now: Seconds) -> Vec<Session> {
+    let span = Span {
+        since,
+        after: None,
+        now,
+    };
+    let mut listing = store.soapp(app(), span, 3).await.unwrap();
+    let mut sessions = Vec::new();
+    loop {
+        let part = store.more(&mut listing).await.unwrap();
+        if part.is_empty() {
+            return sessions;
+        }
+        sessions.extend(part.into_iter().map(|listed| listed.session));
+    }
 }
