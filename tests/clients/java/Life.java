@@ -168,7 +168,7 @@ class Life {
         var data = found.stream().map(Session::getD).filter(each -> !none(each)).toList();
         check("soid answers their data", data.equals(List.of(with(DATA, "cart", 5))));
         sessions.create(APP, "bob", IP, null, null, null);
-        found = lists.soapp(APP, 600).getSessions();
+        found = lists.soapp(APP, 600, null, null).getSessions();
         check("soapp lists the sessions of an app", ids(found).equals(List.of("ann", "ann", "ann", "bob")));
         check("activity counts ids", lists.activity(APP, 600).getActivity() == 2);
 
@@ -187,7 +187,7 @@ class Life {
         check("set of a killed session is empty", sessions.set(APP, token, null, Map.of("cart", 1)).getId() == null);
         check("killsoid ends the sessions of an id", lists.killsoid(APP, "ann").getKill() == 2);
         check("killall ends the sessions of an app", lists.killall(APP).getKill() == 1);
-        check("lists are empty then", lists.soapp(APP, 600).getSessions().isEmpty());
+        check("lists are empty then", lists.soapp(APP, 600, null, null).getSessions().isEmpty());
 
         error = failure(() -> sessions.create(APP, "line\nbreak", IP, null, null, null));
         check("a bad id is a 400", is(error, 400, "invalidFormat"));

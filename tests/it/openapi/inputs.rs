@@ -91,6 +91,20 @@ async fn parameters_are_bounded_as_they_are_declared() {
             ["0", "1", "2", "-1", "true", ""].map(str::to_owned).to_vec(),
         ),
         ("soapp", "dt", [&seconds[..], &[String::new()]].concat()),
+        (
+            "soapp",
+            "limit",
+            ["1", "2147483647", "0", "-1", "2147483648", "ten", ""]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        (
+            "soapp",
+            "cursor",
+            ["0", "", &"f".repeat(32), &"F".repeat(32), &"0".repeat(33)]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
     ] {
         let request = Request::of(operation);
         let parameters = request.operation().parameters();
