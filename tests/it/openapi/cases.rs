@@ -62,7 +62,14 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// The same request with each of its names and spans spoilt.
 fn bad_names(request: &Request) -> impl Iterator<Item = Request> {
-    let spoilt = [("app", "x"), ("id", "line\nbreak"), ("token", "short"), ("dt", "9")];
+    let spoilt = [
+        ("app", "x"),
+        ("id", "line\nbreak"),
+        ("token", "short"),
+        ("dt", "9"),
+        ("limit", "0"),
+        ("cursor", "0"),
+    ];
     let spoilt = spoilt.into_iter().filter(|(name, _)| request.has(name));
     let spoilt = spoilt.map(|(name, value)| request.clone().with(name, value));
     let absent = request.has("dt").then(|| request.clone().without("dt"));
