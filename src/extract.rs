@@ -113,17 +113,10 @@ impl<S: Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let query = Query(parts.uri.query().unwrap_or_default());
-        let limit = match query.one("limit") {
-            Value::One(text) => Some(limit(&text)?),
-            Value::Absent => None,
-            Value::Unusable => Some(limit("")?),
-        };
-        let after = match query.one("cursor") {
-            Value::One(text) => Some(Cursor::parse(&text)?),
-            Value::Absent => None,
-            Value::Unusable => Some(Cursor::parse("")?),
-        };
-        Ok(Self { limit, after })
+        Ok(Self {
+            limit: query.optional("limit", limit)?,
+            after: query.optional("cursor", Cursor::parse)?,
+        })
     }
 }
 
@@ -170,6 +163,16 @@ impl<'a> Query<'a> {
             (None, _) => Value::Absent,
             (Some(value), None) => decode(value, true).map_or(Value::Unusable, Value::One),
             (Some(_), Some(_)) => Value::Unusable,
+        }
+    }
+
+    /// The value of one parameter, parsed, if it is there.
+    fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        match self.one(name) {
+            Value::Absent => Ok(None),
+            Value::One(text) => parse(&text).map(Some),
+            // Says what is wrong as of any other value that cannot be one.
+            Value::Unusable => parse("").map(Some),
         }
     }
 }

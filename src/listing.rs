@@ -4,7 +4,6 @@ use std::{io, mem, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::header,
     response::Response,
 };
 use futures_util::stream;
@@ -12,8 +11,9 @@ use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
 
 use crate::{
-    error::{Error, JSON},
+    error::Error,
     extract::Page,
+    routes::json_body,
     service::Service,
     session::{App, Cursor, Seconds},
     store::{Listed, Listing},
@@ -32,20 +32,14 @@ pub(crate) async fn answer(service: Arc<Service>, app: App, dt: Seconds, page: P
     let mut text = Text::new(limit);
     loop {
         let (rest, part) = service.more(listing).await?;
-        if text.add(&part)? {
-            return Ok(response(text.bytes.into()));
+        if text.add(part.as_deref())? {
+            return Ok(json_body(text.bytes.into()));
         }
         if text.bytes.len() >= PIECE {
-            return Ok(response(in_pieces(service, rest, text)));
+            return Ok(json_body(in_pieces(service, rest, text)));
         }
         listing = rest;
     }
-}
-
-fn response(body: Body) -> Response {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response
 }
 
 /// A body of what is there already and what follows it. If that fails the connection breaks off, and no client takes what it
@@ -86,9 +80,9 @@ async fn send(
         if last || !matches!(taken, Ok(Ok(()))) {
             return Ok(());
         }
-        while !last && text.bytes.len() < PIECE {
+        while !last && text.bytes.len() < PIECE && !sender.is_closed() {
             let (rest, part) = service.more(listing).await?;
-            last = text.add(&part)?;
+            last = text.add(part.as_deref())?;
             listing = rest;
         }
     }
@@ -112,8 +106,12 @@ impl Text {
         }
     }
 
-    /// Adds a part of a list, and says whether the text is whole now.
-    fn add(&mut self, part: &[Listed]) -> Result<bool, Error> {
+    /// Adds a part of a list, or its end, and says whether the text is whole now.
+    fn add(&mut self, part: Option<&[Listed]>) -> Result<bool, Error> {
+        let Some(part) = part else {
+            self.bytes.extend(b"]}");
+            return Ok(true);
+        };
         for listed in part {
             if self.left == 0 {
                 let Some(place) = self.place else { break };
@@ -127,9 +125,6 @@ impl Text {
             self.place = Some(listed.cursor);
             self.left -= 1;
         }
-        if part.is_empty() {
-            self.bytes.extend(b"]}");
-        }
-        Ok(part.is_empty())
+        Ok(false)
     }
 }

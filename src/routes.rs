@@ -259,11 +259,14 @@ fn killed(kill: u64) -> Response {
 
 fn json(answer: &impl Serialize) -> Response {
     match serde_json::to_vec(answer) {
-        Ok(body) => {
-            let mut response = Response::new(Body::from(body));
-            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-            response
-        }
+        Ok(body) => json_body(body.into()),
         Err(_) => Error::Internal.into_response(),
     }
+}
+
+/// An answer of JSON text.
+pub(crate) fn json_body(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
 }

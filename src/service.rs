@@ -124,8 +124,8 @@ impl Service {
         self.store.soapp(app, Span { since, after, now }, most).await
     }
 
-    /// The next part of a list, empty at its end. It may be more than was asked for.
-    pub async fn more(&self, listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+    /// The next part of a list, `None` at its end. It may be more than was asked for, or empty.
+    pub async fn more(&self, listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
         self.store.more(listing).await
     }
 

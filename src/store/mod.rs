@@ -175,8 +175,9 @@ impl Store {
         self.timed("soapp", begin).await
     }
 
-    /// The next part of a list, empty at the end. Up to some hundred sessions it is as if read in one moment.
-    pub async fn more(&self, listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+    /// The next part of a list, `None` at its end; empty where many that have expired are in the way. Up to some hundred
+    /// sessions of one server are as if read in one moment.
+    pub async fn more(&self, listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
         let more = async {
             Ok(match (&self.backend, listing) {
                 (Backend::Embedded(store), Listing::Embedded(listing)) => {

@@ -119,10 +119,23 @@ impl Disk {
     ) -> Result<impl Iterator<Item = Result<Token, Error>> + use<>, Error> {
         let engine = self.engine()?;
         let entries = engine.users.prefix(rows::user_prefix(app, id));
-        Ok(held(entries, engine).filter_map(|entry| {
-            let key = entry.key().map_err(failed);
-            key.map(|key| rows::trailing_token(&key)).transpose()
-        }))
+        Ok(tokens(held(entries, engine)))
+    }
+
+    /// Those that follow one of them.
+    pub(super) fn tokens_after(
+        &self,
+        app: App,
+        id: &UserId,
+        token: Token,
+    ) -> Result<impl Iterator<Item = Result<Token, Error>> + use<>, Error> {
+        let mut first = rows::user_key(&Key { app, token }, id);
+        first.push(0);
+        let mut last = rows::user_prefix(app, id);
+        // After every token.
+        last.push(0xff);
+        let engine = self.engine()?;
+        Ok(tokens(held(engine.users.range(first..last), engine)))
     }
 
     /// The sessions of one app, in the order of their tokens, as they are now.
@@ -210,6 +223,13 @@ fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
         entries,
         _engine: engine,
     }
+}
+
+fn tokens(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Token, Error>> {
+    entries.filter_map(|entry| {
+        let key = entry.key().map_err(failed);
+        key.map(|key| rows::trailing_token(&key)).transpose()
+    })
 }
 
 fn activities(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Activity, Error>> {

@@ -158,13 +158,29 @@ impl<'a> Group<'a> {
         Ok(tokens.filter(move |token| !token.as_ref().is_ok_and(|token| removed(*token))))
     }
 
+    /// Another session of an id, after one that was removed. Those are often removed in order, and leave behind them what the
+    /// engine has to step over: look ahead first.
+    fn another(&self, removed: Key, id: &UserId) -> Result<Option<Token>, Error> {
+        for token in self.cache.disk.tokens_after(removed.app, id, removed.token)? {
+            let token = token?;
+            let key = Key {
+                app: removed.app,
+                token,
+            };
+            if !matches!(self.changed.get(&key), Some(None)) {
+                return Ok(Some(token));
+            }
+        }
+        self.tokens(removed.app, id)?.next().transpose()
+    }
+
     /// Removes a session. Its activity outlives it as long as the id has others, as `activity` counts ids.
     fn remove(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
         self.batch.remove(&key, stored);
         self.changed.insert(key, None);
         let (app, id) = (key.app, &stored.record.id);
         let known = self.outlived(app, id)?;
-        let last = match self.tokens(app, id)?.next().transpose()? {
+        let last = match self.another(key, id)? {
             None => None,
             Some(token) => {
                 let other = self.current(&Key { app, token })?.map(|other| other.record.last_active);

@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use super::{cache::Cache, engine::STEP, rows::Activity};
+use super::{LOOK, cache::Cache, engine::STEP, rows::Activity};
 use crate::{
     error::Error,
     session::{App, Cursor, Seconds, Token},
@@ -38,10 +38,13 @@ impl Listing {
         })
     }
 
-    /// The next sessions; none at the end.
-    pub(super) fn next(&mut self, cache: &Cache) -> Result<Vec<Listed>, Error> {
+    /// The next sessions, `None` at the end.
+    pub(super) fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Listed>>, Error> {
         let (mut list, mut bytes) = (Vec::new(), 0);
-        while list.len() < self.most && bytes < BATCH_BYTES {
+        for _ in 0..LOOK {
+            if list.len() == self.most || bytes >= BATCH_BYTES {
+                break;
+            }
             if let Some((second, token)) = self.due() {
                 let key = Key { app: self.app, token };
                 let now = self.span.now;
@@ -57,10 +60,10 @@ impl Listing {
             } else if self.horizon > 0 {
                 self.horizon = 0;
             } else {
-                break;
+                return Ok((!list.is_empty()).then_some(list));
             }
         }
-        Ok(list)
+        Ok(Some(list))
     }
 
     /// The session that is next, if that is known yet.

@@ -41,7 +41,7 @@ use crate::{
     store::{Key, Listed, Span},
 };
 
-/// Entries that killall and the wiper look at in one go, off the async workers.
+/// Entries that a list, killall and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
 /// Sessions in a part of a list.
 const LIST: usize = 500;
@@ -124,7 +124,7 @@ impl Embedded {
             .await
     }
 
-    pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Vec<Listed>), Error> {
+    pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
         self.blocking(move |cache| {
             let list = listing.next(cache)?;
             Ok((listing, list))

@@ -94,9 +94,9 @@ impl Redis {
     }
 
     /// See [`Store::more`](crate::store::Store::more).
-    pub async fn more(&self, listing: &mut Listing) -> Result<Vec<Listed>, Error> {
+    pub async fn more(&self, listing: &mut Listing) -> Result<Option<Vec<Listed>>, Error> {
         let (app, span, each) = (listing.app, listing.span, listing.each);
-        while listing.parts.iter().any(Part::hungry) {
+        if listing.parts.iter().any(Part::hungry) {
             // Those that soon will be are asked as well, at the same time.
             let parts = self.shards.all().iter().zip(&mut listing.parts);
             let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
@@ -110,7 +110,8 @@ impl Redis {
             });
             try_join_all(fed).await?;
         }
-        Ok(listing.take())
+        let at_end = listing.parts.iter().all(|part| part.ended && part.ahead.is_empty());
+        Ok((!at_end).then(|| listing.take()))
     }
 
     async fn read_part(

@@ -27,14 +27,12 @@ fn numbers(sessions: &[Session]) -> Vec<u64> {
     sessions.iter().map(number).collect()
 }
 
-/// Creates sessions with the numbers from 0, one each for many ids.
-async fn numbered(app: &App, count: u64) -> Vec<String> {
+/// Creates sessions with the numbers from 0, so many seconds apart.
+async fn numbered(server: &Server, app: &App, count: u64, pause: u64) -> Vec<String> {
     let mut tokens = Vec::new();
     for n in 0..count {
-        tokens.push(
-            app.create_with(&format!("id {n}"), "", &format!(r#"{{"n":{n}}}"#))
-                .await,
-        );
+        tokens.push(app.create_with("ann", "", &format!(r#"{{"n":{n}}}"#)).await);
+        server.advance(pause);
     }
     tokens
 }
@@ -83,7 +81,7 @@ async fn a_full_last_page_is_the_last(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     assert_eq!(app.page(600, Some(1), None).await.1, None);
-    numbered(&app, 4).await;
+    numbered(&server, &app, 4, 0).await;
     let (_, cursor) = app.page(600, Some(2), None).await;
     let (page, end) = app.page(600, Some(2), cursor.as_deref()).await;
     assert_eq!((page.len(), end), (2, None));
@@ -92,7 +90,7 @@ async fn a_full_last_page_is_the_last(store: Store) {
 async fn a_cursor_holds_no_token(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let tokens = numbered(&app, 2).await;
+    let tokens = numbered(&server, &app, 2, 0).await;
     let cursor = app.page(600, Some(1), None).await.1.expect("one more");
     let digits: Vec<u8> = (0..cursor.len() / 2)
         .map(|n| u8::from_str_radix(&cursor[2 * n..2 * n + 2], 16).expect("hexadecimal"))
@@ -107,11 +105,7 @@ async fn a_cursor_holds_no_token(store: Store) {
 async fn a_page_goes_on_where_the_one_before_ended(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let mut tokens = Vec::new();
-    for n in 0..6 {
-        tokens.push(app.create_with("ann", "", &format!(r#"{{"n":{n}}}"#)).await);
-        server.advance(3);
-    }
+    let tokens = numbered(&server, &app, 6, 3).await;
     let (page, cursor) = app.page(600, Some(2), None).await;
     assert_eq!(numbers(&page), [5, 4]);
     // The one at whose place it goes on, the next one, and one that is new.
@@ -127,11 +121,7 @@ async fn a_page_goes_on_where_the_one_before_ended(store: Store) {
 async fn a_session_used_between_two_pages_is_not_listed_twice(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let mut tokens = Vec::new();
-    for n in 0..6 {
-        tokens.push(app.create_with("ann", "", &format!(r#"{{"n":{n}}}"#)).await);
-        server.advance(1);
-    }
+    let tokens = numbered(&server, &app, 6, 1).await;
     let (page, cursor) = app.page(600, Some(3), None).await;
     assert_eq!(numbers(&page), [5, 4, 3]);
     for listed in [4, 5, 3] {

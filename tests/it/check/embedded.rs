@@ -90,6 +90,10 @@ async fn entries_without_a_session_are_found() {
             let value = activity.get(&entry).expect("a disk").expect("it is there");
             entry["test-app\0".len()] ^= 1;
             activity.insert(entry, value).expect("a disk");
+            // Activity that has outlived the last session of its id.
+            activity
+                .insert("test-app\x01dora", 5_u64.to_be_bytes())
+                .expect("a disk");
             // Such that nobody can read.
             users.insert("what?", []).expect("a disk");
             activity.insert("what?", "is this?").expect("a disk");
@@ -101,6 +105,7 @@ async fn entries_without_a_session_are_found() {
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ben: x", session "#,
             "entry of the index of ids that is none: ",
+            r#"activity of an id without a session: app test-app, id "dora""#,
             "entry of the index of activity that is none: ",
         ],
         2,

@@ -32,6 +32,31 @@ async fn connections_lost_between_requests_cost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_breaks_off_is_not_taken_for_the_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut redis = Redis::running();
+    let process = start(folder.path(), &redis, &[]);
+    let app = process.app();
+    // More than what the sockets between us hold.
+    let d = format!(r#"{{"x":"{}"}}"#, "x".repeat(55_000));
+    for n in 0..600 {
+        app.create_with(&format!("user-{n}"), "", &d).await;
+    }
+    let request = app.request(reqwest::Method::GET, "/soapp?dt=600");
+    let mut answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.chunk().await.expect("a piece").expect("no end yet");
+    redis.kill();
+    let end = loop {
+        match answer.chunk().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "it looks whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_lost_between_requests_cost_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::running();

@@ -198,11 +198,8 @@ async fn soapp(store: &Redis, since: Seconds, now: Seconds) -> Vec<Session> {
     };
     let mut listing = store.soapp(app(), span, 3).await.unwrap();
     let mut sessions = Vec::new();
-    loop {
-        let part = store.more(&mut listing).await.unwrap();
-        if part.is_empty() {
-            return sessions;
-        }
+    while let Some(part) = store.more(&mut listing).await.unwrap() {
         sessions.extend(part.into_iter().map(|listed| listed.session));
     }
+    sessions
 }
