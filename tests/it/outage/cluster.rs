@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::cmd;
 use tokio::task::JoinSet;
 
 use super::{DEADLINE, MARGIN, all_unavailable, all_well, stop};
@@ -29,33 +28,11 @@ fn start(folder: &std::path::Path, urls: &str, args: &[&str]) -> Arc<Process> {
     Arc::new(Process::start(folder, &all))
 }
 
-/// Moves a slot with all that is in it, as `redis-cli --cluster reshard` does.
+/// Moves a slot with all that is in it.
 fn move_slot(cluster: &Cluster, slot: u16, from: usize, to: usize) {
-    let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);
-    let (source_id, target_id): (String, String) = (source.ask("CLUSTER MYID"), target.ask("CLUSTER MYID"));
-    target.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {source_id}"));
-    source.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target_id}"));
-    loop {
-        // A few at a time: requests come in between, with some keys here and some there.
-        let keys: Vec<String> = source.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 3"));
-        if keys.is_empty() {
-            break;
-        }
-        let mut migrate = cmd("MIGRATE");
-        migrate
-            .arg("127.0.0.1")
-            .arg(target.port)
-            .arg("")
-            .arg(0)
-            .arg(5000)
-            .arg("KEYS")
-            .arg(keys);
-        let _: String = migrate.query(&mut source.connect()).expect("they are moved");
-    }
-    // Whoever gets it first, so that there is an owner at any time.
-    for node in [target, source] {
-        node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target_id}"));
-    }
+    cluster.open_slot(slot, from, to);
+    while cluster.move_keys(slot, from, to) {}
+    cluster.close_slot(slot, from, to);
 }
 
 /// What one client did, and has been told.

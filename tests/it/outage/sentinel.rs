@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::{MARGIN, all_well, stop};
 use crate::{
+    check::{check, finds},
     process::{Process, eventually, free_port},
     support::json,
 };
@@ -170,6 +171,11 @@ impl Watched {
     }
 
     fn serve_with(&self, folder: &Path, more: &[&str]) -> Arc<Process> {
+        self.with_options(folder, more, |args| Arc::new(Process::start(folder, args)))
+    }
+
+    /// Does something with the options that lead to the sentinels, and `more`.
+    fn with_options<T>(&self, folder: &Path, more: &[&str], run: impl FnOnce(&[&str]) -> T) -> T {
         fs::write(folder.join("password"), PASSWORD).expect("a file");
         fs::write(folder.join("watchword"), WATCHWORD).expect("a file");
         let urls = self.urls();
@@ -188,7 +194,7 @@ impl Watched {
             "watchword",
         ]);
         args.extend(more);
-        Arc::new(Process::start(folder, &args))
+        run(&args)
     }
 }
 
@@ -404,6 +410,24 @@ async fn what_a_replica_has_acknowledged_outlives_the_master() {
     );
     assert_eq!(answer.header("retry-after"), "1");
     drop(app);
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_finds_the_master() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let watched = Watched::start();
+    let process = watched.serve(folder.path());
+    process.app().create("ann").await;
+    let lost: u64 = watched.servers[0]
+        .ask(PASSWORD, "DEL rs:test-app:_users")
+        .expect("it is up");
+    assert_eq!(lost, 1);
+    let look = |more: &[&str]| watched.with_options(folder.path(), more, |args| check(folder.path(), args));
+    let lines = [r#"session missing from _users: app test-app, id "ann", session "#];
+    finds(&look(&[]), 1, &lines, false);
+    finds(&look(&["--repair"]), 0, &lines, true);
+    finds(&look(&[]), 0, &[], false);
     stop(process);
 }
 
