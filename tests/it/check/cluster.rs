@@ -1,5 +1,10 @@
 //! What can be wrong on a cluster only: sessions in places where nobody looks for them, and clusters that cannot be checked.
 
+use std::{
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    time::Duration,
+};
+
 use super::{check, finds, redis::Busy};
 use crate::{
     process::{Finished, Process},
@@ -142,6 +147,51 @@ async fn what_is_on_its_way_is_not_taken_for_missing() {
         line.starts_with("cannot check Redis: ") && line.contains("refused"),
         "{line}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(2, 0).expect("a cluster");
+    let urls = cluster.urls();
+    let args = ["--redis-mode", "cluster", "--redis-url", &urls, "--shards", "4"];
+    let process = Process::start(folder.path(), &args);
+    let app = process.app();
+    let mut tokens = Vec::new();
+    for n in 0..300 {
+        tokens.push(app.create(&format!("id:{n}")).await);
+    }
+    let (end, ended) = channel();
+    let moving = tokio::task::spawn_blocking(move || {
+        let slot: u16 = cluster.nodes[0].ask("CLUSTER KEYSLOT {rs:00}");
+        let (mut from, mut to) = if slot < 16384 / 2 { (0, 1) } else { (1, 0) };
+        // Until the other end is gone, also by a failure; the pause is for a check to begin.
+        while ended.recv_timeout(Duration::from_millis(fastrand::u64(0..30))) == Err(RecvTimeoutError::Timeout) {
+            cluster.open_slot(slot, from, to);
+            while cluster.move_keys(slot, from, to) {}
+            cluster.close_slot(slot, from, to);
+            cluster.agreed().expect("all nodes hear of it");
+            (from, to) = (to, from);
+        }
+        cluster
+    });
+    for _ in 0..50 {
+        let found = check_at(&urls, &["--repair"]);
+        if found.code == Some(2) {
+            assert!(found.refusal(2).contains("slots of the cluster move"), "{found:?}");
+        } else {
+            finds(&found, 0, &[], false);
+        }
+    }
+    drop::<Sender<()>>(end);
+    let _cluster = moving.await.expect("no panic");
+    let found = check_at(&urls, &[]);
+    finds(&found, 0, &[], false);
+    assert!(
+        found.stdout.starts_with("300 sessions of 300 ids in 1 apps"),
+        "{found:?}"
+    );
+    process.stop();
 }
 
 #[test]
