@@ -243,7 +243,7 @@ async fn what_a_replica_has_acknowledged_outlives_a_master_that_comes_back() {
 async fn changes_that_no_replica_has_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut cluster = Cluster::start(3, 1).expect("a cluster");
-    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1"]);
+    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1", "--timeout", "3"]);
     let app = process.app();
     let mut tokens = Vec::new();
     for n in 0..12 {
