@@ -1,6 +1,8 @@
 //! What the servers are asked: scripts, and walks in batches.
 
-use deadpool_redis::redis::{Cmd, FromRedisValue, RedisError, Script, ToRedisArgs, cmd, pipe};
+use deadpool_redis::redis::{
+    Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, ToRedisArgs, cmd, pipe,
+};
 
 use super::{layout::pattern, servers::Servers};
 use crate::store::redis::Keys;
@@ -37,13 +39,22 @@ impl Link {
         script: &str,
         args: &[impl ToRedisArgs],
     ) -> Result<T, RedisError> {
-        let script = Script::new(script);
-        let mut call = script.key(keys.ends());
-        call.arg(keys.prefix()).arg(u8::from(self.repair)).arg(keys.channel());
-        for arg in args {
-            call.arg(arg);
+        let call = |command, script| {
+            let mut call = cmd(command);
+            call.arg(script).arg(1).arg(keys.ends());
+            call.arg(keys.prefix())
+                .arg(u8::from(self.repair))
+                .arg(keys.channel())
+                .arg(args);
+            call
+        };
+        let server = self.servers.of(keys)?;
+        match call("EVALSHA", Script::new(script).get_hash()).query(server) {
+            Err(cause) if cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                call("EVAL", script).query(server)
+            }
+            reply => reply,
         }
-        call.invoke(self.servers.of(keys)?)
     }
 
     /// The note of a cluster on how many shards it has, which is in the first of them.

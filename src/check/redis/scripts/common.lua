@@ -4,12 +4,12 @@
 -- Each script looks and mends in one go: what it removes or adds is as it says at that moment, whatever services do.
 local ENDS, PREFIX, MEND, CHANNEL = KEYS[1], ARGV[1], ARGV[2] == '1', ARGV[3]
 
--- The reply, or an error as a table: a key of a wrong type has nothing of what is looked for. On a cluster, a key may be on
--- its way to another node: nobody can tell what is in it, and the script fails.
+-- The reply, or an error as a table: a key of a wrong type has nothing of what is looked for. With any other error nobody
+-- can tell what is there, as with a key of a cluster that is on its way to another node, and the script fails.
 local function try(...)
   local reply = redis.pcall(...)
   local why = type(reply) == 'table' and reply.err
-  if why and string.find(why, 'non local key', 1, true) then error(why) end
+  if why and not string.find(why, 'WRONGTYPE', 1, true) then error(why) end
   return reply
 end
 

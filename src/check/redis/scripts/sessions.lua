@@ -22,7 +22,7 @@ local function session(app, token)
   local ends = la + ttl
   local result = { id, string.format('%.0f', ends), h[8] or '' }
   local function wrong(name, ...)
-    local mended = MEND and type(try(...)) ~= 'table'
+    local mended = MEND and type(redis.pcall(...)) ~= 'table'
     result[#result + 1] = name
     result[#result + 1] = mended and 1 or 0
   end
