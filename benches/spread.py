@@ -22,9 +22,9 @@ class Master(Process):
 
     def ask(self, *commands):
         """The answers to commands, one line each."""
-        out = subprocess.run(["redis-cli", "-p", str(self.port)], input="\n".join(commands), capture_output=True, text=True,
-                             check=True).stdout
-        return [line for line in out.splitlines() if line]
+        out = subprocess.run(
+            ["redis-cli", "-p", str(self.port)], input="\n".join(commands), capture_output=True, text=True, check=True)
+        return [line for line in out.stdout.splitlines() if line]
 
     def memory(self):
         return next(int(line.split(":")[1]) for line in self.ask("INFO memory") if line.startswith("used_memory:"))
@@ -37,7 +37,8 @@ class Master(Process):
 
 def join(masters):
     addresses = [f"127.0.0.1:{master.port}" for master in masters]
-    subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], stdout=subprocess.DEVNULL, check=True)
+    create = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+    subprocess.run(create, stdout=subprocess.DEVNULL, check=True)
     while not all("cluster_state:ok" in master.ask("CLUSTER INFO") for master in masters):
         time.sleep(0.1)
 
@@ -67,7 +68,8 @@ def main():
         ids = service.json("/bench/activity?dt=86400")["activity"]
         held = [master.sessions() for master in masters]
         total = sum(map(sum, held))
-        print(f"{total:,} sessions of {ids:,} ids created in {took:.0f} s; RSS of the service {service.rss():.0f} MiB\n")
+        rss = service.rss()
+        print(f"{total:,} sessions of {ids:,} ids created in {took:.0f} s; RSS of the service {rss:.0f} MiB\n")
         print("| master | shards | sessions | share | memory, MiB | bytes a session |")
         print("|---|---|---|---|---|---|")
         for number, (master, shards, before) in enumerate(zip(masters, held, empty), 1):
