@@ -9,10 +9,7 @@ pub(crate) use self::report::{Place, Report};
 use crate::{
     config::Config,
     service::Clock,
-    store::{
-        embedded::{self, Uncheckable},
-        redis::single,
-    },
+    store::embedded::{self, Uncheckable},
 };
 
 /// Checks the store that the configuration names, mends what can be mended if `repair` is set, and writes to `out` what
@@ -21,10 +18,8 @@ pub fn run(config: &Config, repair: bool, out: impl Write) -> Result<bool, Strin
     let mut report = Report::new(BufWriter::new(out));
     let now = Clock::System.now();
     if let Some(address) = config.redis()? {
-        let server = single(address)?;
-        let namespace = &config.namespace;
-        let keys = (&*format!("{namespace}:"), &*format!("{namespace}:cache"));
-        redis::check(&server, keys, now, repair, &mut report)?;
+        let (namespace, shards) = (&config.namespace, config.shards.into());
+        redis::check(address, (namespace, shards), now, repair, &mut report)?;
         return finish(report);
     }
     match embedded::check(&config.data_dir, config.cache_size << 20, now, repair, &mut report) {

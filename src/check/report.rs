@@ -43,6 +43,8 @@ pub(crate) struct Place<'a> {
     pub(crate) id: Option<&'a str>,
     /// Which session, where it is about one.
     pub(crate) token: Option<&'a str>,
+    /// In which part of the store, where there are several.
+    pub(crate) shard: Option<&'a str>,
 }
 
 impl Display for Place<'_> {
@@ -57,6 +59,9 @@ impl Display for Place<'_> {
         }
         if let Some(token) = self.token {
             write!(f, ", session {:06x}", xxh3_64(token.as_bytes()) >> 40)?;
+        }
+        if let Some(shard) = self.shard {
+            write!(f, ", shard {shard}")?;
         }
         Ok(())
     }
@@ -179,6 +184,7 @@ mod tests {
             app: "forum",
             id: Some(id),
             token: Some(token),
+            shard: None,
         }
     }
 

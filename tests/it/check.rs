@@ -1,5 +1,6 @@
 //! `rest-sessions check`: what it finds, what it mends, and that it finds nothing afterwards.
 
+mod cluster;
 mod embedded;
 mod redis;
 

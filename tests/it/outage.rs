@@ -9,6 +9,7 @@ mod frozen;
 mod hiccups;
 mod password;
 mod redis;
+mod replicated;
 mod sentinel;
 mod tls;
 

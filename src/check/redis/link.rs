@@ -1,26 +1,21 @@
-//! The way to the server: one connection, scripts, and walks in batches.
-
-use std::time::Duration;
+//! What the servers are asked: scripts, and walks in batches.
 
 use deadpool_redis::redis::{
-    Client, Cmd, Connection, ConnectionInfo, FromRedisValue, RedisError, Script, ToRedisArgs, cmd, pipe,
+    Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, ToRedisArgs, cmd, pipe,
 };
 
-/// How long the server may take to be reached.
-const REACHED: Duration = Duration::from_secs(5);
-/// How long it may take for one batch.
-const ANSWERED: Duration = Duration::from_mins(1);
-/// How many entries the server is asked for at once.
+use super::{layout::pattern, servers::Servers};
+use crate::store::redis::Keys;
+
+/// How many entries a server is asked for at once.
 const COUNT: usize = 500;
 
 /// Some entries, and the cursor to go on with: 0 at the beginning and at the end.
 pub(super) type Batch = (u64, Vec<Vec<u8>>);
 
-/// A connection, and what all scripts are told.
+/// The servers, and whether scripts are to mend what they find.
 pub(super) struct Link {
-    connection: Connection,
-    prefix: String,
-    channel: String,
+    pub(super) servers: Servers,
     pub(super) repair: bool,
 }
 
@@ -37,51 +32,55 @@ macro_rules! script {
 pub(super) use script;
 
 impl Link {
-    pub(super) fn open(server: &ConnectionInfo, prefix: &str, channel: &str, repair: bool) -> Result<Self, RedisError> {
-        // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
-        // as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let connection = Client::open(server.clone())?.get_connection_with_timeout(REACHED)?;
-        connection.set_read_timeout(Some(ANSWERED))?;
-        connection.set_write_timeout(Some(ANSWERED))?;
-        Ok(Self {
-            connection,
-            prefix: prefix.to_owned(),
-            channel: channel.to_owned(),
-            repair,
-        })
-    }
-
-    /// Runs a script of this folder with further arguments.
-    pub(super) fn run<T: FromRedisValue>(&mut self, script: &str, args: &[impl ToRedisArgs]) -> Result<T, RedisError> {
-        let script = Script::new(script);
-        let mut call = script.key(format!("{}SESSIONS", self.prefix));
-        call.arg(&self.prefix).arg(u8::from(self.repair)).arg(&self.channel);
-        for arg in args {
-            call.arg(arg);
+    /// Runs a script of this folder on a shard, with further arguments.
+    pub(super) fn run<T: FromRedisValue>(
+        &mut self,
+        keys: &Keys,
+        script: &str,
+        args: &[impl ToRedisArgs],
+    ) -> Result<T, RedisError> {
+        let call = |command, script| {
+            let mut call = cmd(command);
+            call.arg(script).arg(1).arg(keys.ends());
+            call.arg(keys.prefix())
+                .arg(u8::from(self.repair))
+                .arg(keys.channel())
+                .arg(args);
+            call
+        };
+        let server = self.servers.of(keys)?;
+        match call("EVALSHA", Script::new(script).get_hash()).query(server) {
+            Err(cause) if cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                call("EVAL", script).query(server)
+            }
+            reply => reply,
         }
-        call.invoke(&mut self.connection)
     }
 
-    /// The next batch of all keys with the prefix.
-    pub(super) fn keys(&mut self, cursor: u64) -> Result<Batch, RedisError> {
-        let pattern = super::name::pattern(&self.prefix);
+    /// The note of a cluster on how many shards it has, which is in the first of them.
+    pub(super) fn shards(&mut self, first: &Keys) -> Result<Option<String>, RedisError> {
+        cmd("GET").arg(first.shards()).query(self.servers.of(first)?)
+    }
+
+    /// The next batch of all keys of a server that begin so.
+    pub(super) fn keys(&mut self, server: usize, beginning: &str, cursor: u64) -> Result<Batch, RedisError> {
         let mut scan = cmd("SCAN");
+        let pattern = pattern(beginning);
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(COUNT);
-        scan.query(&mut self.connection)
+        scan.query(self.servers.at(server))
     }
 
     /// The next batch of the members of a sorted set, without the scores between them; nothing of what is no such set.
-    pub(super) fn members(&mut self, key: &str, cursor: u64) -> Result<Batch, RedisError> {
+    pub(super) fn members(&mut self, keys: &Keys, key: &str, cursor: u64) -> Result<Batch, RedisError> {
         let mut scan = cmd("ZSCAN");
         scan.arg(key).arg(cursor).arg("COUNT").arg(COUNT);
-        let found: Result<Batch, _> = scan.query(&mut self.connection);
+        let found: Result<Batch, _> = scan.query(self.servers.of(keys)?);
         let (cursor, pairs) = unless_of_another_type(found)?;
         Ok((cursor, pairs.into_iter().step_by(2).collect()))
     }
 
     /// The next batch of each of some sets; nothing of what is no set.
-    pub(super) fn tokens(&mut self, sets: &[(String, u64)]) -> Result<Vec<Batch>, RedisError> {
+    pub(super) fn tokens(&mut self, keys: &Keys, sets: &[(String, u64)]) -> Result<Vec<Batch>, RedisError> {
         let mut scans = pipe();
         scans.ignore_errors();
         for (key, cursor) in sets {
@@ -89,7 +88,7 @@ impl Link {
             scan.arg("SSCAN").arg(key).arg(cursor).arg("COUNT").arg(COUNT);
             scans.add_command(scan);
         }
-        let found: Vec<Result<_, RedisError>> = scans.query(&mut self.connection)?;
+        let found: Vec<Result<_, RedisError>> = scans.query(self.servers.of(keys)?)?;
         found.into_iter().map(unless_of_another_type).collect()
     }
 }

@@ -1,8 +1,8 @@
-//! What a key in the namespace is, by its name.
+//! What a key of a shard is, by its name.
 
 use crate::session::{App, Token};
 
-/// A key of the classic layout, without its prefix.
+/// A key of the classic layout, without the prefix of its shard.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     /// `SESSIONS`
@@ -53,18 +53,6 @@ impl<'a> Name<'a> {
     }
 }
 
-/// A pattern of SCAN that stands for this text and whatever follows.
-pub(super) fn pattern(prefix: &str) -> String {
-    let mut pattern = String::with_capacity(prefix.len() + 1);
-    for character in prefix.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern + "*"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,11 +78,5 @@ mod tests {
         ] {
             assert_eq!(Name::of(foreign), None, "{foreign}");
         }
-    }
-
-    #[test]
-    fn a_pattern_matches_its_prefix_only() {
-        assert_eq!(pattern("rs:"), "rs:*");
-        assert_eq!(pattern("a*[b]?\\:"), "a\\*\\[b\\]\\?\\\\:*");
     }
 }

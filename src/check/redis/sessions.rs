@@ -4,7 +4,7 @@ use std::io::Write;
 
 use deadpool_redis::redis::{RedisError, Value, from_redis_value};
 
-use super::{Place, Walk, link::script};
+use super::{Place, Shard, Walk, link::script};
 use crate::session::{Data, Seconds};
 
 /// By how many seconds an index may differ from the hash: redis-sessions moves the indexes one second before `la`, asks for
@@ -13,43 +13,55 @@ const SLACK: u64 = 5;
 
 impl<W: Write> Walk<'_, W> {
     /// Looks at some sessions, each an app and a token.
-    pub(super) fn batch(&mut self, sessions: &[(&str, &str)]) -> Result<(), RedisError> {
+    pub(super) fn batch(&mut self, shard: Shard<'_>, sessions: &[(&str, &str)]) -> Result<(), RedisError> {
         let slack = SLACK.to_string();
         let pairs = sessions.iter().flat_map(|(app, token)| [*app, *token]);
         let args: Vec<_> = [slack.as_str()].into_iter().chain(pairs).collect();
-        let results: Vec<Vec<Value>> = self.link.run(script!("sessions"), &args)?;
+        let results: Vec<Vec<Value>> = self.link.run(shard.keys, script!("sessions"), &args)?;
         for ((app, token), result) in sessions.iter().zip(results) {
-            self.session(app, token, result)?;
+            self.session(shard, app, token, result)?;
         }
         Ok(())
     }
 
-    fn session(&mut self, app: &str, token: &str, result: Vec<Value>) -> Result<(), RedisError> {
+    fn session(&mut self, shard: Shard<'_>, app: &str, token: &str, result: Vec<Value>) -> Result<(), RedisError> {
         let mut result = result.into_iter();
         let Some(id) = result.next() else { return Ok(()) };
         let raw: Vec<u8> = from_redis_value(id)?;
         let id = String::from_utf8_lossy(&raw);
-        let (token, id) = (Some(token), Some(&*id).filter(|id| !id.is_empty()));
-        let place = Place { app, id, token };
+        let place = shard.place(app, Some(&*id).filter(|id| !id.is_empty()), Some(token));
         let (Some(ends), Some(d)) = (result.next(), result.next()) else {
             self.tell("hash that makes no session", place, true);
             return Ok(());
         };
         let (ends, d): (Seconds, Vec<u8>) = (from_redis_value(ends)?, from_redis_value(d)?);
-        let text = String::from_utf8(d.clone()).ok();
-        if !d.is_empty() && text.and_then(Data::stored).is_none() {
-            let args = [app.as_bytes(), token.unwrap_or_default().as_bytes(), &raw, &d];
-            let removed: u8 = self.link.run(script!("remove"), &args)?;
-            self.report.disagreement("unreadable d", place, removed == 1);
+        if let Some(kind) = self.useless(shard, place, &d) {
+            let args = [app.as_bytes(), token.as_bytes(), &raw, &d];
+            let removed: u8 = self.link.run(shard.keys, script!("remove"), &args)?;
+            self.report.disagreement(kind, place, removed == 1);
             return Ok(());
         }
-        let (id, token) = (id.unwrap_or_default(), token.unwrap_or_default());
-        self.report.session(app, id, token, ends < self.now);
+        self.report.session(app, &id, token, ends < self.now);
         while let (Some(wrong), Some(mended)) = (result.next(), result.next()) {
             let (wrong, mended): (String, u8) = (from_redis_value(wrong)?, from_redis_value(mended)?);
             self.report.disagreement(known(&wrong), place, mended == 1);
         }
         Ok(())
+    }
+
+    /// Why a session is of no use to anybody, or not to be trusted: what ends all sessions of an id does not find one that is
+    /// elsewhere.
+    fn useless(&self, shard: Shard<'_>, Place { app, id, token, .. }: Place<'_>, d: &[u8]) -> Option<&'static str> {
+        let readable = || Data::stored(String::from_utf8(d.to_vec()).ok()?);
+        if !d.is_empty() && readable().is_none() {
+            Some("unreadable d")
+        } else if !self.layout.has_token(shard, token.unwrap_or_default()) {
+            Some("session in a shard that its token does not lead to")
+        } else if !self.layout.has_id(shard, app, id.unwrap_or_default()) {
+            Some("session in a shard that its id does not lead to")
+        } else {
+            None
+        }
     }
 }
 

@@ -40,10 +40,10 @@ pub struct Address {
 }
 
 /// Where and how to connect.
-pub(super) struct Endpoints {
-    pub(super) mode: Mode,
+pub(crate) struct Endpoints {
+    pub(crate) mode: Mode,
     /// Those of the URLs.
-    pub(super) first: Vec<ConnectionInfo>,
+    pub(crate) first: Vec<ConnectionInfo>,
     /// User, password and database of the servers that have the sessions.
     settings: RedisConnectionInfo,
     /// The form of the address of servers that others tell of: TLS and certificates.
@@ -52,7 +52,7 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     /// Fails with one line, free of secrets, if this makes no sense.
-    pub(super) fn new(address: Address) -> Result<Self, String> {
+    pub(crate) fn new(address: Address) -> Result<Self, String> {
         // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
         // as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -109,7 +109,7 @@ impl Endpoints {
     }
 
     /// How to connect to a server that has sessions, at `HOST:PORT`.
-    pub(super) fn at(&self, address: &str) -> ConnectionInfo {
+    pub(crate) fn at(&self, address: &str) -> ConnectionInfo {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let (new_host, new_port) = (host.to_owned(), port.parse().unwrap_or(6379));
         let addr = match &self.form {
@@ -130,7 +130,7 @@ impl Endpoints {
     }
 
     /// `HOST:PORT` of those in the URLs.
-    pub(super) fn seeds(&self) -> Vec<String> {
+    pub(crate) fn seeds(&self) -> Vec<String> {
         let addresses = self.first.iter().filter_map(|info| match info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                 Some(format!("{host}:{port}"))
@@ -139,14 +139,6 @@ impl Endpoints {
         });
         addresses.collect()
     }
-}
-
-/// How to connect to the server that has all sessions. Fails with one line, free of secrets, if there is no such server.
-pub(crate) fn single(address: Address) -> Result<ConnectionInfo, String> {
-    if address.mode != Mode::Single {
-        return Err("only a single server can be checked: name the master, with --redis-mode single".into());
-    }
-    Ok(Endpoints::new(address)?.first.swap_remove(0))
 }
 
 /// RESP3 is what lets the reader of a connection say that it has ended. Telling the server our library's name would be one

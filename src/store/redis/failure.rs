@@ -5,7 +5,7 @@ use deadpool_redis::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind}
 use crate::error::Error;
 
 /// Why there is no reply.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Redis does not know the script, and did nothing.
     NoScript,
     /// The key holds something else, which nobody can expect to be a session.
@@ -34,7 +34,7 @@ impl From<Failure> for Error {
 }
 
 /// What a node of a cluster says of a slot that it does not have, or not yet, or not any more.
-pub(super) fn elsewhere(error: &RedisError) -> Option<Failure> {
+pub(crate) fn elsewhere(error: &RedisError) -> Option<Failure> {
     let address = || error.redirect_node().map(|(address, _)| address.to_owned());
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::Moved) => address().map(Failure::Moved),

@@ -21,7 +21,7 @@ pub(super) const SLOTS: u16 = 16384;
 
 /// A key, a member or the beginning of one, in parts.
 #[derive(Clone, Copy)]
-pub(super) struct Text<'a, const N: usize>([&'a str; N]);
+pub(crate) struct Text<'a, const N: usize>([&'a str; N]);
 
 impl<const N: usize> ToRedisArgs for Text<'_, N> {
     fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
@@ -40,7 +40,7 @@ impl<const N: usize> fmt::Display for Text<'_, N> {
 }
 
 /// The keys of one shard.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// What every key begins with, `rs:`.
     prefix: String,
     /// `rs:cache`, the same for all shards.
@@ -60,13 +60,13 @@ impl Keys {
     }
 
     /// The slot of a cluster that all these keys are in.
-    pub(super) fn slot(&self) -> u16 {
+    pub(crate) fn slot(&self) -> u16 {
         self.slot
     }
 
     /// `rs:`, what every key begins with.
-    pub(super) fn prefix(&self) -> Text<'_, 1> {
-        Text([&self.prefix])
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// `rs:APP:TOKEN`, the hash of one session.
@@ -100,17 +100,17 @@ impl Keys {
     }
 
     /// `rs:SESSIONS`, the sorted set of [`end_member`] by the second at which the session ends.
-    pub(super) fn ends(&self) -> Text<'_, 2> {
+    pub(crate) fn ends(&self) -> Text<'_, 2> {
         Text([&self.prefix, "SESSIONS"])
     }
 
     /// `{rs:00}:_shards`, how many shards there are; in the first of them only, and only on a cluster.
-    pub(super) fn shards(&self) -> Text<'_, 2> {
+    pub(crate) fn shards(&self) -> Text<'_, 2> {
         Text([&self.prefix, "_shards"])
     }
 
     /// `rs:cache`, the channel on which peers with a local cache hear of changes.
-    pub(super) fn channel(&self) -> &str {
+    pub(crate) fn channel(&self) -> &str {
         &self.channel
     }
 }

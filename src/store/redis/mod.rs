@@ -32,22 +32,26 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
 
-pub(crate) use self::endpoint::single;
 use self::{
     cluster::Cluster,
-    endpoint::Endpoints,
-    keys::Keys,
     link::Manager,
     pool::{Limits, Pool},
     script::Scripts,
-    sentinel::Sentinels,
     servers::{Server, Servers},
-    shards::Shards,
     touch::Touches,
 };
 pub use self::{
     endpoint::{Address, Mode},
     listing::Listing,
+};
+// What a check has to know of where things are.
+pub(crate) use self::{
+    endpoint::Endpoints,
+    failure::elsewhere,
+    keys::Keys,
+    sentinel::Sentinels,
+    shards::{MOST, Shards},
+    slots::{owners, ranges},
 };
 use crate::{
     error::Error,

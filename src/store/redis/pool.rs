@@ -5,6 +5,7 @@
 //! is sent twice: when an answer is missing, Redis may have done what was asked.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -45,6 +46,33 @@ struct Replicated {
     links: managed::Pool<Manager>,
     queue: Queue,
     replicas: u16,
+    /// Scripts, by hash, that the server has run on this connection.
+    known: Mutex<HashSet<String>>,
+}
+
+impl Replicated {
+    /// Runs a script: by its hash only if the server is sure to know it. A refusal takes as long as the changes that it
+    /// goes with, and a change has no time for several of them.
+    async fn answer(&self, script: &Script, arguments: &(dyn Fn(&mut Cmd) + Sync)) -> Result<Value, Failure> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_hash = known().contains(script.hash());
+        let mut reply = Err(Failure::NoScript);
+        if by_hash {
+            reply = self.queue.answer(script.by_hash(arguments)).await;
+        }
+        if let Err(Failure::NoScript) = reply {
+            reply = self.queue.answer(script.by_source(arguments)).await;
+        }
+        match reply {
+            Ok(_) | Err(Failure::NotReplicated) if by_hash => {}
+            Ok(_) | Err(Failure::NotReplicated) => {
+                known().insert(script.hash().to_owned());
+            }
+            // The next connection may lead to a server that knows none.
+            Err(_) => known().clear(),
+        }
+        reply
+    }
 }
 
 /// What is asked of a server.
@@ -91,6 +119,7 @@ impl Pool {
             links: links(manager.clone(), 1),
             queue: Queue::new(),
             replicas: limits.replicas,
+            known: Mutex::default(),
         });
         Self {
             at,
@@ -112,10 +141,7 @@ impl Pool {
             Request::Read(cmd) => self.send(&cmd, asking).await,
             Request::Command(cmd) => self.send(cmd, asking).await,
             Request::Change(script, arguments) if let Some(replicated) = &self.replicated => {
-                match replicated.queue.answer(script.by_hash(arguments)).await {
-                    Err(Failure::NoScript) => replicated.queue.answer(script.by_source(arguments)).await,
-                    result => result,
-                }
+                replicated.answer(script, arguments).await
             }
             Request::Script(script, arguments) | Request::Change(script, arguments) => {
                 match self.send(&script.by_hash(arguments), asking).await {
@@ -189,7 +215,7 @@ impl Pool {
             pipe.add_command(cmd);
         }
         if let Some(replicas) = replicas {
-            // Less than half of the time: a change may be sent twice, the second time with its script.
+            // Less than half of the time: a change may have to wait for those before it.
             let milliseconds = u64::try_from((self.timeout * 2 / 5).as_millis())
                 .unwrap_or(u64::MAX)
                 .max(1);

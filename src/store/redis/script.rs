@@ -53,6 +53,11 @@ impl Script {
         }
     }
 
+    /// The name under which Redis knows it.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// The call by hash, which Redis refuses if it does not know the script. `arguments` adds the number of keys, the
     /// keys and the rest.
     pub(super) fn by_hash(&self, arguments: &dyn Fn(&mut Cmd)) -> Cmd {

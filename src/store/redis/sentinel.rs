@@ -19,7 +19,7 @@ use super::endpoint::Endpoints;
 pub(super) const WATCH: Duration = Duration::from_millis(500);
 
 /// The sentinels of one master.
-pub(super) struct Sentinels {
+pub(crate) struct Sentinels {
     endpoints: Endpoints,
     name: String,
     timeout: Duration,
@@ -31,7 +31,7 @@ pub(super) struct Sentinels {
 
 impl Sentinels {
     /// Each sentinel has an even share of `timeout` to answer in.
-    pub(super) fn new(endpoints: Endpoints, name: String, timeout: Duration) -> Self {
+    pub(crate) fn new(endpoints: Endpoints, name: String, timeout: Duration) -> Self {
         let share = u32::try_from(endpoints.first.len() + 1).unwrap_or(u32::MAX);
         Self {
             timeout: timeout / share,
@@ -43,7 +43,7 @@ impl Sentinels {
     }
 
     /// How to connect to the master.
-    pub(super) async fn master(&self) -> Result<ConnectionInfo, RedisError> {
+    pub(crate) async fn master(&self) -> Result<ConnectionInfo, RedisError> {
         let address = self.address().await?;
         let info = self.endpoints.at(&address);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = address;

@@ -12,30 +12,30 @@ use super::keys::Keys;
 use crate::session::{App, Token};
 
 /// The most shards: what two hexadecimal digits tell apart.
-pub(super) const MOST: usize = 256;
+pub(crate) const MOST: usize = 256;
 
 /// Every shard.
-pub(super) struct Shards(Vec<Keys>);
+pub(crate) struct Shards(Vec<Keys>);
 
 impl Shards {
     /// The only one of a single server.
-    pub(super) fn one(namespace: &str) -> Self {
+    pub(crate) fn one(namespace: &str) -> Self {
         Self(vec![Keys::new(namespace, namespace)])
     }
 
     /// Those of a cluster, 1 to [`MOST`].
-    pub(super) fn many(namespace: &str, count: usize) -> Self {
+    pub(crate) fn many(namespace: &str, count: usize) -> Self {
         let keys = |shard| Keys::new(&format!("{{{namespace}:{shard:02x}}}"), namespace);
         Self((0..count.clamp(1, MOST)).map(keys).collect())
     }
 
     /// The shard of an id's sessions.
-    pub(super) fn of_id(&self, app: &App, id: &str) -> &Keys {
+    pub(crate) fn of_id(&self, app: &App, id: &str) -> &Keys {
         &self.0[self.index(app, id)]
     }
 
     /// The shard of a session. `None` if its token was not made for any of them: there is no such session.
-    pub(super) fn of(&self, token: &Token) -> Option<&Keys> {
+    pub(crate) fn of(&self, token: &Token) -> Option<&Keys> {
         match self.0.as_slice() {
             [only] => Some(only),
             many => many.get(token.shard()?),
@@ -51,7 +51,7 @@ impl Shards {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> &[Keys] {
+    pub(crate) fn all(&self) -> &[Keys] {
         &self.0
     }
 

@@ -21,53 +21,63 @@ impl Map {
         let master = self.slots.get(usize::from(slot))?;
         Some(self.masters.get(usize::from(*master))?.1.clone())
     }
-    /// The map that most views have. A node that was cut off may have an old one. `node` has the servers by address.
+
+    /// The map that most views have. `node` has the servers by address.
     pub(super) fn of(views: &[Vec<Range>], generation: u64, node: impl Fn(&str) -> Arc<Server>) -> Self {
-        let mut addresses: Vec<&str> = Vec::new();
-        let mut votes = vec![Vec::<(u16, u32)>::new(); usize::from(SLOTS)];
-        for range in views.iter().flatten() {
-            let place = addresses.iter().position(|address| *address == range.address);
-            let place = place.unwrap_or_else(|| {
-                addresses.push(&range.address);
-                addresses.len() - 1
-            });
-            let master = u16::try_from(place).unwrap_or(u16::MAX);
-            for slot in votes
-                .iter_mut()
-                .take(usize::from(range.last) + 1)
-                .skip(usize::from(range.first))
-            {
-                match slot.iter_mut().find(|(other, _)| *other == master) {
-                    Some((_, count)) => *count += 1,
-                    None => slot.push((master, 1)),
-                }
-            }
-        }
-        let winner = |slot: Vec<(u16, u32)>| {
-            slot.into_iter()
-                .max_by_key(|(_, count)| *count)
-                .map(|(master, _)| master)
-        };
+        let (addresses, slots) = owners(views);
+        let masters = addresses.into_iter().map(|address| {
+            let node = node(&address);
+            (address, node)
+        });
         Self {
             generation,
-            slots: votes.into_iter().map(|slot| winner(slot).unwrap_or(u16::MAX)).collect(),
-            masters: addresses
-                .into_iter()
-                .map(|address| (address.to_owned(), node(address)))
-                .collect(),
+            slots,
+            masters: masters.collect(),
         }
     }
 }
 
+/// The addresses of the masters, and by slot an index into them, or one that is none: as most views have it. A node that was
+/// cut off may have an old one.
+pub(crate) fn owners(views: &[Vec<Range>]) -> (Vec<String>, Vec<u16>) {
+    let mut addresses: Vec<String> = Vec::new();
+    let mut votes = vec![Vec::<(u16, u32)>::new(); usize::from(SLOTS)];
+    for range in views.iter().flatten() {
+        let place = addresses.iter().position(|address| *address == range.address);
+        let place = place.unwrap_or_else(|| {
+            addresses.push(range.address.clone());
+            addresses.len() - 1
+        });
+        let master = u16::try_from(place).unwrap_or(u16::MAX);
+        for slot in votes
+            .iter_mut()
+            .take(usize::from(range.last) + 1)
+            .skip(usize::from(range.first))
+        {
+            match slot.iter_mut().find(|(other, _)| *other == master) {
+                Some((_, count)) => *count += 1,
+                None => slot.push((master, 1)),
+            }
+        }
+    }
+    let winner = |slot: Vec<(u16, u32)>| {
+        slot.into_iter()
+            .max_by_key(|(_, count)| *count)
+            .map(|(master, _)| master)
+    };
+    let slots = votes.into_iter().map(|slot| winner(slot).unwrap_or(u16::MAX));
+    (addresses, slots.collect())
+}
+
 /// Slots that one master has.
-pub(super) struct Range {
+pub(crate) struct Range {
     first: u16,
     last: u16,
     address: String,
 }
 
 /// Reads the reply to `CLUSTER SLOTS`; `asked` is the address of who gave it, who may not know its own.
-pub(super) fn ranges(reply: Value, asked: &str) -> Option<Vec<Range>> {
+pub(crate) fn ranges(reply: Value, asked: &str) -> Option<Vec<Range>> {
     let items = |value| match value {
         Value::Array(items) => Some(items),
         _ => None,

@@ -17,5 +17,6 @@ mod redis_unreadable;
 mod redis_wrong_types;
 mod sessions;
 mod size;
+mod spread;
 mod values;
 mod wiper;

@@ -1,44 +1,106 @@
-//! Each kind of disagreement in a namespace of Redis, made by hand while a service serves there.
+//! Each kind of disagreement in a namespace of Redis, one server or a cluster, made by hand while a service serves there.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use deadpool_redis::redis::{FromRedisValue, Value};
+
 use super::{check, finds};
 use crate::{
     process::Finished,
-    support::{App, START, Server, Store, redis_server},
+    support::{App, START, Server, Store, for_one_store, redis_cluster, redis_server},
 };
 
+for_one_store!(
+    one_server,
+    Redis,
+    a_good_namespace_is_found_good,
+    missing_and_wrong_entries_are_found,
+    entries_without_a_session_are_found,
+    what_nobody_can_read_is_found_and_removed,
+    keys_of_a_wrong_type_are_found_and_removed
+);
+for_one_store!(
+    cluster,
+    Cluster,
+    a_good_namespace_is_found_good,
+    missing_and_wrong_entries_are_found,
+    entries_without_a_session_are_found,
+    what_nobody_can_read_is_found_and_removed,
+    keys_of_a_wrong_type_are_found_and_removed
+);
+
 /// A namespace with a service that is busy there, in an app of its own.
-struct Busy {
-    server: Server,
+pub(super) struct Busy {
+    store: Store,
+    pub(super) server: Server,
     stop: Arc<AtomicBool>,
     clients: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Busy {
-    async fn start() -> Self {
-        let server = Server::start(Store::Redis).await;
+    pub(super) async fn start(store: Store) -> Self {
+        let server = Server::start(store).await;
+        // It is at work: on a cluster, it has noted the number of shards.
+        server.app("busy").create("first").await;
         let stop = Arc::new(AtomicBool::new(false));
         let clients = (0..3).map(|n| tokio::spawn(client(server.app("busy"), n, stop.clone())));
         let clients = clients.collect();
-        Self { server, stop, clients }
+        Self {
+            store,
+            server,
+            stop,
+            clients,
+        }
     }
 
-    fn key(&self, rest: &str) -> String {
-        format!("{}:{rest}", self.server.config.namespace)
+    /// A key that is where a session is. On a cluster, its token begins with the number of its shard.
+    pub(super) fn key(&self, token: &str, rest: &str) -> String {
+        let namespace = &self.server.config.namespace;
+        match self.store {
+            Store::Cluster => format!("{{{namespace}:{}}}:{rest}", &token[..2]),
+            _ => format!("{namespace}:{rest}"),
+        }
     }
 
-    fn check(&self, args: &[&str]) -> Finished {
-        let (url, namespace) = (redis_server::url(), &self.server.config.namespace);
-        let args = [&["--redis-url", &url, "--namespace", namespace], args].concat();
-        check(std::env::temp_dir().as_path(), &args)
+    pub(super) fn redis<T: FromRedisValue>(&self, command: &str) -> T {
+        match self.store {
+            Store::Cluster => redis_cluster::shared().ask(command),
+            _ => redis_server::ask(command),
+        }
+    }
+
+    /// Does something behind the service's back.
+    pub(super) fn change(&self, command: &str) {
+        let _: Value = self.redis(command);
+    }
+
+    pub(super) fn keys(&self) -> Vec<String> {
+        let namespace = &self.server.config.namespace;
+        match self.store {
+            Store::Cluster => redis_cluster::shared().keys(namespace),
+            _ => redis_server::keys(namespace),
+        }
+    }
+
+    pub(super) fn check(&self, args: &[&str]) -> Finished {
+        let config = &self.server.config;
+        let (urls, shards) = (self.store.urls().expect("it is a Redis"), config.shards.to_string());
+        let mode = if self.store == Store::Cluster {
+            "cluster"
+        } else {
+            "single"
+        };
+        let mut all = vec!["--redis-url", &urls, "--redis-mode", mode];
+        all.extend(["--namespace", &config.namespace, "--shards", &shards]);
+        all.extend(args);
+        check(std::env::temp_dir().as_path(), &all)
     }
 
     /// Finds `lines`, mends them, and finds nothing any more; says so without a token.
-    async fn mends(self, lines: &[&str], tokens: &[String]) {
+    pub(super) async fn mends(&mut self, lines: &[&str], tokens: &[String]) {
         for _ in 0..2 {
             let found = self.check(&[]);
             finds(&found, 1, lines, false);
@@ -49,7 +111,7 @@ impl Busy {
         finds(&self.check(&[]), 0, &[], false);
         finds(&self.check(&["--repair"]), 0, &[], false);
         self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             client.await.expect("no panic");
         }
         assert_eq!(self.server.metric("rest_sessions_unreadable_records_total").await, 0);
@@ -76,52 +138,44 @@ async fn client(app: App, n: usize, stop: Arc<AtomicBool>) {
     }
 }
 
-fn redis(command: &str) {
-    let _: deadpool_redis::redis::Value = redis_server::ask(command);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_good_namespace_is_found_good() {
-    let busy = Busy::start().await;
+async fn a_good_namespace_is_found_good(store: Store) {
+    let busy = Busy::start(store).await;
     let app = busy.server.app("forum");
     app.create("a:b:c").await;
     let token = app.create_with("short", "ttl=10&no_resave=1", "").await;
     app.get(&token).await.expect("it is there");
+    let key = |rest: &str| busy.key(&token, rest);
     // What live peers do is no disagreement.
-    let member = format!("{token}:short");
-    redis(&format!("ZADD {} {} {member}", busy.key("forum:_sessions"), START + 2));
-    redis(&format!("HSET {} ttl 5", busy.key(&format!("forum:{token}"))));
-    redis(&format!("SET {} x", busy.key("others")));
+    busy.change(&format!("ZADD {} {} {token}:short", key("forum:_sessions"), START + 2));
+    busy.change(&format!("HSET {} ttl 5", key(&format!("forum:{token}"))));
+    busy.change(&format!("SET {} x", key("others")));
     let found = busy.check(&[]);
     assert!(found.stdout.ends_with("; 1 other keys left alone\n"), "{found:?}");
     busy.server.advance(100);
     finds(&busy.check(&["--repair"]), 0, &[], false);
-    let left: String = redis_server::ask(&format!("GET {}", busy.key("others")));
-    assert_eq!(left, "x");
+    assert_eq!(busy.redis::<String>(&format!("GET {}", key("others"))), "x");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_and_wrong_entries_are_found() {
-    let busy = Busy::start().await;
+async fn missing_and_wrong_entries_are_found(store: Store) {
+    let mut busy = Busy::start(store).await;
     let app = busy.server.app("forum");
     let mut tokens = Vec::new();
     for n in 0..8 {
         tokens.push(app.create(&format!("id:{n}")).await);
     }
     let member = |n: usize| format!("{}:id:{n}", tokens[n]);
-    let (sessions, users, ends) = (
-        busy.key("forum:_sessions"),
-        busy.key("forum:_users"),
-        busy.key("SESSIONS"),
-    );
-    redis(&format!("ZREM {sessions} {}", member(0)));
-    redis(&format!("ZREM {ends} forum:{}", member(1)));
-    redis(&format!("SREM {} {}", busy.key("forum:us:id:2"), tokens[2]));
-    redis(&format!("ZREM {users} id:3"));
-    redis(&format!("ZADD {sessions} {} {}", START + 100, member(4)));
-    redis(&format!("ZADD {ends} {} forum:{}", START + 7100, member(5)));
-    redis(&format!("ZADD {ends} {} forum:{}", START + 7300, member(6)));
-    redis(&format!("ZADD {users} {} id:7", START - 100));
+    let key = |n: usize, rest| busy.key(&tokens[n], rest);
+    let (sessions, users) = (|n| key(n, "forum:_sessions"), |n| key(n, "forum:_users"));
+    let ends = |n| key(n, "SESSIONS");
+    busy.change(&format!("ZREM {} {}", sessions(0), member(0)));
+    busy.change(&format!("ZREM {} forum:{}", ends(1), member(1)));
+    busy.change(&format!("SREM {} {}", key(2, "forum:us:id:2"), tokens[2]));
+    busy.change(&format!("ZREM {} id:3", users(3)));
+    busy.change(&format!("ZADD {} {} {}", sessions(4), START + 100, member(4)));
+    busy.change(&format!("ZADD {} {} forum:{}", ends(5), START + 7100, member(5)));
+    busy.change(&format!("ZADD {} {} forum:{}", ends(6), START + 7300, member(6)));
+    busy.change(&format!("ZADD {} {} id:7", users(7), START - 100));
+    let end = format!("ZSCORE {} forum:{}", ends(5), member(5));
     let lines = [
         r#"session missing from _sessions: app forum, id "id:0", session "#,
         r#"session missing from SESSIONS: app forum, id "id:1", session "#,
@@ -133,20 +187,25 @@ async fn missing_and_wrong_entries_are_found() {
         r#"last activity in _users is too early: app forum, id "id:7", session "#,
     ];
     busy.mends(&lines, &tokens).await;
-    let score: u64 = redis_server::ask(&format!("ZSCORE {ends} forum:{}", member(5)));
-    assert_eq!(score, START + 7200);
+    assert_eq!(busy.redis::<u64>(&end), START + 7200);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn entries_without_a_session_are_found() {
-    let busy = Busy::start().await;
+async fn entries_without_a_session_are_found(store: Store) {
+    let mut busy = Busy::start(store).await;
     let app = busy.server.app("forum");
     let tokens = [app.create("gone:1").await, app.create("stays").await];
-    redis(&format!("DEL {}", busy.key(&format!("forum:{}", tokens[0]))));
+    busy.change(&format!(
+        "DEL {}",
+        busy.key(&tokens[0], &format!("forum:{}", tokens[0]))
+    ));
     // An entry of another id, and members that are none.
-    redis(&format!("ZADD {} 5 {}:other", busy.key("forum:_sessions"), tokens[1]));
-    redis(&format!("ZADD {} 5 nonsense", busy.key("forum:_sessions")));
-    redis(&format!("ZADD {} 5 nonsense", busy.key("SESSIONS")));
+    let (sessions, ends) = (
+        busy.key(&tokens[1], "forum:_sessions"),
+        busy.key(&tokens[1], "SESSIONS"),
+    );
+    busy.change(&format!("ZADD {sessions} 5 {}:other", tokens[1]));
+    busy.change(&format!("ZADD {sessions} 5 nonsense"));
+    busy.change(&format!("ZADD {ends} 5 nonsense"));
     let lines = [
         r#"entry of _sessions without a session: app forum, id "gone:1", session "#,
         r#"entry of SESSIONS without a session: app forum, id "gone:1", session "#,
@@ -159,36 +218,37 @@ async fn entries_without_a_session_are_found() {
     busy.mends(&lines, &tokens).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_can_read_is_found_and_removed() {
-    let busy = Busy::start().await;
+async fn what_nobody_can_read_is_found_and_removed(store: Store) {
+    let mut busy = Busy::start(store).await;
     let app = busy.server.app("forum");
     let mut tokens = vec![app.create("number").await, app.create_with("d", "", r#"{"a":1}"#).await];
-    let session = |token: &str| busy.key(&format!("forum:{token}"));
-    redis(&format!("HSET {} r x", session(&tokens[0])));
-    redis(&format!(r#"HSET {} d {{"a":[]}}"#, session(&tokens[1])));
     // What redis-sessions brings back of a session that is killed while it is read.
-    tokens.push("g".repeat(64));
-    redis(&format!("HSET {} r 1", session(&tokens[2])));
-    let namespace = busy.server.config.namespace.clone();
+    tokens.push(format!("0f{}", "g".repeat(62)));
+    let session = |n: usize| busy.key(&tokens[n], &format!("forum:{}", tokens[n]));
+    busy.change(&format!("HSET {} r x", session(0)));
+    busy.change(&format!(r#"HSET {} d {{"a":[]}}"#, session(1)));
+    busy.change(&format!("HSET {} r 1", session(2)));
     let lines = [
         r#"hash that makes no session: app forum, id "number", session "#,
         r#"unreadable d: app forum, id "d", session "#,
         "hash that makes no session: app forum, session ",
     ];
     busy.mends(&lines, &tokens).await;
-    let left = redis_server::keys(&namespace);
+    let left = busy.keys();
     assert!(!left.iter().any(|key| key.contains(":forum:")), "{left:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_a_wrong_type_are_found_and_removed() {
-    let busy = Busy::start().await;
-    let token = "w".repeat(64);
-    redis(&format!("SET {} x", busy.key("wrong:_sessions")));
-    redis(&format!("SET {} x", busy.key("wrong:_users")));
-    redis(&format!("SET {} x", busy.key("wrong:us:a:b")));
-    redis(&format!("SET {} x", busy.key(&format!("wrong:{token}"))));
+async fn keys_of_a_wrong_type_are_found_and_removed(store: Store) {
+    let mut busy = Busy::start(store).await;
+    let token = format!("0f{}", "w".repeat(62));
+    for rest in [
+        "wrong:_sessions",
+        "wrong:_users",
+        "wrong:us:a:b",
+        &format!("wrong:{token}"),
+    ] {
+        busy.change(&format!("SET {} x", busy.key(&token, rest)));
+    }
     let lines = [
         "_sessions is of a wrong type: app wrong",
         "_users is of a wrong type: app wrong",

@@ -9,16 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::cmd;
 use tokio::task::JoinSet;
 
-use super::{DEADLINE, MARGIN, all_unavailable, all_well, stop};
+use super::{
+    DEADLINE, MARGIN, all_unavailable, all_well,
+    replicated::{Clients, not_replicated},
+    stop,
+};
 use crate::{
     process::{Process, eventually},
     support::{
         Session, json,
         redis_cluster::{self, Cluster},
-        redis_server,
+        redis_server::{self, Redis},
+        side_by_side,
     },
 };
 
@@ -29,33 +33,11 @@ fn start(folder: &std::path::Path, urls: &str, args: &[&str]) -> Arc<Process> {
     Arc::new(Process::start(folder, &all))
 }
 
-/// Moves a slot with all that is in it, as `redis-cli --cluster reshard` does.
+/// Moves a slot with all that is in it.
 fn move_slot(cluster: &Cluster, slot: u16, from: usize, to: usize) {
-    let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);
-    let (source_id, target_id): (String, String) = (source.ask("CLUSTER MYID"), target.ask("CLUSTER MYID"));
-    target.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {source_id}"));
-    source.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target_id}"));
-    loop {
-        // A few at a time: requests come in between, with some keys here and some there.
-        let keys: Vec<String> = source.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 3"));
-        if keys.is_empty() {
-            break;
-        }
-        let mut migrate = cmd("MIGRATE");
-        migrate
-            .arg("127.0.0.1")
-            .arg(target.port)
-            .arg("")
-            .arg(0)
-            .arg(5000)
-            .arg("KEYS")
-            .arg(keys);
-        let _: String = migrate.query(&mut source.connect()).expect("they are moved");
-    }
-    // Whoever gets it first, so that there is an owner at any time.
-    for node in [target, source] {
-        node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target_id}"));
-    }
+    cluster.open_slot(slot, from, to);
+    while cluster.move_keys(slot, from, to) {}
+    cluster.close_slot(slot, from, to);
 }
 
 /// What one client did, and has been told.
@@ -213,6 +195,78 @@ async fn a_master_that_dies_costs_its_own_slots_until_it_is_replaced() {
     }
     assert_eq!(process.ask("GET", "/readyz", "").await.status, 200);
     all_well(&process).await;
+    drop(app);
+    stop(process);
+}
+
+/// What was answered holds when the master that has done it leaves in the midst of answers, and its replica takes over.
+async fn answered_changes_outlive_a_master(leaves: impl FnOnce(&mut Redis), comes_back: impl FnOnce(&Redis)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut cluster = Cluster::start(3, 1).expect("a cluster");
+    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1"]);
+    let clients = Clients::start(&process);
+    clients.are_at_work().await;
+    leaves(&mut cluster.nodes[0]);
+    let told = clients.end().await;
+    eventually("the replica takes over", || {
+        let role: String = cluster.nodes[3].ask("INFO replication");
+        role.contains("role:master").then_some(())
+    });
+    comes_back(&cluster.nodes[0]);
+    told.holds(&process).await;
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_has_acknowledged_outlives_the_master() {
+    answered_changes_outlive_a_master(Redis::kill, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_has_acknowledged_outlives_a_master_that_has_lost_it() {
+    let lonely = |node: &mut Redis| {
+        node.ask::<()>("ACL SETUSER default -psync -sync");
+        assert_eq!(node.ask::<u64>("CLIENT KILL TYPE replica"), 1);
+        // Time enough to answer what would be lost.
+        std::thread::sleep(Duration::from_millis(300));
+        node.kill();
+    };
+    answered_changes_outlive_a_master(lonely, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_has_acknowledged_outlives_a_master_that_comes_back() {
+    answered_changes_outlive_a_master(|node| node.freeze(), Redis::thaw).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_no_replica_has_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut cluster = Cluster::start(3, 1).expect("a cluster");
+    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1", "--timeout", "3"]);
+    let app = process.app();
+    let mut tokens = Vec::new();
+    for n in 0..12 {
+        tokens.push(app.create(&format!("user-{n}")).await);
+    }
+    for replica in &mut cluster.nodes[3..] {
+        replica.kill();
+    }
+    // At once, as each change takes its time to give up.
+    let changes = tokens.iter().enumerate().map(|(n, token)| {
+        let (process, app, token) = (process.clone(), app.clone(), token.clone());
+        async move {
+            let path = format!("/test-app/create/new-{n}?ip=::1");
+            not_replicated(&process.ask("PUT", &path, "").await);
+            not_replicated(&app.try_set(&token, r#"{"a":1}"#).await);
+            // It was made, as the error says; and reads wait for nobody.
+            assert_eq!(app.get(&token).await.expect("it is there").d(), r#"{"a":1}"#);
+            not_replicated(&process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await);
+            assert!(app.get(&token).await.is_none());
+        }
+    });
+    side_by_side(12, changes).await;
+    assert_eq!(app.soapp(60).await.len(), 12, "those that were created");
     drop(app);
     stop(process);
 }

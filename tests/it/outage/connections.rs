@@ -6,6 +6,7 @@ use deadpool_redis::redis::Value;
 
 use super::{Redis, all_unavailable, all_well, stop};
 use crate::{
+    check::{check, finds},
     process::{Process, finish},
     support::NO_TOKEN,
 };
@@ -15,12 +16,15 @@ const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +hello +select +role +hmget +z
                       +zadd +zrem +zrange +zrangebyscore +zrevrange +sadd +srem +smembers +sismember +srandmember +sscan +scard +spop \
                       +publish +wait";
 
+/// What a check needs besides.
+const CHECK: &str = "+scan +zscan +type +hget +zscore";
+
 #[test]
 fn the_rights_are_those_of_the_documentation() {
     let page = include_str!("../../../docs/scaling.md").replace("\\\n", "");
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     let rights = RIGHTS.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(page.contains(&rights), "{rights}");
+    assert!(page.contains(&rights) && page.contains(CHECK), "{rights}");
 }
 
 /// A Redis on which only the user `sessions` may do anything, and nothing but what the service needs.
@@ -60,6 +64,50 @@ async fn a_user_needs_only_these_rights() {
     }
     let denied: Vec<Value> = redis.ask("ACL LOG");
     assert!(denied.is_empty(), "{denied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_needs_a_few_rights_more() {
+    let redis = with_user();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = redis.url().replace("//", "//sessions:opensesame@");
+    let process = Process::start(folder.path(), &["--redis-url", &url]);
+    let app = process.app();
+    let tokens = [app.create("ann").await, app.create("ben").await];
+    process.stop();
+    let all: Vec<_> = CHECK.split(' ').collect();
+    // With one too few it does not see all, and must not take for missing what it does not see.
+    for missing in &all {
+        let others: Vec<_> = all.iter().filter(|right| *right != missing).copied().collect();
+        let () = redis.ask(&format!(
+            "ACL SETUSER sessions {} {}",
+            others.join(" "),
+            missing.replace('+', "-")
+        ));
+        let found = check(folder.path(), &["--redis-url", &url, "--repair"]);
+        let line = found.refusal(2);
+        assert!(
+            line.starts_with("cannot check Redis: ") && !line.contains("opensesame"),
+            "{line}"
+        );
+        let denied = format!("{:?}", redis.ask::<Value>("ACL LOG 1"));
+        assert!(denied.contains(missing.trim_start_matches('+')), "{missing}: {denied}");
+    }
+    let () = redis.ask(&format!("ACL SETUSER sessions {CHECK}"));
+    let look = |args: &[&str]| check(folder.path(), &[&["--redis-url", &url], args].concat());
+    finds(&look(&[]), 0, &[], false);
+    let _: u64 = redis.ask(&format!("DEL rs:test-app:{}", tokens[0]));
+    let _: u64 = redis.ask(&format!("HSET rs:test-app:{} d x", tokens[1]));
+    let _: Value = redis.ask("SET rs:forum:_users x");
+    let lines = [
+        "_users is of a wrong type: app forum",
+        r#"unreadable d: app test-app, id "ben", session "#,
+        r#"entry of us: without a session: app test-app, id "ann", session "#,
+        r#"entry of _users without a session: app test-app, id "ann""#,
+        r#"entry of _sessions without a session: app test-app, id "ann", session "#,
+        r#"entry of SESSIONS without a session: app test-app, id "ann", session "#,
+    ];
+    finds(&look(&["--repair"]), 0, &lines, true);
 }
 
 /// The one line that says why, after every request was refused in time.

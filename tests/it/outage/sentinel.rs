@@ -14,10 +14,14 @@ use std::{
 use deadpool_redis::redis::{Client, FromRedisValue, RedisResult, cmd};
 use tempfile::TempDir;
 
-use super::{MARGIN, all_well, stop};
+use super::{
+    MARGIN, all_well,
+    replicated::{Clients, not_replicated},
+    stop,
+};
 use crate::{
+    check::{check, finds},
     process::{Process, eventually, free_port},
-    support::json,
 };
 
 const PASSWORD: &str = "opensesame";
@@ -170,6 +174,11 @@ impl Watched {
     }
 
     fn serve_with(&self, folder: &Path, more: &[&str]) -> Arc<Process> {
+        self.with_options(folder, more, |args| Arc::new(Process::start(folder, args)))
+    }
+
+    /// Does something with the options that lead to the sentinels, and `more`.
+    fn with_options<T>(&self, folder: &Path, more: &[&str], run: impl FnOnce(&[&str]) -> T) -> T {
         fs::write(folder.join("password"), PASSWORD).expect("a file");
         fs::write(folder.join("watchword"), WATCHWORD).expect("a file");
         let urls = self.urls();
@@ -188,7 +197,7 @@ impl Watched {
             "watchword",
         ]);
         args.extend(more);
-        Arc::new(Process::start(folder, &args))
+        run(&args)
     }
 }
 
@@ -306,104 +315,44 @@ async fn nobody_writes_to_a_master_that_was_replaced() {
     stop(process);
 }
 
-/// What a client was told of its sessions.
-#[derive(Default)]
-struct Told {
-    created: Vec<String>,
-    /// Token, and the number that the last answered set has stored.
-    set: Vec<(String, u64)>,
-    killed: Vec<String>,
-}
-
-/// Creates, sets and kills until something is not answered.
-async fn until_it_fails(process: Arc<Process>, number: usize) -> Told {
-    let mut told = Told::default();
-    for round in 0.. {
-        let created = process
-            .ask("PUT", &format!("/test-app/create/user-{number}?ip=::1"), "")
-            .await;
-        if created.status != 200 {
-            break;
-        }
-        let token = json(&created.body)["token"].as_str().expect("a token").to_owned();
-        told.created.push(token.clone());
-        let body = format!(r#"{{"round":{round}}}"#);
-        if process
-            .ask("POST", &format!("/test-app/set/{token}"), &body)
-            .await
-            .status
-            != 200
-        {
-            break;
-        }
-        told.set.push((token.clone(), round));
-        if round % 2 == 0 {
-            // Unknown from here on, until it is answered.
-            told.created.pop();
-            told.set.pop();
-            if process
-                .ask("DELETE", &format!("/test-app/kill/{token}"), "")
-                .await
-                .status
-                != 200
-            {
-                break;
-            }
-            told.killed.push(token);
-        }
-    }
-    told
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_replica_has_acknowledged_outlives_the_master() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut watched = Watched::start();
     let process = watched.serve_with(folder.path(), &["--redis-wait", "1"]);
-    let mut clients = tokio::task::JoinSet::new();
-    for number in 0..8 {
-        clients.spawn(until_it_fails(process.clone(), number));
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let clients = Clients::start(&process);
+    clients.are_at_work().await;
     // In the midst of answers: what was answered is at the replica already.
     watched.servers[0].kill();
-    let mut told = Vec::new();
-    while let Some(client) = clients.join_next().await {
-        told.push(client.expect("no panic"));
-    }
+    let told = clients.end().await;
     let start = Instant::now();
     while watched.master() != Some(watched.servers[1].port) {
         assert!(start.elapsed() < Duration::from_secs(30), "the sentinels do not agree");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let app = process.app();
-    eventually("reads go on", || watched.servers[1].ask::<u64>(PASSWORD, "DBSIZE").ok());
     super::back_soon(&process).await;
-    let (mut sets, mut kills) = (0, 0);
-    for told in told {
-        for token in told.created {
-            assert!(app.get(&token).await.is_some(), "its create was answered");
-        }
-        for (token, round) in told.set {
-            let session = app.get(&token).await.expect("its set was answered");
-            assert_eq!(json(session.d())["round"], round);
-            sets += 1;
-        }
-        for token in told.killed {
-            assert!(app.get(&token).await.is_none(), "its kill was answered");
-            kills += 1;
-        }
-    }
-    assert!(sets > 20 && kills > 20, "{sets} sets, {kills} kills");
+    told.holds(&process).await;
     // The only replica is the master now: nobody is left to have a change.
     let answer = process.ask("PUT", "/test-app/create/lonely?ip=::1", "").await;
-    answer.refused(
-        503,
-        "notReplicated",
-        "The change was made, but too few replicas have it",
-    );
-    assert_eq!(answer.header("retry-after"), "1");
-    drop(app);
+    not_replicated(&answer);
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_finds_the_master() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let watched = Watched::start();
+    let process = watched.serve(folder.path());
+    process.app().create("ann").await;
+    let lost: u64 = watched.servers[0]
+        .ask(PASSWORD, "DEL rs:test-app:_users")
+        .expect("it is up");
+    assert_eq!(lost, 1);
+    let look = |more: &[&str]| watched.with_options(folder.path(), more, |args| check(folder.path(), args));
+    let lines = [r#"session missing from _users: app test-app, id "ann", session "#];
+    finds(&look(&[]), 1, &lines, false);
+    finds(&look(&["--repair"]), 0, &lines, true);
+    finds(&look(&[]), 0, &[], false);
     stop(process);
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::cmd;
+use deadpool_redis::redis::{FromRedisValue, cmd};
 
 use super::redis_server::{self, Redis, free_port};
 
@@ -17,12 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Started by whoever asks first.
 static SHARED: LazyLock<Result<Cluster, String>> = LazyLock::new(|| Cluster::start(3, 0));
 
-/// The addresses of all nodes of the shared one, with commas between them.
-pub(crate) fn urls() -> String {
+/// The shared one.
+pub(crate) fn shared() -> &'static Cluster {
     match &*SHARED {
-        Ok(cluster) => cluster.urls(),
+        Ok(cluster) => cluster,
         Err(why) => panic!("{why}"),
     }
+}
+
+/// The addresses of all nodes of the shared one, with commas between them.
+pub(crate) fn urls() -> String {
+    shared().urls()
 }
 
 /// Masters, then a replica of each if there are any. It ends with whoever holds it.
@@ -79,6 +84,66 @@ impl Cluster {
 
     pub(crate) fn urls(&self) -> String {
         self.nodes.iter().map(Redis::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// What a command answers where its key is, written as in redis-cli; no argument holds a space.
+    #[track_caller]
+    pub(crate) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        for node in &self.nodes {
+            match node.try_ask(command) {
+                Err(error) if error.redirect_node().is_some() => {}
+                answer => return answer.unwrap_or_else(|error| panic!("{command}: {error}")),
+            }
+        }
+        panic!("{command}: no node has it");
+    }
+
+    /// Every key of a namespace, in order.
+    pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
+        let keys = |node: &Redis| node.ask::<Vec<String>>(&format!("KEYS {{{namespace}:*"));
+        self.nodes
+            .iter()
+            .flat_map(keys)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    /// Begins to move a slot from one node to another, as `redis-cli --cluster reshard` does.
+    pub(crate) fn open_slot(&self, slot: u16, from: usize, to: usize) {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let (source_id, target_id): (String, String) = (source.ask("CLUSTER MYID"), target.ask("CLUSTER MYID"));
+        target.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {source_id}"));
+        source.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target_id}"));
+    }
+
+    /// Moves a few keys of such a slot: requests come in between, with some keys here and some there. False if there was none.
+    pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize) -> bool {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let keys: Vec<String> = source.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 3"));
+        if keys.is_empty() {
+            return false;
+        }
+        let mut migrate = cmd("MIGRATE");
+        migrate
+            .arg("127.0.0.1")
+            .arg(target.port)
+            .arg("")
+            .arg(0)
+            .arg(5000)
+            .arg("KEYS")
+            .arg(keys);
+        let _: String = migrate.query(&mut source.connect()).expect("they are moved");
+        true
+    }
+
+    /// Gives a slot that has no keys any more to its new owner.
+    pub(crate) fn close_slot(&self, slot: u16, from: usize, to: usize) {
+        let target: String = self.nodes[to].ask("CLUSTER MYID");
+        // Whoever gets it first, so that there is an owner at any time.
+        for node in [to, from] {
+            self.nodes[node].ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}"));
+        }
     }
 
     fn join(&self, masters: usize) {

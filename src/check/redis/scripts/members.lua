@@ -7,7 +7,7 @@ for i = 5, #ARGV do
   local member = ARGV[i]
   -- The first colons only: an id may hold more.
   local app, token, id = string.match(ARGV[4] == '' and member or ARGV[4] .. ':' .. member, '^([^:]*):([^:]*):(.*)$')
-  local is = not (app and lives(app, token, id)) and redis.pcall('ZSCORE', key, member)
+  local is = not (app and lives(app, token, id)) and try('ZSCORE', key, member)
   is = type(is) == 'string'
   if is and MEND then redis.call('ZREM', key, member) end
   nowhere[#nowhere + 1] = is and 1 or 0

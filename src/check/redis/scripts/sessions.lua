@@ -5,7 +5,7 @@
 local slack = tonumber(ARGV[4])
 
 local function score(key, member)
-  local found = redis.pcall('ZSCORE', key, member)
+  local found = try('ZSCORE', key, member)
   return type(found) == 'string' and tonumber(found) or nil
 end
 
@@ -42,7 +42,7 @@ local function session(app, token)
     -- A peer may shorten one that is never renewed with each look, and leave its entry where it is.
     wrong('SESSIONS ends too late', 'ZADD', ENDS, ends, app .. ':' .. member)
   end
-  if redis.pcall('SISMEMBER', prefix .. 'us:' .. id, token) ~= 1 then
+  if try('SISMEMBER', prefix .. 'us:' .. id, token) ~= 1 then
     wrong('missing from us:', 'SADD', prefix .. 'us:' .. id, token)
   end
   local user = score(prefix .. '_users', id)

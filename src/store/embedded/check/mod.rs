@@ -191,6 +191,7 @@ impl<W: Write> Check<'_, W> {
             app: app.as_str(),
             id: Some(id.as_str()),
             token: None,
+            shard: None,
         };
         self.report
             .disagreement("activity of an id without a session", place, mended);
@@ -224,6 +225,7 @@ impl<W: Write> Check<'_, W> {
             app: key.app.as_str(),
             id: Some(id.as_str()),
             token: Some(key.token.as_str()),
+            shard: None,
         };
         self.report.disagreement(kind, place, mended);
     }
@@ -238,6 +240,7 @@ impl<W: Write> Check<'_, W> {
                 app: "unknown",
                 id: None,
                 token: Some(&what),
+                shard: None,
             };
             return self.report.disagreement(kind, place, mended);
         };
@@ -245,6 +248,7 @@ impl<W: Write> Check<'_, W> {
             app: key.app.as_str(),
             id,
             token: Some(key.token.as_str()),
+            shard: None,
         };
         self.report.disagreement(kind, place, mended);
     }
