@@ -1,0 +1,67 @@
+"""The rounds: what is measured in which order, and what they have found."""
+
+import os, platform, re, shutil, subprocess, sys
+
+import load, servers
+
+
+def machine():
+    """What the figures depend on, as the system and the programs tell it."""
+    def version(*command):
+        return re.search(r"\d+[\d.]+", subprocess.run(command, capture_output=True, text=True).stdout)[0]
+    with open("/proc/cpuinfo") as cpus:
+        models = [line.partition(": ")[2].strip() for line in cpus if line.startswith("model name")]
+    found = {"processors": os.cpu_count(), "model": models[0] if models else platform.machine(), "Linux": platform.release()}
+    programs = ["rustc", "redis-server", *(["node"] if shutil.which("node") else [])]
+    return found | {name: version(name, "--version") for name in programs}
+
+
+class Rounds:
+    """The servers, and what the rounds have found of them."""
+
+    def __init__(self, options, programs, targets, raw):
+        self.options, self.programs, self.targets, self.raw = options, programs, targets, raw
+        self.everything = [p for target in targets for p in target.processes()] + [raw]
+        self.found = {}
+
+    def note(self, kind, name, connections, found):
+        self.found.setdefault((kind, name, connections), []).append(found)
+
+    def seconds(self, connections):
+        return self.options.seconds or (3 if connections == 64 else 2)
+
+    def one(self, verb, target, connections):
+        seconds = self.seconds(connections)
+        # A kill needs fresh sessions, unless whoever answers does not care.
+        doomed = load.doom(target, seconds * 2) if verb == "kill" and target.name != servers.FLOOR else None
+        found = load.accounted(target, self.everything, lambda: load.verb(verb, target, connections, seconds))
+        if doomed is not None and found["count"] > doomed:
+            print(f"{target.name}: there were fewer sessions than kills", file=sys.stderr)
+        return found
+
+    def half(self, target):
+        seconds = self.seconds(64)
+        full = self.one("get", target, 64)["rate"]
+        found = load.accounted(
+            target, self.everything, lambda: load.paced(self.programs["paced"], target, 64, full / 2, seconds))
+        return found | {"full": full}
+
+    def run(self, n):
+        targets = self.targets if n % 2 == 0 else self.targets[::-1]
+        for connections in self.options.connections:
+            for verb in self.options.only:
+                for target in targets if verb != "hmget" else []:
+                    self.note(verb, target.name, connections, self.one(verb, target, connections))
+        if "hmget" in self.options.only:
+            raw = servers.Target("hmget", self.raw, None, "")
+            self.note("hmget", "hmget", 1, load.accounted(raw, self.everything, lambda: load.hmget(self.raw)))
+        for target in targets if self.options.half else []:
+            if target.name in self.options.stores:
+                self.note("half", target.name, 64, self.half(target))
+
+    def results(self):
+        return {
+            "machine": machine(), "options": self.options.option,
+            "results": [{"verb": verb, "server": name, "connections": connections, "seconds": self.seconds(connections), "rounds": rounds}
+                        for (verb, name, connections), rounds in self.found.items()],
+        }
