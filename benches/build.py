@@ -1,6 +1,6 @@
 """The programs that the benchmarks run: what Debian has, what cargo builds, what npm installs."""
 
-import hashlib, os, pathlib, shutil, subprocess, sys
+import hashlib, json, os, pathlib, shutil, subprocess, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "benches"
@@ -16,18 +16,18 @@ def tools(*names):
             sys.exit(f"{name} is missing" + (f": apt-get install {PACKAGES[name]}" if name in PACKAGES else ""))
 
 
-def cargo(service=True):
-    """Builds the service, unless it is there already, and what the benchmarks need. Gives their paths by name."""
-    if service:
-        subprocess.run(["cargo", "build", "--locked", "--release", "--quiet"], cwd=ROOT, check=True)
-    benches = ["bare", "paced"]
-    flags = [word for name in benches for word in ("--bench", name)]
-    subprocess.run(["cargo", "bench", "--locked", "--no-run", "--quiet", *flags], cwd=ROOT, check=True)
-    release = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+def service():
+    """Builds the service. Gives its path."""
+    subprocess.run(["cargo", "build", "--locked", "--release", "--quiet"], cwd=ROOT, check=True)
+    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rest-sessions")
 
-    def newest(name):
-        return str(max((p for p in (release / "deps").glob(f"{name}-*") if os.access(p, os.X_OK)), key=lambda p: p.stat().st_mtime))
-    return {"rest-sessions": str(release / "rest-sessions")} | {name: newest(name) for name in benches}
+
+def bench(name):
+    """Builds a program of this folder. Gives its path."""
+    command = ["cargo", "bench", "--locked", "--no-run", "--quiet", "--message-format", "json", "--bench", name]
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    made = [line for line in map(json.loads, out.splitlines()) if line.get("executable")]
+    return next(line["executable"] for line in made if line["target"]["name"] == name)
 
 
 def npm():

@@ -10,7 +10,7 @@ from servers import NAMES
 
 VERBS = ["get", "create", "set", "kill"]
 CONNECTIONS = 64
-# A page of its own, light or dark as the reader's system is, so that it is legible on any other page.
+# A background of its own, light or dark as the reader's system is, so that it is legible on any other page.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .value, .note { fill: #59636e } .value { font-size: 11px }
@@ -23,7 +23,7 @@ text { fill: #f0f6fc } .value, .note { fill: #9198a1 } .page { fill: #0d1117; st
 }
 """
 WIDTH, BAR, PITCH, GAP, TOP = 860, 13, 17, 30, 62
-LEFT, RATE, CPU, CPU_END = 150, 300, 540, 225  # where rates begin, their length; where CPU begins, its length
+LEFT, RATE, CPU, CPU_END = 230, 290, 560, 205  # where rates begin, their length; where CPU begins, its length
 
 
 def medians(results):
@@ -66,7 +66,7 @@ def svg(results):
     most_rate = max(rate for rate, _ in found.values())
     most_cpu = max(sum(cpu) for _, cpu in found.values())
     parts = [text(LEFT, 24, "requests/s, 64 connections", "title"), text(CPU, 24, "CPU µs for each request", "title"),
-             text(CPU, 40, "server + Redis (paler)", "note"), text(LEFT, 40, "longer is better", "note")]
+             text(CPU, 40, "server + Redis (fainter); less is better", "note"), text(LEFT, 40, "more is better", "note")]
     y = TOP
     for verb in VERBS:
         servers = [name for name in NAMES if (verb, name) in found]

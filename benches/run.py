@@ -46,9 +46,7 @@ def main():
     # So that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     build.tools("cargo", "wrk", "redis-server", "redis-benchmark", "redis-cli", *(["node", "npm"] if options.node else []))
-    programs = build.cargo(service=not options.binary)
-    if options.binary:
-        programs["rest-sessions"] = options.binary
+    programs = {"rest-sessions": options.binary or build.service(), "bare": build.bench("bare"), "paced": build.bench("paced")}
     if options.node:
         build.npm()
     names = [servers.FLOOR, *options.stores, *(f"node{version}" for version in options.node)]

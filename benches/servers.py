@@ -9,8 +9,8 @@ NAMES = {
     "bare": "bare axum",
     "embedded": "embedded store",
     "redis": "Redis store",
-    "node4": "redis-sessions 4.0.0",
-    "node3": "redis-sessions 3.0.0",
+    "node4": "Node, redis-sessions 4.0.0",
+    "node3": "Node, redis-sessions 3.0.0",
 }
 FLOOR, ORIGINAL = "bare", "node3"  # rest-sessions 2.0.1 is made of redis-sessions 3.0.0
 

@@ -6,6 +6,7 @@
 
 import json, statistics, sys
 
+from load import DEPTH
 from servers import FLOOR, NAMES, ORIGINAL
 
 HEAD = ["verb", "server", "requests/s", "of bare axum", "times the original", "CPU µs, server", "CPU µs, Redis",
@@ -89,7 +90,7 @@ def half(entries):
 def hmget(entry):
     rounds = entry["rounds"]
     rates, costs = spread([rate(r) for r in rounds], "{:,.0f}"), spread([cpu(r) for r in rounds], "{:.2f}")
-    return f"`HMGET` alone, one connection with 64 requests under way: {rates} a second, {costs} µs of Redis' CPU for each."
+    return f"`HMGET` alone, one connection with {DEPTH} requests under way: {rates} a second, {costs} µs of Redis' CPU for each."
 
 
 def markdown(results):
