@@ -1,6 +1,6 @@
 """The rounds: what is measured in which order, and what they have found."""
 
-import os, platform, re, shutil, subprocess, sys
+import contextlib, os, platform, re, shutil, subprocess, sys, tempfile
 
 import load, servers
 
@@ -17,12 +17,33 @@ def machine():
 
 
 class Rounds:
-    """The servers, and what the rounds have found of them."""
+    """What the rounds have found. Each has servers of its own, so that all begin alike, with no more sessions than those in use."""
 
-    def __init__(self, options, programs, targets, raw):
-        self.options, self.programs, self.targets, self.raw = options, programs, targets, raw
-        self.everything = [p for target in targets for p in target.processes()] + [raw]
-        self.found = {}
+    def __init__(self, options, programs):
+        self.options, self.programs, self.found = options, programs, {}
+        self.names = [servers.FLOOR, *options.stores, *(f"node{version}" for version in options.node)]
+
+    def run(self, n):
+        with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, contextlib.ExitStack() as stack:
+            self.raw = stack.enter_context(servers.Redis(folder))
+            load.fill_hashes(self.raw)
+            targets = [servers.start(name, stack, folder, self.programs, self.options.option) for name in self.names]
+            for target in targets:
+                load.prepare(target, floor=target.name == servers.FLOOR)
+            self.everything = [p for target in targets for p in target.processes()] + [self.raw]
+            self.measure(targets if n % 2 == 0 else targets[::-1])
+
+    def measure(self, targets):
+        for connections in self.options.connections:
+            for verb in self.options.only:
+                for target in targets if verb != "hmget" else []:
+                    self.note(verb, target.name, connections, self.one(verb, target, connections))
+        if "hmget" in self.options.only:
+            raw = servers.Target("hmget", self.raw, None, "")
+            self.note("hmget", "hmget", 1, load.accounted(raw, self.everything, lambda: load.hmget(self.raw)))
+        for target in targets if self.options.half else []:
+            if target.name in self.options.stores:
+                self.note("half", target.name, 64, self.half(target))
 
     def note(self, kind, name, connections, found):
         self.found.setdefault((kind, name, connections), []).append(found)
@@ -45,19 +66,6 @@ class Rounds:
         found = load.accounted(
             target, self.everything, lambda: load.paced(self.programs["paced"], target, 64, full / 2, seconds))
         return found | {"full": full}
-
-    def run(self, n):
-        targets = self.targets if n % 2 == 0 else self.targets[::-1]
-        for connections in self.options.connections:
-            for verb in self.options.only:
-                for target in targets if verb != "hmget" else []:
-                    self.note(verb, target.name, connections, self.one(verb, target, connections))
-        if "hmget" in self.options.only:
-            raw = servers.Target("hmget", self.raw, None, "")
-            self.note("hmget", "hmget", 1, load.accounted(raw, self.everything, lambda: load.hmget(self.raw)))
-        for target in targets if self.options.half else []:
-            if target.name in self.options.stores:
-                self.note("half", target.name, 64, self.half(target))
 
     def results(self):
         return {

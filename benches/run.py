@@ -2,13 +2,13 @@
 """Measures the service on both stores, beside a bare axum server and what it replaces: redis-sessions behind Express.
 
 Builds and installs what it needs, starts everything on free ports of 127.0.0.1, and prints Markdown tables. Every round
-measures everything in turn, and every other round in the opposite order, so that a machine whose speed drifts slows all of
-it; figures are medians over the rounds, ratios are taken within a round. Needs cargo, node, npm, wrk and redis-server.
+measures everything in turn, every other round in the opposite order, so that a machine whose speed drifts slows all of it;
+figures are medians over the rounds, ratios are taken within a round. Needs cargo, node, npm, wrk and redis-server.
 """
 
-import argparse, contextlib, json, os, signal, sys, tempfile
+import argparse, json, signal, sys
 
-import build, load, plot, servers, table
+import build, load, plot, table
 from rounds import Rounds
 
 
@@ -38,6 +38,8 @@ def arguments():
     for given, known in [(options.only, [*load.VERBS, "hmget"]), (options.stores, ["embedded", "redis"]), (options.node, ["4", "3"])]:
         if unknown := [word for word in given if word not in known]:
             parser.error(f"unknown: {unknown[0]}")
+    if options.svg and plot.CONNECTIONS not in options.connections:
+        parser.error(f"--svg needs {plot.CONNECTIONS} connections")
     return options
 
 
@@ -49,21 +51,14 @@ def main():
     programs = {"rest-sessions": options.binary or build.service(), "bare": build.bench("bare"), "paced": build.bench("paced")}
     if options.node:
         build.npm()
-    names = [servers.FLOOR, *options.stores, *(f"node{version}" for version in options.node)]
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, contextlib.ExitStack() as stack:
-        raw = stack.enter_context(servers.Redis(folder))
-        load.fill_hashes(raw)
-        targets = [servers.start(name, stack, folder, programs, options.option) for name in names]
-        for target in targets:
-            load.prepare(target, floor=target.name == servers.FLOOR)
-        rounds = Rounds(options, programs, targets, raw)
-        for n in range(options.rounds):
-            print(f"round {n + 1} of {options.rounds}", file=sys.stderr)
-            rounds.run(n)
-            # After each round: a long run that is broken off leaves what it found.
-            if options.json:
-                with open(options.json, "w") as file:
-                    json.dump(rounds.results(), file, indent=1)
+    rounds = Rounds(options, programs)
+    for n in range(options.rounds):
+        print(f"round {n + 1} of {options.rounds}", file=sys.stderr)
+        rounds.run(n)
+        # After each round: a long run that is broken off leaves what it found.
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(rounds.results(), file, indent=1)
     results = rounds.results()
     print(table.markdown(results))
     if options.svg:
