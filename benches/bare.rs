@@ -1,4 +1,5 @@
-//! The floor: axum with a fixed JSON answer for each route, as long as the service's, served the way axum serves by itself.
+//! The floor: axum with a fixed JSON answer for each route, as long as the service's, served the way axum serves by
+//! itself.
 
 use axum::{
     Router,

@@ -4,13 +4,13 @@ import hashlib, json, os, pathlib, shutil, subprocess, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "benches"
+# tests/setup.sh puts a newer Node there if a machine needs one.
+os.environ["PATH"] = f"{os.environ.get('TOOLS', ROOT / '.tools')}/bin:{os.environ['PATH']}"
 PACKAGES = {"wrk": "wrk", "redis-server": "redis-server", "redis-benchmark": "redis-tools", "redis-cli": "redis-tools"}
 
 
 def tools(*names):
     """Ends the benchmark if a program is missing."""
-    # tests/setup.sh puts a newer Node there if a machine needs one.
-    os.environ["PATH"] = f"{os.environ.get('TOOLS', ROOT / '.tools')}/bin:{os.environ['PATH']}"
     for name in names:
         if not shutil.which(name):
             sys.exit(f"{name} is missing" + (f": apt-get install {PACKAGES[name]}" if name in PACKAGES else ""))

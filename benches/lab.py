@@ -14,7 +14,8 @@ class Process:
 
     def __init__(self, command, port=None, **options):
         """Without a port, the server takes one itself, and its first line is its address."""
-        self.child = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL if port else subprocess.PIPE, **options)
+        stdout = subprocess.DEVNULL if port else subprocess.PIPE
+        self.child = subprocess.Popen(command, text=True, stdout=stdout, **options)
         self.port = port or int(self.child.stdout.readline().rsplit(":", 1)[1])
         for _ in range(400):
             with socket.socket() as s:

@@ -32,7 +32,8 @@ def main():
             print(f"{made:,} sessions of {ids:,} ids created in {took:.0f} s; RSS {service.rss():.0f} MiB")
             start = time.monotonic()
         size = disk(folder)
-        print(f"ended in {time.monotonic() - start:.2f} s; {size:.0f} MiB on disk, {size * 2**20 / made:.0f} bytes a session")
+        print(f"ended in {time.monotonic() - start:.2f} s; {size:.0f} MiB on disk, "
+              f"{size * 2**20 / made:.0f} bytes a session")
         start = time.monotonic()
         with servers.Service(binary, f"{folder}/data", None, options.option) as service:
             service.get("/readyz")
@@ -41,8 +42,8 @@ def main():
             target = servers.Target("embedded", service, None, folder)
             for verb in ("get", "create"):
                 found = load.accounted(target, [service], lambda verb=verb: load.verb(verb, target, 64, 5))
-                print(f"{verb}: {found['rate']:,.0f} requests/s, p99 {found['p99']:.1f} ms, {found['cpu'][0]:.1f} µs of CPU, "
-                      f"RSS {found['rss']:.0f} MiB")
+                print(f"{verb}: {found['rate']:,.0f} requests/s, p99 {found['p99']:.1f} ms, "
+                      f"{found['cpu'][0]:.1f} µs of CPU, RSS {found['rss']:.0f} MiB")
 
 
 if __name__ == "__main__":

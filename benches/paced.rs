@@ -2,8 +2,9 @@
 //!
 //!     paced PORT PATHS CONNECTIONS RATE SECONDS
 //!
-//! Each connection gets the paths of the file PATHS in turn, RATE requests a second over all connections. A latency counts
-//! from the time at which the request was due, so that a service that stalls is not asked less (no coordinated omission).
+//! Each connection gets the paths of the file PATHS in turn, RATE requests a second over all connections. A latency
+//! counts from the time at which the request was due, so that a service that stalls is not asked less (no coordinated
+//! omission).
 //! Prints one JSON object. One thread on epoll, as the service needs the processors.
 
 use rustix::buffer::spare_capacity;

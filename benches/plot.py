@@ -15,11 +15,13 @@ STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .value, .note { fill: #59636e } .value { font-size: 11px }
 .page { fill: #ffffff; stroke: #d1d9e0 }
-.bare { fill: #8c959f } .embedded { fill: #0969da } .redis { fill: #1a7f5a } .node4 { fill: #bc4c00 } .node3 { fill: #cf7b3c }
+.bare { fill: #8c959f } .embedded { fill: #0969da } .redis { fill: #1a7f5a }
+.node4 { fill: #bc4c00 } .node3 { fill: #cf7b3c }
 .beside { opacity: .45 }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc } .value, .note { fill: #9198a1 } .page { fill: #0d1117; stroke: #3d444d }
-.embedded { fill: #4493f8 } .redis { fill: #3fb98a } .node4 { fill: #e0702a } .node3 { fill: #f0a56b }
+.embedded { fill: #4493f8 } .redis { fill: #3fb98a }
+.node4 { fill: #e0702a } .node3 { fill: #f0a56b }
 }
 """
 WIDTH, BAR, PITCH, GAP, TOP = 860, 13, 17, 30, 62
@@ -65,8 +67,10 @@ def svg(results):
     found = medians(results)
     most_rate = max(rate for rate, _ in found.values())
     most_cpu = max(sum(cpu) for _, cpu in found.values())
-    parts = [text(LEFT, 24, "requests/s, 64 connections", "title"), text(CPU, 24, "CPU µs for each request", "title"),
-             text(CPU, 40, "server + Redis (fainter); less is better", "note"), text(LEFT, 40, "more is better", "note")]
+    parts = [
+        text(LEFT, 24, f"requests/s, {CONNECTIONS} connections", "title"), text(LEFT, 40, "more is better", "note"),
+        text(CPU, 24, "CPU µs for each request", "title"),
+        text(CPU, 40, "server + Redis (fainter); less is better", "note")]
     y = TOP
     for verb in VERBS:
         servers = [name for name in NAMES if (verb, name) in found]
@@ -77,9 +81,11 @@ def svg(results):
             y += PITCH
         y += (GAP - PITCH) if servers else 0
     height = y + 4
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">',
-        "<title>Requests per second and CPU of bare axum, the service and what it replaces</title>", f"<style>{STYLE}</style>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        "<title>Requests per second and CPU of bare axum, the service and what it replaces</title>",
+        f"<style>{STYLE}</style>",
         f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6" class="page"/>', *parts, "</svg>\n"])
 
 

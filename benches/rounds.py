@@ -11,13 +11,14 @@ def machine():
         return re.search(r"\d+[\d.]+", subprocess.run(command, capture_output=True, text=True).stdout)[0]
     with open("/proc/cpuinfo") as cpus:
         models = [line.partition(": ")[2].strip() for line in cpus if line.startswith("model name")]
-    found = {"processors": os.cpu_count(), "model": models[0] if models else platform.machine(), "Linux": platform.release()}
+    model = models[0] if models else platform.machine()
     programs = ["rustc", "redis-server", *(["node"] if shutil.which("node") else [])]
-    return found | {name: version(name, "--version") for name in programs}
+    versions = {name: version(name, "--version") for name in programs}
+    return {"processors": os.cpu_count(), "model": model, "Linux": platform.release()} | versions
 
 
 class Rounds:
-    """What the rounds have found. Each has servers of its own, so that all begin alike, with no more sessions than those in use."""
+    """What the rounds have found. Each has servers of its own, so that all begin alike."""
 
     def __init__(self, options, programs):
         self.options, self.programs, self.found = options, programs, {}
@@ -68,8 +69,7 @@ class Rounds:
         return found | {"full": full}
 
     def results(self):
-        return {
-            "machine": machine(), "options": self.options.option,
-            "results": [{"verb": verb, "server": name, "connections": connections, "seconds": self.seconds(connections), "rounds": rounds}
-                        for (verb, name, connections), rounds in self.found.items()],
-        }
+        results = [
+            {"verb": verb, "server": name, "connections": count, "seconds": self.seconds(count), "rounds": rounds}
+            for (verb, name, count), rounds in self.found.items()]
+        return {"machine": machine(), "options": self.options.option, "results": results}

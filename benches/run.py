@@ -2,8 +2,8 @@
 """Measures the service on both stores, beside a bare axum server and what it replaces: redis-sessions behind Express.
 
 Builds and installs what it needs, starts everything on free ports of 127.0.0.1, and prints Markdown tables. Every round
-measures everything in turn, every other round in the opposite order, so that a machine whose speed drifts slows all of it;
-figures are medians over the rounds, ratios are taken within a round. Needs cargo, node, npm, wrk and redis-server.
+measures everything in turn, every other round in the opposite order, so that a machine whose speed drifts slows all of
+it; figures are medians over the rounds, ratios are taken within a round. Needs cargo, node, npm, wrk and redis-server.
 """
 
 import argparse, json, signal, sys
@@ -27,7 +27,7 @@ def arguments():
     parser.add_argument("--connections", type=numbers, default=[1, 64, 512])
     parser.add_argument("--only", type=words, default=[*load.VERBS, "hmget"], metavar="VERB,…",
                         help="of " + ", ".join(load.VERBS) + " and hmget, which asks Redis itself")
-    parser.add_argument("--half", action="store_true", help="get at half of its maximum as well, with 64 connections")
+    parser.add_argument("--half", action="store_true", help="also get at half of its maximum, with 64 connections")
     parser.add_argument("--stores", type=words, default=["embedded", "redis"])
     parser.add_argument("--node", type=words, default=["4", "3"], help="versions of redis-sessions; empty for none")
     parser.add_argument("--option", action="append", default=[], help="a further flag of the service")
@@ -35,8 +35,8 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="writes what each round found: table.py and plot.py read it")
     parser.add_argument("--svg", metavar="FILE", help="draws requests/s and CPU with 64 connections")
     options = parser.parse_args()
-    for given, known in [(options.only, [*load.VERBS, "hmget"]), (options.stores, ["embedded", "redis"]), (options.node, ["4", "3"])]:
-        if unknown := [word for word in given if word not in known]:
+    for name in ("only", "stores", "node"):
+        if unknown := [word for word in getattr(options, name) if word not in parser.get_default(name)]:
             parser.error(f"unknown: {unknown[0]}")
     if options.svg and plot.CONNECTIONS not in options.connections:
         parser.error(f"--svg needs {plot.CONNECTIONS} connections")
@@ -47,9 +47,11 @@ def main():
     options = arguments()
     # So that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    build.tools("cargo", "wrk", "redis-server", "redis-benchmark", "redis-cli", *(["node", "npm"] if options.node else []))
-    programs = {"rest-sessions": options.binary or build.service(), "bare": build.bench("bare"), "paced": build.bench("paced")}
+    build.tools("cargo", "wrk", "redis-server", "redis-benchmark", "redis-cli")
+    programs = {name: build.bench(name) for name in ("bare", "paced")}
+    programs["rest-sessions"] = options.binary or build.service()
     if options.node:
+        build.tools("node", "npm")
         build.npm()
     rounds = Rounds(options, programs)
     for n in range(options.rounds):

@@ -19,15 +19,16 @@ class Redis(Process):
     def __init__(self, folder):
         port = free_port()
         super().__init__(
-            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
-            port)
+            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
+             "--save", "", "--appendonly", "no"], port)
 
 
 class Service(Process):
     def __init__(self, binary, folder, redis=None, extra=()):
         port = free_port()
         env = {k: v for k, v in os.environ.items() if not k.startswith("RS_")}
-        command = [binary, "--port", str(port), "--data-dir", folder, "--loglevel", "warn", "--drain-delay", "0", *extra]
+        command = [binary, "--port", str(port), "--data-dir", folder, "--loglevel", "warn", "--drain-delay", "0"]
+        command += extra
         if redis:
             command += ["--redis-url", f"redis://127.0.0.1:{redis.port}"]
         super().__init__(command, port, env=env)

@@ -17,11 +17,23 @@ def row(cells):
     return "| " + " | ".join(cells) + " |"
 
 
+def whole(value):
+    return f"{value:,.0f}"
+
+
+def times(value):
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def percent(value):
+    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
+
+
 def spread(values, form):
     """The median, and the least and the most in brackets."""
     values = sorted(values)
-    middle = form.format(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} ({form.format(values[0])}–{form.format(values[-1])})"
+    middle = form(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({form(values[0])}–{form(values[-1])})"
 
 
 def ratios(rounds, others, value, form):
@@ -42,12 +54,12 @@ def columns(name, rounds, floor, original):
     def median(pick, form):
         return form.format(statistics.median(pick(r) for r in rounds))
     return [
-        spread([rate(r) for r in rounds], "{:,.0f}"),
-        ratios(rounds, floor, rate, "{:.0%}") if name != FLOOR else "",
-        ratios(rounds, original, rate, "{:.1f}") if name != ORIGINAL else "",
+        spread([rate(r) for r in rounds], whole),
+        ratios(rounds, floor, rate, percent) if name != FLOOR else "",
+        ratios(rounds, original, rate, times) if name != ORIGINAL else "",
         median(lambda r: r["cpu"][0], "{:.1f}"),
         median(lambda r: r["cpu"][1], "{:.1f}") if len(rounds[0]["cpu"]) > 1 else "",
-        ratios(rounds, original, cpu, "{:.1%}") if name != ORIGINAL else "",
+        ratios(rounds, original, cpu, percent) if name != ORIGINAL else "",
         median(lambda r: r["p50"], "{:.2f}"),
         median(lambda r: r["p99"], "{:.2f}"),
         median(lambda r: r["rss"], "{:.0f}"),
@@ -82,15 +94,17 @@ def half(entries):
     for name in NAMES:
         for rounds in (entry["rounds"] for entry in entries if entry["server"] == name):
             cells = columns(name, rounds, None, None)
-            share, p99 = spread([r["rate"] / r["full"] for r in rounds], "{:.0%}"), spread([r["p99"] for r in rounds], "{:.2f}")
+            share = spread([r["rate"] / r["full"] for r in rounds], percent)
+            p99 = spread([r["p99"] for r in rounds], "{:.2f}".format)
             lines.append([NAMES[name], cells[0], share, cells[3], cells[4], cells[6], p99])
     return titled("get at half of its maximum, 64 connections", head, lines, entries[0])
 
 
 def hmget(entry):
     rounds = entry["rounds"]
-    rates, costs = spread([rate(r) for r in rounds], "{:,.0f}"), spread([cpu(r) for r in rounds], "{:.2f}")
-    return f"`HMGET` alone, one connection with {DEPTH} requests under way: {rates} a second, {costs} µs of Redis' CPU for each."
+    rates, costs = spread([rate(r) for r in rounds], whole), spread([cpu(r) for r in rounds], "{:.2f}".format)
+    return (f"`HMGET` alone, one connection with {DEPTH} requests under way: {rates} a second, "
+            f"{costs} µs of Redis' CPU for each.")
 
 
 def markdown(results):

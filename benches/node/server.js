@@ -1,5 +1,5 @@
-// What the benchmarks measure as the original: redis-sessions behind Express, with the ten routes of rest-sessions 2.0.1.
-// It logs no requests; the original does unless told otherwise.
+// What the benchmarks measure as the original: redis-sessions behind Express, with the ten routes of rest-sessions
+// 2.0.1. It logs no requests; the original does unless told otherwise.
 //
 //   node server.js VERSION PORT REDIS_PORT     3 or 4, and ports of 127.0.0.1
 'use strict';
