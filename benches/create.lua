@@ -1,4 +1,5 @@
--- Creates sessions of many ids with a little data. With TOKENS set, writes the tokens to TOKENS.<thread>.
+-- Creates sessions of many ids of the app `made`, with a little data. With TOKENS set, writes the tokens to
+-- TOKENS.<thread>.
 local headers = { ["Content-Type"] = "application/json" }
 local body = '{"name":"Ada","role":"admin","cart":3}'
 
@@ -12,7 +13,8 @@ function init()
   -- Made beforehand: formatting takes wrk longer than sending, and it shares the processors with the service.
   requests = {}
   for user = 1, 50000 do
-    requests[user] = wrk.format("PUT", "/bench/create/user-" .. number .. "-" .. user .. "?ip=203.0.113.7", headers, body)
+    local path = "/made/create/user-" .. number .. "-" .. user .. "?ip=203.0.113.7"
+    requests[user] = wrk.format("PUT", path, headers, body)
   end
   place = 0
   local tokens = os.getenv("TOKENS")

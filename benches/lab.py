@@ -1,13 +1,6 @@
-"""What the benchmarks stand on: servers on free ports, a load generator, and the operating system's accounts."""
+"""Servers on free ports of 127.0.0.1, and what the operating system says of their CPU time and memory."""
 
-import contextlib, http.client, json, os, pathlib, re, socket, subprocess, sys, time
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-HERE = ROOT / "benches"
-TICK = os.sysconf("SC_CLK_TCK")
-THREADS = 2  # of wrk
-SESSIONS = 10_000  # in use: get and set ask for each of them in turn
-DATA = '{"name":"Ada","role":"admin","cart":3}'
+import contextlib, http.client, json, pathlib, re, socket, subprocess, sys, time
 
 
 def free_port():
@@ -17,35 +10,40 @@ def free_port():
 
 
 class Process:
-    """A server with its port, its CPU time and its memory as the operating system counts them."""
+    """A server that listens on a port. Leaving its context ends it."""
 
-    def __init__(self, command, port, **options):
-        self.port = port
-        self.child = subprocess.Popen(command, **options)
+    def __init__(self, command, port=None, **options):
+        """Without a port, the server takes one itself, and its first line is its address."""
+        stdout = subprocess.DEVNULL if port else subprocess.PIPE
+        self.child = subprocess.Popen(command, text=True, stdout=stdout, **options)
+        self.port = port or int(self.child.stdout.readline().rsplit(":", 1)[1])
         for _ in range(400):
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
+            if self.child.poll() is not None:
+                break
             time.sleep(0.05)
+        self.end()
         sys.exit(f"{command[0]} does not listen")
 
     def cpu(self):
-        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """The CPU time of all its threads in seconds. The number is Linux' name for the clock of a process: that of
+        /proc has only hundredths of a second."""
+        return time.clock_gettime(~self.child.pid << 3 | 2)
 
     def rss(self):
+        """The memory that it has, in MiB."""
         status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
+    def client(self):
+        return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port))
+
     def get(self, path):
         """The body of a successful answer."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port)) as client:
-            client.request("GET", path)
-            answer = client.getresponse()
-            body = answer.read()
-            if answer.status != 200:
-                sys.exit(f"{path}: {answer.status} {body.decode()}")
-            return body
+        with self.client() as client:
+            return ask(client, "GET", path)
 
     def json(self, path):
         return json.loads(self.get(path))
@@ -54,78 +52,28 @@ class Process:
         self.child.terminate()
         self.child.wait()
 
+    def __enter__(self):
+        return self
 
-class Redis(Process):
-    def __init__(self, folder):
-        port = free_port()
-        super().__init__(
-            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
-            port, stdout=subprocess.DEVNULL)
+    def __exit__(self, *_):
+        self.end()
 
 
-class Service(Process):
-    def __init__(self, binary, folder, redis=None, extra=()):
-        port = free_port()
-        env = {k: v for k, v in os.environ.items() if not k.startswith("RS_")}
-        command = [binary, "--port", str(port), "--data-dir", folder, "--loglevel", "warn", "--drain-delay", "0", *extra]
-        if redis:
-            command += ["--redis-url", f"redis://127.0.0.1:{redis.port}"]
-        super().__init__(command, port, env=env)
+def ask(client, method, path, body=None):
+    """The body of a successful answer on a connection."""
+    client.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+    answer = client.getresponse()
+    text = answer.read()
+    if answer.status != 200:
+        # Not the path: it may hold a token.
+        sys.exit(f"{method}: {answer.status} {text.decode()}")
+    return text
 
 
-class Bare(Process):
-    def __init__(self, binary):
-        child = subprocess.Popen([binary], stdout=subprocess.PIPE, text=True)
-        self.child, self.port = child, int(child.stdout.readline().rsplit(":", 1)[1])
-
-
-def wrk(port, script, connections, seconds, **env):
-    """Requests per second, p50 and p99 in milliseconds, answers, and answers that were no success."""
-    out = subprocess.run(
-        ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), f"http://127.0.0.1:{port}/"],
-        env=os.environ | env, capture_output=True, text=True, check=True).stdout
-    def ms(label):
-        value, unit = re.search(label + r"%\s+([\d.]+)(us|ms|s)", out).groups()
-        return float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
-    count = int(re.search(r"(\d+) requests in", out)[1])
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    errors = re.search(r"Socket errors: (.*)", out)
-    if failed or errors:
-        print("not all requests were answered well:", (failed or errors)[0], file=sys.stderr)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), ms("50"), ms("99"), count
-
-
-def settle(servers):
+def settle(processes):
     """Waits until the work that the last measurement left behind is done."""
     for _ in range(40):
-        before = sum(s.cpu() for s in servers)
+        before = sum(p.cpu() for p in processes)
         time.sleep(0.25)
-        if sum(s.cpu() for s in servers) - before <= 0.02:
+        if sum(p.cpu() for p in processes) - before <= 0.02:
             return
-
-
-def measure(servers, target, script, connections, seconds, **env):
-    settle(servers)
-    before = [s.cpu() for s in servers]
-    rate, p50, p99, count = wrk(target.port, script, connections, seconds, **env)
-    cpu = [(s.cpu() - b) * 1e6 / count for s, b in zip(servers, before)]
-    return {"rate": rate, "p50": p50, "p99": p99, "cpu": cpu, "rss": target.rss(), "count": count}
-
-
-def build():
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
-    subprocess.run(["cargo", "bench", "--no-run", "--quiet", "--bench", "bare"], cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-    bare = max((p for p in (target / "deps").glob("bare-*") if os.access(p, os.X_OK)), key=lambda p: p.stat().st_mtime)
-    return str(target / "rest-sessions"), str(bare)
-
-
-def in_use(service, tokens):
-    """Creates SESSIONS sessions, and writes their tokens to one file for each thread of wrk."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port)) as client:
-        files = [open(f"{tokens}.{n + 1}", "w") for n in range(THREADS)]
-        for n in range(SESSIONS):
-            client.request("PUT", f"/bench/create/user-{n}?ip=203.0.113.7", DATA, {"Content-Type": "application/json"})
-            files[n % THREADS].write(json.load(client.getresponse())["token"] + "\n")
-        for file in files:
-            file.close()

@@ -6,7 +6,9 @@ Prints what each master holds, and how much memory that takes. Needs wrk, redis-
 
 import argparse, contextlib, os, subprocess, tempfile, time
 
-from lab import Process, Service, build, free_port, wrk
+import build, load
+from lab import Process, free_port
+from servers import Service
 
 SHARDS = 256  # the service's default
 
@@ -17,8 +19,7 @@ class Master(Process):
         os.mkdir(f"{folder}/{port}")
         super().__init__(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-             "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", f"{folder}/{port}"],
-            port, stdout=subprocess.DEVNULL)
+             "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", f"{folder}/{port}"], port)
 
     def ask(self, *commands):
         """The answers to commands, one line each."""
@@ -49,23 +50,20 @@ def main():
     parser.add_argument("--binary", help="the service, in the place of one that is built here")
     parser.add_argument("--option", action="append", default=[], help="a further flag of the service")
     options = parser.parse_args()
-    binary = options.binary or build()[0]
+    build.tools("cargo", "wrk", "redis-server", "redis-cli")
+    binary = options.binary or build.service()
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, contextlib.ExitStack() as stack:
-        def started(server):
-            stack.callback(server.end)
-            return server
-
-        masters = [started(Master(folder)) for _ in range(3)]
+        masters = [stack.enter_context(Master(folder)) for _ in range(3)]
         join(masters)
         empty = [master.memory() for master in masters]
         url = f"redis://127.0.0.1:{masters[0].port}"
         extra = ["--redis-mode", "cluster", "--redis-url", url, *options.option]
-        service = started(Service(binary, folder, None, extra))
+        service = stack.enter_context(Service(binary, folder, None, extra))
         made, start = 0, time.monotonic()
         while made < options.sessions:
-            made += wrk(service.port, "create.lua", 64, 5)[3]
+            made += load.wrk(service.port, "create.lua", 64, 5)["count"]
         took = time.monotonic() - start
-        ids = service.json("/bench/activity?dt=86400")["activity"]
+        ids = service.json("/made/activity?dt=86400")["activity"]
         held = [master.sessions() for master in masters]
         total = sum(map(sum, held))
         rss = service.rss()

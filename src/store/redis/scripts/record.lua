@@ -11,8 +11,9 @@ local function fields(key)
     if exact and string.find(numbers, '^%d+ %d+ %d+ %d+$') then return h end
     return nil, 0, h[1]
   end
-  -- On a cluster, the key may be on its way to another node: nobody can tell what is in it.
-  if h.err and string.find(h.err, 'non local key', 1, true) then error(h.err) end
+  -- A key of another type is no session. Of one that cannot be read nobody can tell what is in it: it may be on its way
+  -- to another node of a cluster, or the user may lack the right.
+  if h.err and not string.find(h.err, 'WRONGTYPE', 1, true) then error(h.err) end
   if h.err or h[1] or h[2] or h[3] or h[4] or h[5] or h[6] or h[7] or h[8] then return nil, 0, h[1] end
   return nil, false
 end

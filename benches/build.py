@@ -1,0 +1,40 @@
+"""The programs that the benchmarks run: what Debian has, what cargo builds, what npm installs."""
+
+import hashlib, json, os, pathlib, shutil, subprocess, sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HERE = ROOT / "benches"
+# tests/setup.sh puts a newer Node there if a machine needs one.
+os.environ["PATH"] = f"{os.environ.get('TOOLS', ROOT / '.tools')}/bin:{os.environ['PATH']}"
+PACKAGES = {"wrk": "wrk", "redis-server": "redis-server", "redis-benchmark": "redis-tools", "redis-cli": "redis-tools"}
+
+
+def tools(*names):
+    """Ends the benchmark if a program is missing."""
+    for name in names:
+        if not shutil.which(name):
+            sys.exit(f"{name} is missing" + (f": apt-get install {PACKAGES[name]}" if name in PACKAGES else ""))
+
+
+def service():
+    """Builds the service. Gives its path."""
+    subprocess.run(["cargo", "build", "--locked", "--release", "--quiet"], cwd=ROOT, check=True)
+    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rest-sessions")
+
+
+def bench(name):
+    """Builds a program of this folder. Gives its path."""
+    command = ["cargo", "bench", "--locked", "--no-run", "--quiet", "--message-format", "json", "--bench", name]
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    made = [line for line in map(json.loads, out.splitlines()) if line.get("executable")]
+    return next(line["executable"] for line in made if line["target"]["name"] == name)
+
+
+def npm():
+    """Installs what the original is made of, unless it is there for the same lists."""
+    folder = HERE / "node"
+    lists = b"".join((folder / name).read_bytes() for name in ("package.json", "package-lock.json"))
+    stamp, digest = folder / "node_modules/.stamp", hashlib.sha256(lists).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
+        stamp.write_text(digest)
