@@ -17,6 +17,7 @@ use axum::{
     routing::{MethodRouter, delete, get as read, post, put},
 };
 use serde::Serialize;
+use tracing::Instrument;
 
 use crate::{
     auth::{Cookie, Visitor, Wanted, passed},
@@ -196,11 +197,23 @@ async fn kill(State(state): State<AppState>, app: App, token: Token) -> Result<R
 }
 
 async fn killsoid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
-    state.service().killsoid(app, id).await.map(killed)
+    let service = state.0.service.clone();
+    to_its_end(async move { service.killsoid(app, id).await })
+        .await
+        .map(killed)
 }
 
 async fn killall(State(state): State<AppState>, app: App) -> Result<Response, Error> {
-    state.service().killall(app).await.map(killed)
+    let service = state.0.service.clone();
+    to_its_end(async move { service.killall(app).await }).await.map(killed)
+}
+
+/// Goes on even if the client has lost its patience: half a logout is none.
+async fn to_its_end<T: Send + 'static>(
+    removal: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let removal = tokio::spawn(removal.in_current_span());
+    removal.await.unwrap_or(Err(Error::Internal))
 }
 
 async fn ping() -> &'static str {

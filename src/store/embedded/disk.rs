@@ -4,7 +4,7 @@
 //! [`STEP`](super::engine::STEP): whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
 
 use std::{
-    ops::RangeInclusive,
+    ops::{Bound, RangeBounds, RangeInclusive},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
@@ -111,37 +111,28 @@ impl Disk {
         }))
     }
 
-    /// The tokens of one id.
+    /// The tokens of one id, after one of them.
     pub(super) fn tokens(
         &self,
         app: App,
         id: &UserId,
+        after: Option<Token>,
     ) -> Result<impl Iterator<Item = Result<Token, Error>> + use<>, Error> {
+        let after = after.map(|token| rows::user_key(&Key { app, token }, id));
         let engine = self.engine()?;
-        let entries = engine.users.prefix(rows::user_prefix(app, id));
+        let entries = engine.users.range(following(rows::user_prefix(app, id), after));
         Ok(tokens(held(entries, engine)))
     }
 
-    /// Those that follow one of them.
-    pub(super) fn tokens_after(
+    /// The sessions of one app in the order of their tokens, after one of them.
+    pub(super) fn sessions(
         &self,
         app: App,
-        id: &UserId,
-        token: Token,
-    ) -> Result<impl Iterator<Item = Result<Token, Error>> + use<>, Error> {
-        let mut first = rows::user_key(&Key { app, token }, id);
-        first.push(0);
-        let mut last = rows::user_prefix(app, id);
-        // After every token.
-        last.push(0xff);
+        after: Option<Token>,
+    ) -> Result<impl Iterator<Item = Result<Key, Error>> + use<>, Error> {
+        let after = after.map(|token| rows::session_key(&Key { app, token }));
         let engine = self.engine()?;
-        Ok(tokens(held(engine.users.range(first..last), engine)))
-    }
-
-    /// The sessions of one app, in the order of their tokens, as they are now.
-    pub(super) fn sessions(&self, app: App) -> Result<impl Iterator<Item = Result<Key, Error>> + use<>, Error> {
-        let engine = self.engine()?;
-        let entries = engine.sessions.prefix(rows::app_prefix(app));
+        let entries = engine.sessions.range(following(rows::app_prefix(app), after));
         Ok(held(entries, engine).filter_map(move |entry| {
             let key = entry.key().map_err(failed);
             key.map(|key| rows::trailing_token(&key).map(|token| Key { app, token }))
@@ -185,10 +176,15 @@ impl Disk {
         }))
     }
 
-    /// All `activity` entries.
-    pub(super) fn activities(&self) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
+    /// All `activity` entries, after one of them.
+    pub(super) fn activities(
+        &self,
+        after: Option<&Activity>,
+    ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
+        let after = after.map(|entry| rows::activity_key(&entry.key, entry.active));
         let engine = self.engine()?;
-        Ok(activities(held(engine.activity.iter(), engine)))
+        let entries = engine.activity.range(following(Vec::new(), after));
+        Ok(activities(held(entries, engine)))
     }
 }
 
@@ -196,6 +192,14 @@ impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Disk")
     }
+}
+
+/// The keys that begin with `prefix`, after one of them.
+fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBounds<Vec<u8>> {
+    // No key goes on with 0xff: tokens and app names have only ASCII.
+    let end = [prefix.as_slice(), &[0xff]].concat();
+    let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+    (start, Bound::Excluded(end))
 }
 
 /// Entries that keep their engine open: an old iterator may take files with it that a new engine knows by the same name.

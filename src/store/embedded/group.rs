@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::Error,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::Key,
+    store::{Key, pace::give_way},
 };
 
 /// A group that is being filled.
@@ -105,14 +105,24 @@ impl<'a> Group<'a> {
         Ok(!stored.record.expired(now))
     }
 
-    /// Removes sessions of an id: all of them if there are at most so many. Says how many were removed, and whether any
-    /// may be left.
-    pub(super) fn killsoid(&mut self, app: App, id: &UserId, most: usize) -> Result<(u64, bool), Error> {
-        let mut tokens = self.tokens(app, id)?.take(most + 1).collect::<Result<Vec<_>, _>>()?;
+    /// Removes sessions of an id, all of them if there are at most so many, after one that was removed. Says how many were
+    /// removed, and the last of them if any may be left.
+    pub(super) fn killsoid(
+        &mut self,
+        app: App,
+        id: &UserId,
+        after: Option<Token>,
+        most: usize,
+    ) -> Result<(u64, Option<Token>), Error> {
+        let mut tokens = self
+            .tokens(app, id, after)?
+            .take(most + 1)
+            .collect::<Result<Vec<_>, _>>()?;
         let left = tokens.len() > most;
         tokens.truncate(most);
+        let last = tokens.last().copied().filter(|_| left);
         let keys = tokens.into_iter().map(|token| Key { app, token }).collect();
-        Ok((self.remove_all(keys, None)?, left))
+        Ok((self.remove_all(keys, None)?, last))
     }
 
     /// Removes those of `keys` that are still there and, if a second is given, have expired by then.
@@ -125,6 +135,7 @@ impl<'a> Group<'a> {
             if expired_at.is_none_or(|now| stored.record.expired(now)) {
                 self.remove(key, &stored)?;
                 removed += 1;
+                give_way();
             }
         }
         Ok(removed)
@@ -149,29 +160,27 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The tokens of an id whose sessions this group has not removed.
-    fn tokens(&self, app: App, id: &UserId) -> Result<impl Iterator<Item = Result<Token, Error>>, Error> {
+    /// The tokens of an id, after one of them, whose sessions this group has not removed; those that it created come last.
+    fn tokens(
+        &self,
+        app: App,
+        id: &UserId,
+        after: Option<Token>,
+    ) -> Result<impl Iterator<Item = Result<Token, Error>>, Error> {
         let created = self.created.get(&(app, id.clone()));
         let created = created.into_iter().flatten().copied().map(Ok);
         let removed = move |token: Token| matches!(self.changed.get(&Key { app, token }), Some(None));
-        let tokens = self.cache.disk.tokens(app, id)?.chain(created);
+        let tokens = self.cache.disk.tokens(app, id, after)?.chain(created);
         Ok(tokens.filter(move |token| !token.as_ref().is_ok_and(|token| removed(*token))))
     }
 
-    /// Another session of an id, after one that was removed. Those are often removed in order, and leave behind them what the
+    /// Another session of an id than one that was removed. They are often removed in order, and leave behind them what the
     /// engine has to step over: look ahead first.
     fn another(&self, removed: Key, id: &UserId) -> Result<Option<Token>, Error> {
-        for token in self.cache.disk.tokens_after(removed.app, id, removed.token)? {
-            let token = token?;
-            let key = Key {
-                app: removed.app,
-                token,
-            };
-            if !matches!(self.changed.get(&key), Some(None)) {
-                return Ok(Some(token));
-            }
+        match self.tokens(removed.app, id, Some(removed.token))?.next() {
+            Some(token) => token.map(Some),
+            None => self.tokens(removed.app, id, None)?.next().transpose(),
         }
-        self.tokens(removed.app, id)?.next().transpose()
     }
 
     /// Removes a session. Its activity outlives it as long as the id has others, as `activity` counts ids.

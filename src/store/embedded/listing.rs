@@ -6,7 +6,7 @@ use super::{LOOK, cache::Cache, engine::STEP, rows::Activity};
 use crate::{
     error::Error,
     session::{App, Cursor, Seconds, Token},
-    store::{BATCH_BYTES, Key, Listed, Span},
+    store::{BATCH_BYTES, Key, Listed, Span, pace::give_way},
 };
 
 /// A list that is under way. It sees the index as it was when it began, and keeps the engine open.
@@ -42,6 +42,7 @@ impl Listing {
     pub(super) fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Listed>>, Error> {
         let (mut list, mut bytes) = (Vec::new(), 0);
         for _ in 0..LOOK {
+            give_way();
             if list.len() == self.most || bytes >= BATCH_BYTES {
                 break;
             }

@@ -41,7 +41,7 @@ fn active_since(cache: &Cache, key: &Key, since: Seconds) -> Result<bool, Error>
 
 /// The sessions of one id.
 pub(super) fn soid(cache: &Cache, app: App, id: &UserId, now: Seconds) -> Result<Vec<Session>, Error> {
-    let tokens = cache.disk.tokens(app, id)?;
+    let tokens = cache.disk.tokens(app, id, None)?;
     let mut records = Vec::new();
     for token in tokens {
         let key = Key { app, token: token? };

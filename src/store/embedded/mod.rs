@@ -16,6 +16,7 @@ mod listing;
 mod lists;
 mod quiet;
 mod recovery;
+mod removals;
 mod rows;
 mod writer;
 
@@ -32,7 +33,7 @@ use self::{
     cache::Cache,
     disk::Disk,
     folder::Folder,
-    writer::{Order, Reply, Writer},
+    writer::{Order, Writer},
 };
 use crate::{
     error::Error,
@@ -41,13 +42,10 @@ use crate::{
     store::{Key, Listed, Span},
 };
 
-/// Entries that a list, killall and the wiper look at in one go, off the async workers.
+/// Entries that a list and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
 /// Sessions in a part of a list.
 const LIST: usize = 500;
-/// Sessions that killsoid, killall and the wiper remove at once: a commit of a few milliseconds, so that others need not wait.
-const BATCH: usize = 256;
-
 /// The store in a folder of this process.
 #[derive(Debug)]
 pub struct Embedded {
@@ -148,32 +146,6 @@ impl Embedded {
             .await
     }
 
-    pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
-        let mut killed = 0;
-        loop {
-            let batch = self.ask_in_time(|reply| Order::Killsoid(app, id.clone(), BATCH, reply));
-            let (more, left) = batch.await?;
-            killed += more;
-            if !left {
-                return Ok(killed);
-            }
-        }
-    }
-
-    /// Removes the sessions that are there now; one that is created meanwhile may stay.
-    pub(crate) async fn killall(&self, app: App) -> Result<u64, Error> {
-        let sessions = self.cache.disk.sessions(app)?;
-        self.remove_in_batches(sessions.map(|key| key.map(Some)), None).await
-    }
-
-    pub(crate) async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
-        // An entry's end is never later than the session's, as activity only puts the end off: no session is missed that
-        // the index knows to have ended; the writer asks the record.
-        let entries = self.cache.disk.activities()?;
-        let ended = entries.map(move |entry| entry.map(|entry| (entry.end < now).then_some(entry.key)));
-        self.remove_in_batches(ended, Some(now)).await
-    }
-
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         self.writer.ask(Order::Ping).await
     }
@@ -207,43 +179,6 @@ impl Embedded {
 
     async fn flush(&self) -> Result<(), Error> {
         self.writer.ask(Order::Flush).await
-    }
-
-    /// Removes what `found` yields, a batch at a time; `None` is an entry that is to stay.
-    async fn remove_in_batches(
-        &self,
-        mut found: impl Iterator<Item = Result<Option<Key>, Error>> + Send + 'static,
-        expired_at: Option<Seconds>,
-    ) -> Result<u64, Error> {
-        let mut removed = 0;
-        loop {
-            let (rest, batch, seen) = self
-                .blocking(move |_| {
-                    let (mut batch, mut seen) = (Vec::new(), 0);
-                    while batch.len() < BATCH
-                        && seen < LOOK
-                        && let Some(entry) = found.next()
-                    {
-                        batch.extend(entry?);
-                        seen += 1;
-                    }
-                    Ok((found, batch, seen))
-                })
-                .await?;
-            if seen == 0 {
-                return Ok(removed);
-            }
-            found = rest;
-            removed += self
-                .ask_in_time(|reply| Order::Remove(batch, expired_at, reply))
-                .await?;
-        }
-    }
-
-    /// Hands over one batch of an operation that has many.
-    async fn ask_in_time<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
-        let outcome = tokio::time::timeout(self.deadline, self.writer.ask(order)).await;
-        outcome.unwrap_or(Err(Error::StoreUnavailable))
     }
 
     async fn blocking<T: Send + 'static>(

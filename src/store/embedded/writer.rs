@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{cache::Cache, group::Group, recovery::Recovery};
 use crate::{
     error::Error,
-    session::{App, Changes, Record, Seconds, Session, UserId},
+    session::{App, Changes, Record, Seconds, Session, Token, UserId},
     store::Key,
 };
 
@@ -36,8 +36,8 @@ pub(super) enum Order {
     Create(Key, Record, Reply<()>),
     Set(Key, Changes, Seconds, Reply<Option<Session>>),
     Kill(Key, Seconds, Reply<bool>),
-    /// Removes sessions of an id, at most so many; says how many, and whether any may be left.
-    Killsoid(App, UserId, usize, Reply<(u64, bool)>),
+    /// Removes sessions of an id after one of them, at most so many; says how many, and the last one if any may be left.
+    Killsoid(App, UserId, Option<Token>, usize, Reply<(u64, Option<Token>)>),
     /// Removes those that are there and, if a second is given, have expired by then.
     Remove(Vec<Key>, Option<Seconds>, Reply<u64>),
     /// Writes something, and says whether that can be done.
@@ -203,8 +203,8 @@ impl<'a> Work<'a> {
             }
             Order::Set(key, changes, now, reply) => answers.push(after_commit(reply, group.set(key, changes, now))),
             Order::Kill(key, now, reply) => answers.push(after_commit(reply, group.kill(key, now))),
-            Order::Killsoid(app, id, most, reply) => {
-                answers.push(after_commit(reply, group.killsoid(app, &id, most)));
+            Order::Killsoid(app, id, after, most, reply) => {
+                answers.push(after_commit(reply, group.killsoid(app, &id, after, most)));
             }
             Order::Remove(keys, expired_at, reply) => {
                 answers.push(after_commit(reply, group.remove_all(keys, expired_at)));

@@ -4,6 +4,7 @@ use super::{Redis, keys, reply};
 use crate::{
     error::Error,
     session::{App, Seconds, UserId},
+    store::pace::Pace,
 };
 
 /// The most sessions that one call of a script removes: Redis serves nobody else for the millisecond or two that it takes.
@@ -14,7 +15,7 @@ impl Redis {
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
-        let mut total = 0;
+        let (mut total, mut pace) = (0, Pace::start());
         loop {
             let reply = self.servers.change(keys, &self.scripts.killsoid, |cmd| {
                 cmd.arg(4)
@@ -30,12 +31,13 @@ impl Redis {
             if left == 0 {
                 return Ok(total);
             }
+            pace.rest().await;
         }
     }
 
     /// See [`Store::killall`](crate::store::Store::killall).
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
-        let mut total = 0;
+        let (mut total, mut pace) = (0, Pace::start());
         // One after the other: Redis has others to serve between two batches.
         for keys in self.shards.all() {
             loop {
@@ -51,6 +53,7 @@ impl Redis {
                 });
                 let (killed, left) = reply::two_counts(&reply.await?)?;
                 total += killed;
+                pace.rest().await;
                 if left == 0 {
                     break;
                 }
@@ -62,7 +65,7 @@ impl Redis {
     /// See [`Store::wipe`](crate::store::Store::wipe).
     pub async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
         self.written(async move |touches| touches.flush(|_| true).await).await?;
-        let mut total = 0;
+        let (mut total, mut pace) = (0, Pace::start());
         for keys in self.shards.all() {
             loop {
                 let reply = self.servers.script(keys, &self.scripts.wipe, |cmd| {
@@ -74,6 +77,7 @@ impl Redis {
                 });
                 let (wiped, seen) = reply::two_counts(&reply.await?)?;
                 total += wiped;
+                pace.rest().await;
                 if seen < BATCH as u64 {
                     break;
                 }
