@@ -125,18 +125,21 @@ impl<'a> Group<'a> {
         Ok((self.remove_all(keys, None)?, last))
     }
 
-    /// Removes those of `keys` that are still there and, if a second is given, have expired by then.
+    /// Removes those of `keys` that are still there: all of them, or if a second is given those that have expired by then.
     pub(super) fn remove_all(&mut self, keys: Vec<Key>, expired_at: Option<Seconds>) -> Result<u64, Error> {
         let mut removed = 0;
         for key in keys {
             let Some(stored) = self.current(&key)? else {
                 continue;
             };
-            if expired_at.is_none_or(|now| stored.record.expired(now)) {
-                self.remove(key, &stored)?;
-                removed += 1;
-                give_way();
+            match expired_at {
+                // All sessions of their ids are to go: nothing has to outlive them.
+                None => self.forget(key, &stored)?,
+                Some(now) if stored.record.expired(now) => self.remove(key, &stored)?,
+                Some(_) => continue,
             }
+            removed += 1;
+            give_way();
         }
         Ok(removed)
     }
@@ -197,11 +200,25 @@ impl<'a> Group<'a> {
                 known.max(later.then_some(stored.record.last_active))
             }
         };
+        self.outlive(app, id, known, last);
+        Ok(())
+    }
+
+    /// Removes a session, and what outlived others of its id.
+    fn forget(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
+        self.batch.remove(&key, stored);
+        self.changed.insert(key, None);
+        let (app, id) = (key.app, &stored.record.id);
+        let known = self.outlived(app, id)?;
+        self.outlive(app, id, known, None);
+        Ok(())
+    }
+
+    fn outlive(&mut self, app: App, id: &UserId, known: Option<Seconds>, last: Option<Seconds>) {
         if last != known {
             self.batch.outlive(app, id, last);
             self.outlived.insert((app, id.clone()), last);
         }
-        Ok(())
     }
 
     /// The last second at which a session of an id was active that is no more, if that has to be remembered.

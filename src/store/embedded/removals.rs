@@ -13,8 +13,8 @@ use crate::{
     store::{Key, pace::Pace},
 };
 
-/// Sessions that are removed at once: a commit of a few milliseconds, so that others need not wait.
-const BATCH: usize = 100;
+/// Sessions that are removed at once: a commit of less than a millisecond, as a get may wait for its processor.
+const BATCH: usize = 32;
 
 /// Sessions to remove, and where to look for more, unless that was the end.
 ///

@@ -13,8 +13,8 @@ use crate::{
     store::{BATCH_BYTES, Listed, Span},
 };
 
-/// The most sessions that one script reads: Redis serves nobody else for the few milliseconds it takes.
-pub(super) const LIST: usize = 500;
+/// The most sessions that one script reads: Redis serves nobody else for the millisecond that it takes.
+pub(super) const LIST: usize = 200;
 
 /// A list that is under way.
 pub struct Listing {

@@ -1,10 +1,9 @@
 //! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see `keys`), or on a cluster in many shards
 //! of the same form.
 //!
-//! Every operation on a session or an id is one atomic script or command, and one round trip; on an id with more than some
-//! hundred sessions, several. A get is one plain read;
-//! what it changes follows a little later (`pending`, `touch`), or in one script with it where that is switched off. Times
-//! are arguments: the clock of the Redis server plays no part.
+//! Every operation on a session or an id is one atomic script or command, and one round trip; on an id with more than 100
+//! sessions, several. A get is one plain read; what it changes follows a little later (`pending`, `touch`), or in one script
+//! with it where that is switched off. Times are arguments: the clock of the Redis server plays no part.
 
 mod cluster;
 mod endpoint;

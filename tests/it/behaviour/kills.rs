@@ -1,12 +1,15 @@
 //! kill, killsoid and killall: what they remove, what they count, and what is none of their business.
 
-use crate::support::{NO_TOKEN, Server, Store, for_every_store, side_by_side};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{App, NO_TOKEN, Server, Store, eventually, for_every_store, raw, side_by_side};
 
 for_every_store![
     kill_removes_one_session,
     killsoid_removes_the_sessions_of_one_id,
     killall_removes_the_sessions_of_one_app,
     killall_is_not_short_of_breath,
+    a_removal_goes_on_without_its_client,
     killsoid_and_killall_count_expired_sessions_that_they_remove,
     apps_are_none_of_each_others_business,
     app_names_that_are_words_of_the_layout_are_names,
@@ -67,7 +70,14 @@ async fn killall_removes_the_sessions_of_one_app(store: Store) {
 async fn killall_is_not_short_of_breath(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // More than any store removes at once.
+    create_1100_of_400_ids(&app).await;
+    assert_eq!(app.activity(60).await, 400);
+    assert_eq!(app.killall().await, 1100);
+    assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (0, 0));
+}
+
+/// More sessions than any store removes at once.
+async fn create_1100_of_400_ids(app: &App) {
     let creations: Vec<_> = (0..1100)
         .map(|n| {
             let app = app.clone();
@@ -75,9 +85,19 @@ async fn killall_is_not_short_of_breath(store: Store) {
         })
         .collect();
     side_by_side(50, creations).await;
-    assert_eq!(app.activity(60).await, 400);
-    assert_eq!(app.killall().await, 1100);
-    assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (0, 0));
+}
+
+async fn a_removal_goes_on_without_its_client(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    create_1100_of_400_ids(&app).await;
+    let mut client = raw::connect(server.address).await;
+    let request = b"DELETE /forum/killall HTTP/1.1\r\nHost: test\r\n\r\n";
+    client.write_all(request).await.expect("the server reads");
+    // It has begun: no client would know to which end.
+    eventually("the first ones are gone", async || app.soapp(60).await.len() < 1100).await;
+    drop(client);
+    eventually("all are gone", async || app.soapp(60).await.is_empty()).await;
 }
 
 async fn killsoid_and_killall_count_expired_sessions_that_they_remove(store: Store) {
