@@ -16,7 +16,7 @@ use crate::{
     routes::json_body,
     service::Service,
     session::{App, Cursor, Seconds},
-    store::{Listed, Listing, pace::Pace},
+    store::{Listed, Listing},
 };
 
 /// From here on an answer is sent in pieces of about this size, in bytes.
@@ -72,7 +72,7 @@ async fn send(
     mut text: Text,
     sender: &mpsc::Sender<Piece>,
 ) -> Result<(), Error> {
-    let (mut last, mut pace) = (false, Pace::start());
+    let mut last = false;
     loop {
         let bytes = mem::take(&mut text.bytes).into();
         // Whoever asked may have gone, or may not read.
@@ -84,7 +84,6 @@ async fn send(
             let (rest, part) = service.more(listing).await?;
             last = text.add(part.as_deref())?;
             listing = rest;
-            pace.rest().await;
         }
     }
 }

@@ -1,29 +1,83 @@
-//! The pace of what is done to very many sessions.
+//! The pace of what is done to very many sessions: in parts, one at a time in the whole process, with a rest after each.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::Error;
+
 /// The longest rest: a part that took longer waited for a store that had other troubles.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// Rests after each part of a large operation for as long as that part took. The others have the store to themselves for half
-/// of the time, and wait for one part at most.
+/// The turn that large operations share.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    turn: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Turns {
+    /// `patience` is how long a part may wait for its turn.
+    pub(crate) fn new(patience: Duration) -> Self {
+        let turn = Arc::new(Semaphore::new(1));
+        Self { turn, patience }
+    }
+
+    /// An operation that may turn out to be large.
+    pub(crate) fn operation(&self) -> Pace {
+        Pace {
+            turns: self.clone(),
+            begun: false,
+        }
+    }
+}
+
+/// The pace of one operation.
+#[derive(Debug)]
 pub(crate) struct Pace {
-    begun: Instant,
+    turns: Turns,
+    begun: bool,
 }
 
 impl Pace {
-    /// The first part begins.
-    pub(crate) fn start() -> Self {
-        Self { begun: Instant::now() }
+    /// Waits until the next part may begin. The first one may at once: most operations have no other. Fails with
+    /// `storeUnavailable` if the store does not keep up.
+    pub(crate) async fn part(&mut self) -> Result<Part, Error> {
+        let turn = if self.begun {
+            let turn = tokio::time::timeout(self.turns.patience, self.turns.turn.clone().acquire_owned());
+            let turn = turn.await.ok().and_then(Result::ok);
+            Some(turn.ok_or(Error::StoreUnavailable)?)
+        } else {
+            self.begun = true;
+            None
+        };
+        let begun = Instant::now();
+        Ok(Part { turn, begun })
     }
+}
 
-    /// A part has ended; returns when the next may begin.
-    pub(crate) async fn rest(&mut self) {
-        tokio::time::sleep(self.begun.elapsed().min(LONGEST)).await;
-        self.begun = Instant::now();
+/// A part that is under way. If it fails, the next one need not wait.
+#[derive(Debug)]
+pub(crate) struct Part {
+    turn: Option<OwnedSemaphorePermit>,
+    begun: Instant,
+}
+
+impl Part {
+    /// The part is done. The next one, of whichever operation, begins after a rest as long as this part took: the others have
+    /// the store to themselves for half of the time, and wait for one part at most.
+    pub(crate) fn rest(self) {
+        if let Some(turn) = self.turn {
+            let rest = self.begun.elapsed().min(LONGEST);
+            tokio::spawn(async move {
+                tokio::time::sleep(rest).await;
+                drop(turn);
+            });
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use super::{LOOK, cache::Cache, engine::STEP, rows::Activity};
 use crate::{
     error::Error,
     session::{App, Cursor, Seconds, Token},
-    store::{BATCH_BYTES, Key, Listed, Span, pace::give_way},
+    store::{
+        BATCH_BYTES, Key, Listed, Span,
+        pace::{Pace, give_way},
+    },
 };
 
 /// A list that is under way. It sees the index as it was when it began, and keeps the engine open.
@@ -21,11 +24,12 @@ pub struct Listing {
     waiting: BinaryHeap<(Seconds, Token)>,
     /// The first second that no entry to come can reach.
     horizon: Seconds,
+    pub(super) pace: Pace,
 }
 
 impl Listing {
     /// Begins a list. Reads must have been flushed.
-    pub(super) fn begin(cache: &Cache, app: App, span: Span, most: usize) -> Result<Self, Error> {
+    pub(super) fn begin(cache: &Cache, app: App, span: Span, most: usize, pace: Pace) -> Result<Self, Error> {
         let last = span.after.map_or(Seconds::MAX, Cursor::second);
         let seconds = span.since.saturating_sub(STEP)..=last;
         Ok(Self {
@@ -35,6 +39,7 @@ impl Listing {
             entries: Box::new(cache.disk.active(app, seconds)?),
             waiting: BinaryHeap::new(),
             horizon: Seconds::MAX,
+            pace,
         })
     }
 

@@ -39,13 +39,14 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::{Key, Listed, Span},
+    store::{Key, Listed, Span, pace::Turns},
 };
 
 /// Entries that a list and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
 /// Sessions in a part of a list.
 const LIST: usize = 500;
+
 /// The store in a folder of this process.
 #[derive(Debug)]
 pub struct Embedded {
@@ -54,6 +55,7 @@ pub struct Embedded {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// For each batch of an operation that has many.
     deadline: Duration,
+    turns: Turns,
 }
 
 impl Embedded {
@@ -71,6 +73,7 @@ impl Embedded {
             cache,
             thread: Mutex::new(Some(thread)),
             deadline,
+            turns: Turns::new(deadline),
         })
     }
 
@@ -118,16 +121,20 @@ impl Embedded {
 
     pub(crate) async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         self.flush().await?;
-        self.blocking(move |cache| Listing::begin(cache, app, span, most.min(LIST)))
+        let pace = self.turns.operation();
+        self.blocking(move |cache| Listing::begin(cache, app, span, most.min(LIST), pace))
             .await
     }
 
     pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
-        self.blocking(move |cache| {
+        let part = listing.pace.part().await?;
+        let read = self.blocking(move |cache| {
             let list = listing.next(cache)?;
             Ok((listing, list))
-        })
-        .await
+        });
+        let read = read.await?;
+        part.rest();
+        Ok(read)
     }
 
     pub(crate) async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::Error,
     session::{App, Seconds, Token, UserId},
-    store::{Key, pace::Pace},
+    store::Key,
 };
 
 /// Sessions that are removed at once: a commit of less than a millisecond, as a get may wait for its processor.
@@ -23,16 +23,17 @@ type Found<P> = (Vec<Key>, Option<P>);
 
 impl Embedded {
     pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
-        let (mut killed, mut after, mut pace) = (0, None, Pace::start());
+        let (mut killed, mut after, mut pace) = (0, None, self.turns.operation());
         loop {
+            let part = pace.part().await?;
             let batch = self.ask_in_time(|reply| Order::Killsoid(app, id.clone(), after, BATCH, reply));
             let (more, last) = batch.await?;
+            part.rest();
             killed += more;
             if last.is_none() {
                 return Ok(killed);
             }
             after = last;
-            pace.rest().await;
         }
     }
 
@@ -52,8 +53,9 @@ impl Embedded {
         find: impl Fn(&Disk, Option<&P>) -> Result<Found<P>, Error> + Copy + Send + 'static,
         expired_at: Option<Seconds>,
     ) -> Result<u64, Error> {
-        let (mut removed, mut after, mut pace) = (0, None, Pace::start());
+        let (mut removed, mut after, mut pace) = (0, None, self.turns.operation());
         loop {
+            let part = pace.part().await?;
             let (batch, last) = self
                 .blocking(move |cache: &Cache| find(&cache.disk, after.as_ref()))
                 .await?;
@@ -61,11 +63,11 @@ impl Embedded {
                 let removal = self.ask_in_time(|reply| Order::Remove(batch, expired_at, reply));
                 removed += removal.await?;
             }
+            part.rest();
             if last.is_none() {
                 return Ok(removed);
             }
             after = last;
-            pace.rest().await;
         }
     }
 

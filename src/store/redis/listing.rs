@@ -10,7 +10,7 @@ use super::{Redis, keys::Keys, live, reply};
 use crate::{
     error::Error,
     session::{App, Cursor, Record},
-    store::{BATCH_BYTES, Listed, Span},
+    store::{BATCH_BYTES, Listed, Span, pace::Pace},
 };
 
 /// The most sessions that one script reads: Redis serves nobody else for the millisecond that it takes.
@@ -24,6 +24,7 @@ pub struct Listing {
     parts: Vec<Part>,
     /// The most sessions of a part, and about the most bytes.
     each: (usize, usize),
+    pace: Pace,
 }
 
 /// What is known of the list of one shard.
@@ -42,7 +43,7 @@ pub(super) struct Read {
 
 impl Listing {
     /// A list from `shards` of which somebody wants `most` sessions.
-    fn new(app: App, span: Span, shards: usize, most: usize) -> Self {
+    fn new(app: App, span: Span, shards: usize, most: usize, pace: Pace) -> Self {
         let part = || Part {
             ahead: VecDeque::new(),
             after: span.after,
@@ -58,6 +59,7 @@ impl Listing {
             span,
             parts: std::iter::repeat_with(part).take(shards).collect(),
             each,
+            pace,
         }
     }
 
@@ -90,13 +92,15 @@ impl Redis {
     /// See [`Store::soapp`](crate::store::Store::soapp).
     pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         self.indexes_of(app).await?;
-        Ok(Listing::new(app, span, self.shards.all().len(), most))
+        let pace = self.turns.operation();
+        Ok(Listing::new(app, span, self.shards.all().len(), most, pace))
     }
 
     /// See [`Store::more`](crate::store::Store::more).
     pub async fn more(&self, listing: &mut Listing) -> Result<Option<Vec<Listed>>, Error> {
         let (app, span, each) = (listing.app, listing.span, listing.each);
         if listing.parts.iter().any(Part::hungry) {
+            let part = listing.pace.part().await?;
             // Those that soon will be are asked as well, at the same time.
             let parts = self.shards.all().iter().zip(&mut listing.parts);
             let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
@@ -109,6 +113,7 @@ impl Redis {
                 Ok::<_, Error>(())
             });
             try_join_all(fed).await?;
+            part.rest();
         }
         let at_end = listing.parts.iter().all(|part| part.ended && part.ahead.is_empty());
         Ok((!at_end).then(|| listing.take()))

@@ -29,9 +29,11 @@ impl Redis {
     pub async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
         // By token: of many sessions, one may be read twice.
         let mut found = HashMap::new();
-        let mut place = "0".to_owned();
+        let (mut place, mut turns) = ("0".to_owned(), self.turns.operation());
         loop {
+            let turn = turns.part().await?;
             let (next, part) = self.part_of_soid(app, &id, &place).await?;
+            turn.rest();
             found.extend(part);
             if next == "0" {
                 break;

@@ -56,6 +56,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{Record, Seconds, Token},
+    store::pace::Turns,
 };
 
 /// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
@@ -84,6 +85,7 @@ pub struct Redis {
     scripts: Scripts,
     touches: Arc<Touches>,
     tasks: Vec<AbortHandle>,
+    turns: Turns,
     metrics: Arc<Metrics>,
 }
 
@@ -139,6 +141,7 @@ impl Redis {
             scripts: Scripts::new(),
             touches,
             tasks,
+            turns: Turns::new(options.timeout),
             metrics,
         })
     }

@@ -317,12 +317,15 @@ impl Pool {
         if let Some(failure) = elsewhere(&error) {
             return Err(failure);
         }
+        let answered = error.clone().into_server_errors().is_some();
         if useless(&error) {
             link.give_up();
-            self.gone(&reason(&error));
-        } else {
-            // Out of memory, no permission, a key of a wrong type: the connection is as good as any.
+        }
+        if answered {
+            // Out of memory, no permission, a replica, which goes on to answer reads.
             self.refused(&reason(&error));
+        } else {
+            self.gone(&reason(&error));
         }
         Err(Failure::Unavailable)
     }

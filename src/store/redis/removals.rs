@@ -4,7 +4,6 @@ use super::{Redis, keys, reply};
 use crate::{
     error::Error,
     session::{App, Seconds, UserId},
-    store::pace::Pace,
 };
 
 /// The most sessions that one call of a script removes: Redis serves nobody else for the millisecond or two that it takes.
@@ -15,8 +14,9 @@ impl Redis {
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
-        let (mut total, mut pace) = (0, Pace::start());
+        let (mut total, mut pace) = (0, self.turns.operation());
         loop {
+            let part = pace.part().await?;
             let reply = self.servers.change(keys, &self.scripts.killsoid, |cmd| {
                 cmd.arg(4)
                     .arg(keys.tokens(&app, id))
@@ -28,19 +28,20 @@ impl Redis {
             });
             let (killed, left) = reply::two_counts(&reply.await?)?;
             total += killed;
+            part.rest();
             if left == 0 {
                 return Ok(total);
             }
-            pace.rest().await;
         }
     }
 
     /// See [`Store::killall`](crate::store::Store::killall).
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
-        let (mut total, mut pace) = (0, Pace::start());
+        let (mut total, mut pace) = (0, self.turns.operation());
         // One after the other: Redis has others to serve between two batches.
         for keys in self.shards.all() {
             loop {
+                let part = pace.part().await?;
                 let reply = self.servers.change(keys, &self.scripts.killall, |cmd| {
                     cmd.arg(3)
                         .arg(keys.sessions(&app))
@@ -53,7 +54,7 @@ impl Redis {
                 });
                 let (killed, left) = reply::two_counts(&reply.await?)?;
                 total += killed;
-                pace.rest().await;
+                part.rest();
                 if left == 0 {
                     break;
                 }
@@ -65,9 +66,10 @@ impl Redis {
     /// See [`Store::wipe`](crate::store::Store::wipe).
     pub async fn wipe(&self, now: Seconds) -> Result<u64, Error> {
         self.written(async move |touches| touches.flush(|_| true).await).await?;
-        let (mut total, mut pace) = (0, Pace::start());
+        let (mut total, mut pace) = (0, self.turns.operation());
         for keys in self.shards.all() {
             loop {
+                let part = pace.part().await?;
                 let reply = self.servers.script(keys, &self.scripts.wipe, |cmd| {
                     cmd.arg(1).arg(keys.ends()).arg(now).arg(BATCH);
                     cmd.arg(keys.prefix())
@@ -77,7 +79,7 @@ impl Redis {
                 });
                 let (wiped, seen) = reply::two_counts(&reply.await?)?;
                 total += wiped;
-                pace.rest().await;
+                part.rest();
                 if seen < BATCH as u64 {
                     break;
                 }

@@ -16,6 +16,7 @@ for_every_store![
     a_long_list_comes_in_pieces,
     one_id_may_have_very_many_sessions,
     an_app_may_have_very_many_sessions,
+    many_long_lists_at_once_are_whole,
 ];
 
 /// The places of sessions that were created with their number as `n`.
@@ -210,4 +211,24 @@ async fn create_many(app: &App, id: impl Fn(u64) -> String) {
         async move { app.create(&id).await }
     };
     side_by_side(8, (0..1200).map(create)).await;
+}
+
+async fn many_long_lists_at_once_are_whole(store: Store) {
+    let server = Server::start(store).await;
+    let app = server.app("forum");
+    let creations: Vec<_> = (0..1000)
+        .map(|n| {
+            let app = app.clone();
+            async move { app.create(&format!("user{n}")).await }
+        })
+        .collect();
+    side_by_side(50, creations).await;
+    // They take turns; each must get its own.
+    let lists: Vec<_> = (0..20)
+        .map(|_| {
+            let app = app.clone();
+            async move { assert_eq!(app.soapp(60).await.len(), 1000) }
+        })
+        .collect();
+    side_by_side(20, lists).await;
 }

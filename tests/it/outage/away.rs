@@ -59,3 +59,22 @@ async fn an_outage_is_logged_by_its_changes() {
     assert_eq!(log.matches("Redis is away").count(), 1, "{log}");
     assert_eq!(log.matches("Redis is back").count(), 1, "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_answers_reads_is_logged_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::running();
+    let process = start(folder.path(), &redis, &[]);
+    all_well(&process).await;
+    // Of a master that does not exist.
+    let () = redis.ask("REPLICAOF 127.0.0.1 1");
+    for _ in 0..20 {
+        unavailable(&process.ask("PUT", "/test-app/create/somebody?ip=10.0.0.1", "").await);
+        assert!(process.app().get(NO_TOKEN).await.is_none());
+    }
+    let () = redis.ask("REPLICAOF NO ONE");
+    back_soon(&process).await;
+    let log = stop(process);
+    assert_eq!(log.matches("READONLY").count(), 1, "{log}");
+    assert_eq!(log.matches("Redis is").count(), 0, "{log}");
+}

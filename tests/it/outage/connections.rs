@@ -67,6 +67,26 @@ async fn a_user_needs_only_these_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_without_all_rights_leaves_nothing_behind() {
+    let redis = with_user();
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = ["--redis-url", &redis.url(), "--redis-username", "sessions"];
+    let mut command = Process::command(folder.path(), &args);
+    command.env("RS_REDIS_PASSWORD", "opensesame");
+    let process = Process::spawn(command);
+    for right in ["hset", "sadd", "zadd"] {
+        let () = redis.ask(&format!("ACL SETUSER sessions -{right}"));
+        let answer = process.ask("PUT", "/shop/create/ann?ip=10.0.0.1", "").await;
+        answer.refused(503, "storeUnavailable", "The session store is not available");
+        let keys: Vec<String> = redis.ask("KEYS *");
+        assert!(keys.is_empty(), "without {right}: {keys:?}");
+        let () = redis.ask(&format!("ACL SETUSER sessions +{right}"));
+    }
+    process.app().create("ann").await;
+    process.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_needs_a_few_rights_more() {
     let redis = with_user();
     let folder = tempfile::tempdir().expect("a folder");
