@@ -12,10 +12,10 @@ use std::{
 
 use quick_cache::{Weighter, unsync};
 
-use super::{disk::Disk, rows::Stored};
+use super::{activity::Watches, disk::Disk, rows::Stored};
 use crate::{
     error::Error,
-    session::{Seconds, Session},
+    session::{App, Seconds, Session},
     store::Key,
 };
 
@@ -27,6 +27,8 @@ const SHARDS: usize = 64;
 pub(super) struct Cache {
     shards: Vec<Mutex<Shard>>,
     pub(super) disk: Arc<Disk>,
+    /// Told of gets here, under the lock of their shard, and of what the writer has committed.
+    pub(super) watches: Watches,
 }
 
 /// A session is in one of the two maps at most.
@@ -60,7 +62,7 @@ pub(super) struct Flushed {
 
 impl Cache {
     /// A cache of about `capacity` bytes.
-    pub(super) fn new(disk: Arc<Disk>, capacity: u64) -> Self {
+    pub(super) fn new(disk: Arc<Disk>, capacity: u64, watches: Watches) -> Self {
         let each = capacity / SHARDS as u64;
         let items = usize::try_from(each / 400).unwrap_or(usize::MAX).max(1);
         let shard = || Shard {
@@ -70,6 +72,7 @@ impl Cache {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             disk,
+            watches,
         }
     }
 
@@ -85,7 +88,7 @@ impl Cache {
         let mut shard = self.shard(&key);
         let shard = &mut *shard;
         if let Some(stored) = shard.dirty.get_mut(&key) {
-            return Ok(read(stored, now));
+            return Ok(self.read(key.app, stored, now));
         }
         let found = match shard.clean.remove(&key) {
             Some((_, stored)) => Some(stored),
@@ -94,13 +97,27 @@ impl Cache {
         let Some(mut stored) = found else {
             return Ok(None);
         };
-        let session = read(&mut stored, now);
+        let session = self.read(key.app, &mut stored, now);
         if session.is_some() {
             shard.dirty.insert(key, stored);
         } else {
             shard.clean.insert(key, stored);
         }
         Ok(session)
+    }
+
+    fn read(&self, app: App, stored: &mut Stored, now: Seconds) -> Option<Session> {
+        let record = &mut stored.record;
+        if record.expired(now) {
+            return None;
+        }
+        let session = record.view(now);
+        record.reads += 1;
+        if record.last_active < now {
+            record.touch(now);
+            self.watches.note(app, &record.id, now);
+        }
+        Some(session)
     }
 
     /// The session as it is, without counting a read.
@@ -135,7 +152,7 @@ impl Cache {
     }
 
     /// Agrees with a disk that was opened again. A change that failed may be there after all; the reads that were not written
-    /// stay, unless their session is gone.
+    /// stay, unless their session is gone. Watches begin anew.
     pub(super) fn agree(&self) -> Result<(), Error> {
         for shard in &self.shards {
             let mut shard = lock(shard);
@@ -155,6 +172,7 @@ impl Cache {
                 shard.dirty.remove(&key);
             }
         }
+        self.watches.forget();
         Ok(())
     }
 
@@ -185,17 +203,6 @@ impl Cache {
             shard.clean.insert(key, clean);
         }
     }
-}
-
-fn read(stored: &mut Stored, now: Seconds) -> Option<Session> {
-    let record = &mut stored.record;
-    if record.expired(now) {
-        return None;
-    }
-    let session = record.view(now);
-    record.reads += 1;
-    record.touch(now);
-    Some(session)
 }
 
 /// A panic under a lock leaves a shard whole: each change is a single insertion or removal.

@@ -26,6 +26,8 @@ pub(super) struct Group<'a> {
     created: HashMap<(App, UserId), Vec<Token>>,
     /// Activity that outlives its session, by id, as this group leaves it.
     outlived: HashMap<(App, UserId), Option<Seconds>>,
+    /// Ids whose last session this group removed. It may have created others since.
+    gone: Vec<(App, UserId)>,
     flushed: Vec<Flushed>,
     /// Bytes of data in the batch, roughly.
     bytes: usize,
@@ -40,6 +42,7 @@ impl<'a> Group<'a> {
             changed: HashMap::new(),
             created: HashMap::new(),
             outlived: HashMap::new(),
+            gone: Vec::new(),
             flushed: Vec::new(),
             bytes: 0,
         })
@@ -57,8 +60,24 @@ impl<'a> Group<'a> {
     /// Makes everything durable, then visible.
     pub(super) fn commit(self) -> Result<(), Error> {
         self.batch.commit()?;
+        let Cache { watches, .. } = self.cache;
+        for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
+            self.cache.apply(*key, None);
+        }
+        // Nobody can read their sessions any more, nor those yet that the group created afterwards.
+        for (app, id) in &self.gone {
+            watches.remove(*app, id);
+        }
         for (key, stored) in self.changed {
-            self.cache.apply(key, stored);
+            if let Some(stored) = stored {
+                watches.note(key.app, &stored.record.id, stored.record.last_active);
+                self.cache.apply(key, Some(stored));
+            }
+        }
+        for ((app, id), last) in &self.outlived {
+            if let Some(last) = last {
+                watches.note(*app, id, *last);
+            }
         }
         for flushed in self.flushed {
             self.cache.settle(flushed);
@@ -193,7 +212,10 @@ impl<'a> Group<'a> {
         let (app, id) = (key.app, &stored.record.id);
         let known = self.outlived(app, id)?;
         let last = match self.another(key, id)? {
-            None => None,
+            None => {
+                self.gone.push((app, id.clone()));
+                None
+            }
             Some(token) => {
                 let other = self.current(&Key { app, token })?.map(|other| other.record.last_active);
                 let later = other.is_none_or(|other| other < stored.record.last_active);

@@ -5,6 +5,7 @@
 //!
 //! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew.
 
+mod activity;
 mod cache;
 mod check;
 mod disk;
@@ -30,6 +31,7 @@ use std::{
 pub(crate) use self::check::{Uncheckable, check};
 pub use self::listing::Listing;
 use self::{
+    activity::Watches,
     cache::Cache,
     disk::Disk,
     folder::Folder,
@@ -59,13 +61,14 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the folder, or makes it. `memory` is for records and blocks together, in bytes.
+    /// Opens the folder, or makes it. `memory` is for records and blocks together, in bytes; watches of activity may take as
+    /// much again.
     ///
     /// The error is one line for the operator: another process has the folder, it is not ours, or it is damaged. A folder
     /// that is refused is left as it was.
     pub fn open(folder: &Path, memory: u64, deadline: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
         let disk = Disk::open(Folder::claim(folder)?, memory / 4, metrics)?;
-        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3));
+        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Watches::new(memory)));
         let (writer, thread) =
             Writer::spawn(cache.clone()).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
         Ok(Self {
@@ -115,8 +118,19 @@ impl Embedded {
     }
 
     pub(crate) async fn activity(&self, app: App, since: Seconds) -> Result<u64, Error> {
+        let Some(watch) = self.cache.watches.watch(app) else {
+            self.flush().await?;
+            return self.blocking(move |cache| lists::activity(cache, app, since)).await;
+        };
+        if let Some(count) = watch.count(since) {
+            return Ok(count);
+        }
+        let turn = watch.turn().await;
+        if let Some(count) = watch.count(since) {
+            return Ok(count);
+        }
         self.flush().await?;
-        self.blocking(move |cache| lists::activity(cache, app, since)).await
+        self.blocking(move |cache| watch.read(cache, since, turn)).await
     }
 
     pub(crate) async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {

@@ -21,18 +21,19 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// The engine has failed.
-    pub(super) fn begin(&mut self) {
+    /// The engine has failed. What the watches of activity know may be ahead of it, or behind.
+    pub(super) fn begin(&mut self, cache: &Cache) {
         if self.next.is_none() {
             warn!("the embedded store takes no changes for now");
             self.next = Some(Instant::now() + PAUSE);
+            cache.watches.forget();
         }
     }
 
     /// Takes note of an engine that has failed by itself, and opens it again when it is time to.
     pub(super) fn look(&mut self, cache: &Cache) {
         match self.next {
-            None if !alive(cache) => self.begin(),
+            None if !alive(cache) => self.begin(cache),
             Some(when) if Instant::now() >= when => self.reopen(cache),
             _ => {}
         }
@@ -61,7 +62,7 @@ impl Recovery {
     pub(super) fn group<'a>(&mut self, cache: &'a Cache) -> Result<Group<'a>, Error> {
         while self.next.is_none() && cache.disk.engine()?.behind() {
             if !alive(cache) {
-                self.begin();
+                self.begin(cache);
             }
             std::thread::sleep(Duration::from_millis(1));
         }

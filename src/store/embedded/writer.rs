@@ -123,6 +123,7 @@ impl<'a> Work<'a> {
                 self.next_flush = Instant::now() + FLUSH;
                 self.collect();
                 self.recovery.look(self.cache);
+                self.cache.watches.tidy();
             }
             self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
         }
@@ -165,7 +166,7 @@ impl<'a> Work<'a> {
             }
         };
         if outcome.is_err() {
-            self.recovery.begin();
+            self.recovery.begin(self.cache);
         }
         self.left += flushed;
         for answer in answers {
