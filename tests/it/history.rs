@@ -121,6 +121,21 @@ async fn a_program_that_writes_reads_later() {
     keeps(OnRedis::single(1, "1", faults).await, Scope::User, Reads::AtLeast).await;
 }
 
+/// What it answers from memory is what Redis would have answered, as nobody else changes anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_with_a_near_cache() {
+    let faults = &[Cut, Deafen, Pause, Flush, KillServer];
+    let scene = OnRedis::single(1, "1", faults).await.with_near_cache();
+    keeps(scene, Scope::User, Reads::AtLeast).await;
+}
+
+/// Without a fault that a lease ends by, most is answered from memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_with_a_near_cache_that_is_always_in_use() {
+    let scene = OnRedis::single(1, "1", &[Flush]).await.with_near_cache();
+    keeps(scene, Scope::User, Reads::Apart).await;
+}
+
 /// No batch is lost here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_that_are_written_later_are_counted_once() {

@@ -104,6 +104,8 @@ pub(super) struct OnRedis {
     processes: Vec<Process>,
     /// As `RS_TOUCH`.
     touch: &'static str,
+    /// As `RS_CACHETIME`.
+    cachetime: &'static str,
     faults: &'static [Fault],
 }
 
@@ -147,7 +149,16 @@ impl OnRedis {
             count,
             processes: Vec::new(),
             touch,
+            cachetime: "0",
             faults,
+        }
+    }
+
+    /// The same with a near cache in each program.
+    pub(super) fn with_near_cache(self) -> Self {
+        Self {
+            cachetime: "60",
+            ..self
         }
     }
 
@@ -163,6 +174,8 @@ impl OnRedis {
             &urls,
             "--touch",
             self.touch,
+            "--cachetime",
+            self.cachetime,
             "--timeout",
             "1",
         ];
@@ -190,7 +203,10 @@ impl Scene for OnRedis {
         let fault = *rng.choice(self.faults).expect("there are some");
         match fault {
             Fault::Cut => {
-                let _: u64 = self.server(rng).ask("CLIENT KILL TYPE normal");
+                let server = self.server(rng);
+                for kind in ["normal", "pubsub"] {
+                    let _: u64 = server.ask(&format!("CLIENT KILL TYPE {kind}"));
+                }
             }
             Fault::Deafen => {
                 let Servers::One(_, line) = &self.servers else {
