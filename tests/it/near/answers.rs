@@ -114,8 +114,10 @@ async fn a_look_counts_nothing(store: Store) {
     let reads = warm(&server, &app, &token).await.r;
     server.advance(5);
     for _ in 0..3 {
-        let look = app.request(reqwest::Method::GET, "/auth?touch=0").header("X-Session-Token", &token);
-        assert_eq!(Answer::of(look).await.status, 200);
+        let look = app
+            .request(reqwest::Method::GET, "/auth?touch=0")
+            .header("X-Session-Token", &token);
+        assert_eq!(Answer::of(look).await.status, 204);
     }
     let session = app.get(&token).await.expect("alive");
     assert_eq!((session.r, session.idle), (reads + 1, 5));

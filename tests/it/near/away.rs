@@ -32,7 +32,10 @@ async fn a_cut_subscription_is_bypassed_and_made_again() {
         let cut: u64 = redis.ask("CLIENT KILL TYPE pubsub");
         assert_eq!(cut, 1);
         // Nobody has said so, but somebody could have.
-        eventually("it is read anew", async || app.get(&token).await.expect("alive").ip == ip).await;
+        eventually("it is read anew", async || {
+            app.get(&token).await.expect("alive").ip == ip
+        })
+        .await;
     }
     assert!(server.metric(BYPASSED).await > 0);
 }
@@ -65,12 +68,20 @@ async fn a_frozen_redis_leaves_nothing_to_answer() {
     redis.freeze();
     tokio::time::sleep(LEASE).await;
     for _ in 0..3 {
-        let answer = server.client().get(server.url(&format!("/forum/get/{token}"))).send().await;
+        let answer = server
+            .client()
+            .get(server.url(&format!("/forum/get/{token}")))
+            .send()
+            .await;
         assert_eq!(answer.expect("an answer").status(), 503);
     }
     redis.thaw();
     eventually("it is back", async || {
-        let answer = server.client().get(server.url(&format!("/forum/get/{token}"))).send().await;
+        let answer = server
+            .client()
+            .get(server.url(&format!("/forum/get/{token}")))
+            .send()
+            .await;
         answer.expect("an answer").status() == 200
     })
     .await;

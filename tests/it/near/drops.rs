@@ -1,9 +1,11 @@
 //! What was changed or has ended leaves the memory of every instance.
 
-use deadpool_redis::redis::Connection;
+use std::time::Duration;
+
+use deadpool_redis::redis::{Connection, cmd};
 
 use super::{HIT, for_an_hour, for_every_redis, gone, start, warm};
-use crate::support::{App, Server, Store, eventually, redis_server};
+use crate::support::{App, Server, Store, eventually, redis_cluster, redis_server};
 
 for_every_redis![
     changes_of_our_own_are_seen_at_once,
@@ -78,16 +80,15 @@ async fn what_the_wiper_removes_is_dropped(store: Store) {
 /// Hears what instances say to each other.
 fn listen(server: &Server, store: Store) -> Connection {
     let mut connection = match store {
-        Store::Cluster => crate::support::redis_cluster::shared().nodes[0].connect(),
+        Store::Cluster => redis_cluster::shared().nodes[0].connect(),
         _ => redis_server::connection(),
     };
-    let timeout = Some(std::time::Duration::from_secs(30));
+    // Only a missing message would be waited for.
+    let timeout = Some(Duration::from_secs(30));
     connection.set_read_timeout(timeout).expect("a timeout");
-    let channel = format!("{}:cache", server.config.namespace);
-    let mut listening = connection.as_pubsub();
-    listening.subscribe(&channel).expect("a subscription");
-    // Ours to end, not the borrow's.
-    std::mem::forget(listening);
+    let mut subscribe = cmd("SUBSCRIBE");
+    subscribe.arg(format!("{}:cache", server.config.namespace));
+    let () = subscribe.query(&mut connection).expect("a subscription");
     connection
 }
 
@@ -144,7 +145,7 @@ async fn a_message_drops_what_it_is_about_and_nothing_else() {
     let channel = format!("{}:cache", server.config.namespace);
     // Of peers, who may say anything.
     for message in ["", ":", "forum:", "forum:short", &format!("blog:{}", tokens[1])] {
-        let heard: u64 = deadpool_redis::redis::cmd("PUBLISH")
+        let heard: u64 = cmd("PUBLISH")
             .arg(&channel)
             .arg(message)
             .query(&mut redis_server::connection())
@@ -152,6 +153,9 @@ async fn a_message_drops_what_it_is_about_and_nothing_else() {
         assert_eq!(heard, 1);
     }
     let _: u64 = redis_server::ask(&format!("PUBLISH {channel} forum:{}", tokens[0]));
-    eventually("it is read anew", async || app.get(&tokens[0]).await.expect("alive").ip == "10.0.0.1").await;
+    eventually("it is read anew", async || {
+        app.get(&tokens[0]).await.expect("alive").ip == "10.0.0.1"
+    })
+    .await;
     assert_eq!(app.get(&tokens[1]).await.expect("alive").ip, "127.0.0.1");
 }

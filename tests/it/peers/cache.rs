@@ -69,7 +69,12 @@ async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version)
     .await;
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "dora"] {
-        let token = service.create(New { d: r#"{"a":1}"#, ..New::of(id) }).await;
+        let token = service
+            .create(New {
+                d: r#"{"a":1}"#,
+                ..New::of(id)
+            })
+            .await;
         let key = pair.key(&format!("forum:{token}"));
         // Changed behind its back: as long as it does not see this, it answers from memory.
         eventually("the service answers from memory", async || {

@@ -41,7 +41,10 @@ async fn the_table_of_metrics_is_that_of_the_service() {
     // An outage is what brings every metric out.
     let folder = tempfile::tempdir().expect("a folder");
     let redis = format!("redis://127.0.0.1:{}", free_port());
-    let process = Process::start(folder.path(), &["--timeout", "0.2", "--redis-url", &redis, "--cachetime", "1"]);
+    let process = Process::start(
+        folder.path(),
+        &["--timeout", "0.2", "--redis-url", &redis, "--cachetime", "1"],
+    );
     assert_eq!(process.ask("DELETE", "/shop/killall", "").await.status, 503);
     let text = process.ask("GET", "/metrics", "").await.body;
     let families: BTreeSet<_> = text
