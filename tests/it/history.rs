@@ -8,7 +8,6 @@ mod broken;
 mod check;
 mod examples;
 mod faults;
-mod line;
 mod model;
 mod mutate;
 mod record;

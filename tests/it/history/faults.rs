@@ -6,10 +6,11 @@ use std::{thread::sleep, time::Duration};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::{line::Line, run::World};
+use super::run::World;
 use crate::{
     process::Process,
     support::{
+        line::Line,
         redis_cluster::Cluster,
         redis_server::{self, Redis},
     },

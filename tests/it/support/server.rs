@@ -115,6 +115,13 @@ impl Server {
         Self::launch(self.config.clone(), None, self.clock.clone()).await
     }
 
+    /// The same with some options changed.
+    pub(crate) async fn start_elsewhere(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::launch(config, None, self.clock.clone()).await
+    }
+
     /// The same with another clock, ahead by some seconds, and some options changed.
     pub(crate) async fn start_ahead(&self, seconds: u64, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
