@@ -58,7 +58,7 @@ async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version)
 }
 
 async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version) {
-    let cachetime = |config: &mut rest_sessions::config::Config| config.cachetime = Span(Duration::from_secs(3600));
+    let cachetime = |config: &mut rest_sessions::config::Config| config.cachetime = Span(Duration::from_hours(1));
     // A peer without a cache says nothing.
     let pair = Pair::start_with(version, cachetime, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;
