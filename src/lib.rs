@@ -96,6 +96,8 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
             connections: config.redis_connections.into(),
             replicas: config.redis_wait,
             touch: config.touch.0,
+            cachetime: config.cachetime.0,
+            cachemax: usize::try_from(config.cachemax).unwrap_or(usize::MAX),
         };
         let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;
         return Ok(Backend::Redis(Box::new(redis)));

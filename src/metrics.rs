@@ -15,6 +15,17 @@ pub enum KillReason {
     Killall,
 }
 
+/// The counters of the near cache: what became of gets that it was asked for.
+#[derive(Debug)]
+pub struct Nearby {
+    /// Answered from it.
+    pub hits: IntCounter,
+    /// It had nothing to answer.
+    pub misses: IntCounter,
+    /// It could not be relied on.
+    pub bypassed: IntCounter,
+}
+
 /// The counters and histograms of one server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -27,6 +38,7 @@ pub struct Metrics {
     unreadable: IntCounter,
     operations: IntCounterVec,
     store_errors: IntCounterVec,
+    nearby: IntCounterVec,
 }
 
 /// Upper bounds of the latency buckets, in seconds: from a memory read to the default deadline and beyond.
@@ -98,6 +110,11 @@ impl Metrics {
                 "Operations that the store failed or did not finish in time.",
                 &["operation"],
             ),
+            nearby: counters(
+                "rest_sessions_near_cache_total",
+                "Reads of a session that the near cache was asked for, by what became of them.",
+                &["result"],
+            ),
             registry,
         }
     }
@@ -144,6 +161,17 @@ impl Metrics {
     #[must_use]
     pub fn store_errors(&self, operation: &str) -> IntCounter {
         self.store_errors.with_label_values(&[operation])
+    }
+
+    /// The counters of the near cache. They are there from now on.
+    #[must_use]
+    pub fn nearby(&self) -> Nearby {
+        let counter = |result| self.nearby.with_label_values(&[result]);
+        Nearby {
+            hits: counter("hit"),
+            misses: counter("miss"),
+            bypassed: counter("bypassed"),
+        }
     }
 
     /// Everything, in the Prometheus text format.

@@ -168,6 +168,14 @@ pub struct Config {
     #[arg(long, env = "RS_TOUCH", default_value = "1", value_name = "SECONDS", value_parser = touch, global = true)]
     pub touch: Span,
 
+    /// Seconds for which a session in Redis may be answered from memory, unless it changes or ends; 0 = never
+    #[arg(long, env = "RS_CACHETIME", default_value = "0", value_name = "SECONDS", value_parser = seconds, global = true)]
+    pub cachetime: Span,
+
+    /// Most sessions that are kept in memory for that
+    #[arg(long, env = "RS_CACHEMAX", default_value_t = 5000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
+    pub cachemax: u32,
+
     /// What every key in Redis begins with, before a colon
     #[arg(long, env = "RS_NAMESPACE", default_value = "rs", value_parser = namespace, global = true)]
     pub namespace: String,

@@ -17,6 +17,9 @@ impl Config {
         if self.redis_cert.is_some() != self.redis_key.is_some() {
             return Err("--redis-cert and --redis-key need each other".into());
         }
+        if !self.cachetime.0.is_zero() && self.touch.0.is_zero() {
+            return Err("--cachetime needs a --touch above 0: without, each get is written to Redis at once".into());
+        }
         let password = match &self.redis_password_file {
             Some(file) => Some(secret(file)?),
             None => self.redis_password.clone(),

@@ -8,7 +8,6 @@ mod broken;
 mod check;
 mod examples;
 mod faults;
-mod line;
 mod model;
 mod mutate;
 mod record;
@@ -119,6 +118,21 @@ async fn programs_that_share_redis_and_write_reads_at_once() {
 async fn a_program_that_writes_reads_later() {
     let faults = &[Cut, Deafen, Pause, Flush, KillServer];
     keeps(OnRedis::single(1, "1", faults).await, Scope::User, Reads::AtLeast).await;
+}
+
+/// What it answers from memory is what Redis would have answered, as nobody else changes anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_with_a_near_cache() {
+    let faults = &[Cut, Deafen, Pause, Flush, KillServer];
+    let scene = OnRedis::single(1, "1", faults).await.with_near_cache();
+    keeps(scene, Scope::User, Reads::AtLeast).await;
+}
+
+/// Without a fault that a lease ends by, most is answered from memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_with_a_near_cache_that_is_always_in_use() {
+    let scene = OnRedis::single(1, "1", &[Flush]).await.with_near_cache();
+    keeps(scene, Scope::User, Reads::Apart).await;
 }
 
 /// No batch is lost here.

@@ -7,6 +7,7 @@ mod durability;
 mod history;
 mod input;
 mod metrics;
+mod near;
 mod openapi;
 mod outage;
 mod peers;

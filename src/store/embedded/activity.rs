@@ -120,6 +120,11 @@ impl Watches {
         }
     }
 
+    /// Whether an app is watched.
+    pub(super) fn watching(&self, app: App) -> bool {
+        self.watched(app).is_some()
+    }
+
     fn watched(&self, app: App) -> Option<Arc<Watch>> {
         // Nothing has to be ordered by this: between the beginning of a watch and its reading of the index lies a flush,
         // which the writer takes from a channel, and which takes the lock of each shard.

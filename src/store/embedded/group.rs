@@ -228,6 +228,10 @@ impl<'a> Group<'a> {
 
     /// Removes a session, and what outlived others of its id.
     fn forget(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
+        if self.cache.watches.watching(key.app) {
+            // It has to know which session of an id is the last one.
+            return self.remove(key, stored);
+        }
         self.batch.remove(&key, stored);
         self.changed.insert(key, None);
         let (app, id) = (key.app, &stored.record.id);

@@ -154,7 +154,7 @@ impl Cluster {
             match failure {
                 Failure::Moved(address) => {
                     told = Some((self.shared.node(&address), false));
-                    self.look_again(map.generation);
+                    self.look_again_after(map.generation);
                     moves += 1;
                     if moves > 3 {
                         // They do not agree yet.
@@ -173,7 +173,7 @@ impl Cluster {
                 }
                 Failure::Unavailable => {
                     // Perhaps another node has taken over from one that is silent.
-                    self.look_again(map.generation);
+                    self.look_again_after(map.generation);
                     return Err(Failure::Unavailable);
                 }
                 failure => return Err(failure),
@@ -200,7 +200,7 @@ impl Cluster {
                 return Ok(());
             }
         }
-        self.look_again(map.generation);
+        self.look_again_after(map.generation);
         Err(Failure::Unavailable)
     }
 
@@ -211,8 +211,28 @@ impl Cluster {
         }
     }
 
-    /// Asks for the map in the background, if nobody has since that generation.
-    fn look_again(&self, generation: u64) {
+    /// The address of who has a slot, as far as is known.
+    pub(super) async fn master(&self, slot: u16) -> Option<String> {
+        let mut map = self.shared.map();
+        if map.masters.is_empty() {
+            self.shared.refresh(map.generation).await;
+            map = self.shared.map();
+        }
+        map.address(slot).map(str::to_owned)
+    }
+
+    /// How to connect to a node.
+    pub(super) fn manager(&self, address: &str) -> Manager {
+        self.shared.manager(address)
+    }
+
+    /// Asks for the map in the background.
+    pub(super) fn look_again(&self) {
+        self.look_again_after(self.shared.map().generation);
+    }
+
+    /// The same, if nobody has since that generation.
+    fn look_again_after(&self, generation: u64) {
         let shared = self.shared.clone();
         tokio::spawn(async move { shared.refresh(generation).await });
     }
@@ -228,12 +248,15 @@ impl Shared {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn manager(&self, address: &str) -> Manager {
+        Manager::fixed(self.endpoints.at(address), self.limits.timeout)
+    }
+
     /// The node at an address, which need not be known yet.
     fn node(&self, address: &str) -> Arc<Server> {
         let mut nodes = self.lock();
         let start = || {
-            let manager = Manager::fixed(self.endpoints.at(address), self.limits.timeout);
-            let pool = Pool::new(manager, format!(" at {address}"), self.limits);
+            let pool = Pool::new(self.manager(address), format!(" at {address}"), self.limits);
             Arc::new(Server::start(pool))
         };
         nodes.entry(address.to_owned()).or_insert_with(start).clone()

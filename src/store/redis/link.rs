@@ -31,8 +31,9 @@ pub(super) struct Link {
 }
 
 /// What is known of one connection.
-#[derive(Default)]
 struct State {
+    /// Where the sentinels said that its server is; empty without sentinels.
+    address: String,
     /// Whether it is of no more use.
     broken: AtomicBool,
     /// When it was handed out last, in milliseconds since the pool was made.
@@ -72,7 +73,13 @@ impl Link {
         self.state.broken.store(true, Ordering::Release);
     }
 
-    fn broken(&self) -> bool {
+    /// Whether it leads to the master that the sentinels name now.
+    pub(super) fn leads_to(&self, address: &str) -> bool {
+        self.state.address == address
+    }
+
+    /// Whether the connection is of no more use, as far as is known.
+    pub(super) fn broken(&self) -> bool {
         self.state.broken.load(Ordering::Acquire)
     }
 }
@@ -111,19 +118,29 @@ impl Manager {
         Self { source, config }
     }
 
-    async fn connect(&self) -> Result<Link, RedisError> {
-        let state = Arc::new(State::default());
+    /// Connects. What the server says of its own accord, and that the connection has ended, goes to `hear` as well.
+    pub(super) async fn connect(&self, hear: impl Fn(PushInfo) + Send + Sync + 'static) -> Result<Link, RedisError> {
+        let (info, address) = match &self.source {
+            Source::Fixed(info) => ((**info).clone(), String::new()),
+            Source::Sentinels(sentinels) => {
+                let address = sentinels.address().await?;
+                (sentinels.at(&address), address)
+            }
+        };
+        let state = Arc::new(State {
+            address,
+            broken: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+        });
         let seen = Arc::clone(&state);
         let config = self.config.clone().set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
                 seen.broken.store(true, Ordering::Release);
             }
+            hear(push);
             Ok::<_, Infallible>(())
         });
-        let info = match &self.source {
-            Source::Fixed(info) => (**info).clone(),
-            Source::Sentinels(sentinels) => sentinels.master().await?,
-        };
         let mut connection = Client::open(info)?
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
@@ -135,7 +152,7 @@ impl Manager {
 }
 
 /// Fails if a server is not, or not any more, the master that sentinels took it for.
-async fn be_master(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+pub(super) async fn be_master(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
     let role: Value = cmd("ROLE").query_async(connection).await?;
     let is_master =
         matches!(&role, Value::Array(parts) if parts.first() == Some(&Value::BulkString(b"master".to_vec())));
@@ -151,7 +168,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Link, RedisError> {
         // Connecting is rare, and its state is large: in a box it does not make every request's larger.
-        Box::pin(self.connect()).await
+        Box::pin(self.connect(|_| {})).await
     }
 
     async fn recycle(&self, link: &mut Link, _: &managed::Metrics) -> RecycleResult<RedisError> {

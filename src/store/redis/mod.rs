@@ -3,7 +3,8 @@
 //!
 //! Every operation on a session or an id is one atomic script or command, and one round trip; on an id with more than 100
 //! sessions, several. A get is one plain read; what it changes follows a little later (`pending`, `touch`), or in one script
-//! with it where that is switched off. Times are arguments: the clock of the Redis server plays no part.
+//! with it where that is switched off. With a near cache (`near`) many gets need no read. Times are arguments: the clock of
+//! the Redis server plays no part.
 
 mod cluster;
 mod endpoint;
@@ -12,6 +13,7 @@ mod keys;
 mod link;
 mod listing;
 mod lists;
+mod near;
 mod pending;
 mod pool;
 mod queue;
@@ -34,6 +36,7 @@ use tokio::task::AbortHandle;
 use self::{
     cluster::Cluster,
     link::Manager,
+    near::{Listener, Near, Source},
     pool::{Limits, Pool},
     script::Scripts,
     servers::{Server, Servers},
@@ -76,6 +79,10 @@ pub struct Options {
     pub replicas: u16,
     /// How long the reads of a get may take to reach Redis; 0: they are part of the get.
     pub touch: Duration,
+    /// How long a session may be answered from memory after it was read; 0: never. Needs a `touch` that is not 0.
+    pub cachetime: Duration,
+    /// The most sessions in memory for that, at least 1.
+    pub cachemax: usize,
 }
 
 /// A Redis server or a cluster of them, or servers that speak its protocol.
@@ -84,6 +91,7 @@ pub struct Redis {
     shards: Arc<Shards>,
     scripts: Scripts,
     touches: Arc<Touches>,
+    near: Option<Arc<Near>>,
     tasks: Vec<AbortHandle>,
     turns: Turns,
     metrics: Arc<Metrics>,
@@ -109,28 +117,48 @@ impl Redis {
             connections: options.connections,
             replicas: options.replicas,
         };
+        let near =
+            (!options.cachetime.is_zero()).then(|| Arc::new(Near::new(options.cachetime, options.cachemax, &metrics)));
         let mut tasks = Vec::new();
-        let one = |manager| Server::start(Pool::new(manager, String::new(), limits));
+        let one = |manager: &Manager| Server::start(Pool::new(manager.clone(), String::new(), limits));
         let shards = Arc::new(match endpoints.mode {
             Mode::Single | Mode::Sentinel(_) => Shards::one(&options.namespace),
             Mode::Cluster => Shards::many(&options.namespace, options.shards),
         });
-        let servers = match endpoints.mode.clone() {
-            Mode::Single => Servers::One(one(Manager::fixed(endpoints.first[0].clone(), timeout))),
+        let (servers, source) = match endpoints.mode.clone() {
+            Mode::Single => {
+                let manager = Manager::fixed(endpoints.first[0].clone(), timeout);
+                (Servers::One(one(&manager)), Source::One(manager))
+            }
             Mode::Sentinel(name) => {
                 let sentinels = Arc::new(Sentinels::new(endpoints, name, timeout));
-                let server = one(Manager::by_sentinels(sentinels.clone(), timeout));
-                tasks.push(tokio::spawn(follow(sentinels, server.pool.clone())).abort_handle());
-                Servers::One(server)
+                let manager = Manager::by_sentinels(sentinels.clone(), timeout);
+                let server = one(&manager);
+                let watch = follow(sentinels.clone(), server.pool.clone(), near.clone());
+                tasks.push(tokio::spawn(watch).abort_handle());
+                (Servers::One(server), Source::Sentinels(manager, sentinels))
             }
             Mode::Cluster => {
                 let cluster = Cluster::new(endpoints, limits);
                 tasks.push(tokio::spawn(cluster.clone().compare(shards.clone())).abort_handle());
-                Servers::Cluster(cluster)
+                (
+                    Servers::Cluster(cluster.clone()),
+                    Source::Cluster(cluster, shards.clone()),
+                )
             }
         };
+        if let Some(near) = &near {
+            let listener = Listener::new(near.clone(), shards.all()[0].channel(), source, timeout);
+            tasks.push(tokio::spawn(listener.run()).abort_handle());
+        }
         let servers = Arc::new(servers);
-        let touches = Touches::new(options.touch, servers.clone(), shards.clone(), metrics.clone());
+        let touches = Touches::new(
+            options.touch,
+            near.clone(),
+            servers.clone(),
+            shards.clone(),
+            metrics.clone(),
+        );
         let touches = Arc::new(touches);
         if !options.touch.is_zero() {
             tasks.push(tokio::spawn(touches.clone().run()).abort_handle());
@@ -140,6 +168,7 @@ impl Redis {
             shards,
             scripts: Scripts::new(),
             touches,
+            near,
             tasks,
             turns: Turns::new(options.timeout),
             metrics,
@@ -185,12 +214,16 @@ impl Drop for Redis {
     }
 }
 
-/// Leaves a master that the sentinels have replaced, for ever.
-async fn follow(sentinels: Arc<Sentinels>, pool: Arc<Pool>) {
+/// Leaves a master that the sentinels have replaced, for ever. They may not answer: then it is as good as any.
+async fn follow(sentinels: Arc<Sentinels>, pool: Arc<Pool>, near: Option<Arc<Near>>) {
     loop {
         tokio::time::sleep(sentinel::WATCH).await;
-        if sentinels.has_moved().await {
-            pool.leave();
+        if let Ok(address) = sentinels.address().await
+            && pool.leave_all_but(&address)
+            && let Some(near) = &near
+        {
+            // Until the new one is listened to.
+            near.lose();
         }
     }
 }

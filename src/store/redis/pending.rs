@@ -12,13 +12,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::Notify;
 
+use super::near::{Near, Ticket};
 use crate::{
     session::{Record, Seconds, Session},
     store::Key,
@@ -35,12 +36,16 @@ pub(super) struct Pending {
     shards: Vec<Shard>,
     /// Whether a token says its own place: then all of a batch are in one shard of Redis, too.
     told: bool,
+    /// Records that need no request, if they are wanted.
+    near: Option<Arc<Near>>,
     /// Told whenever a batch has ended.
     ended: Notify,
 }
 
+type Notes = HashMap<Key, Note>;
+
 struct Shard {
-    notes: Mutex<HashMap<Key, Note>>,
+    notes: Mutex<Notes>,
     /// Batches of this shard that were written. Changes under the lock only.
     written: AtomicU64,
 }
@@ -66,16 +71,28 @@ pub(super) struct Touch {
 
 /// A moment, in batches: taken before a request for a session is sent.
 #[derive(Clone, Copy)]
-pub(super) struct Mark(u64);
+pub(super) struct Mark {
+    written: u64,
+    /// Whether the record may be kept near.
+    ticket: Option<Ticket>,
+}
 
 /// A moment in every shard.
 pub(super) struct Marks(Vec<Mark>);
+
+/// A session that was read.
+pub(super) struct Read {
+    /// As it was before.
+    pub(super) session: Session,
+    /// The last second at which it is alive, as far as Redis knows. That of a `no_resave` session never moves.
+    pub(super) end: Option<Seconds>,
+}
 
 /// The reply may have the noted reads in it, or not.
 pub(super) struct Unclear;
 
 impl Pending {
-    pub(super) fn new(told: bool) -> Self {
+    pub(super) fn new(told: bool, near: Option<Arc<Near>>) -> Self {
         let shard = || Shard {
             notes: Mutex::default(),
             written: AtomicU64::new(0),
@@ -83,6 +100,7 @@ impl Pending {
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             told,
+            near,
             ended: Notify::new(),
         }
     }
@@ -98,7 +116,10 @@ impl Pending {
 
     /// The moment before a request for one session.
     pub(super) fn mark(&self, key: &Key) -> Mark {
-        self.shards[self.place(key)].mark()
+        Mark {
+            ticket: self.near.as_ref().and_then(|near| near.ticket(key)),
+            ..self.shards[self.place(key)].mark()
+        }
     }
 
     /// The moment before a request for sessions that only its reply will name.
@@ -111,32 +132,66 @@ impl Pending {
         marks.0[self.place(key)]
     }
 
-    /// Takes the notes into a record that was asked for at `mark`, and notes one more read: answers the session as it was
-    /// before; `None` if it has expired.
+    /// Takes the notes into a record that was asked for at `mark`, and notes one more read; `None` if it has expired.
     pub(super) fn read(
         &self,
         key: &Key,
         mark: Mark,
-        record: &mut Record,
+        mut record: Record,
         now: Seconds,
-    ) -> Result<Option<Session>, Unclear> {
-        let shard = &self.shards[self.place(key)];
-        let mut notes = shard.lock();
-        shard.take_in(&notes, key, mark, record)?;
-        if record.expired(now) {
-            return Ok(None);
-        }
-        let session = record.view(now);
-        let note = notes.entry(*key).or_default();
-        note.reads += 1;
-        note.last_active = note.last_active.max(now);
-        Ok(Some(session))
+    ) -> Result<Option<Read>, Unclear> {
+        let mut notes = self.shards[self.place(key)].lock();
+        let end = end(&record);
+        self.take_in(&notes, key, mark, &mut record)?;
+        Ok((!record.expired(now)).then(|| Read::note(&mut notes, key, &record, end, now)))
     }
 
     /// Takes the notes into a record that was asked for at `mark`.
     pub(super) fn look(&self, key: &Key, mark: Mark, record: &mut Record) -> Result<(), Unclear> {
-        let shard = &self.shards[self.place(key)];
-        shard.take_in(&shard.lock(), key, mark, record)
+        self.take_in(&self.shards[self.place(key)].lock(), key, mark, record)
+    }
+
+    /// The same as [`read`](Self::read) of a record nearby; `None` if there is none that may be answered.
+    pub(super) fn read_near(&self, key: &Key, now: Seconds) -> Option<Read> {
+        let near = self.near.as_ref()?;
+        // Held until the end: a batch that ends moves reads from the notes to the record.
+        let mut notes = self.shards[self.place(key)].lock();
+        let mut known = None;
+        let record = near.find(key, |record| {
+            known = end(record);
+            Note::take_in_if_any(&notes, key, record);
+            !record.expired(now)
+        })?;
+        Some(Read::note(&mut notes, key, &record, known, now))
+    }
+
+    /// The same as [`look`](Self::look) of a record nearby, which is alive.
+    pub(super) fn look_near(&self, key: &Key, now: Seconds) -> Option<Record> {
+        let near = self.near.as_ref()?;
+        let notes = self.shards[self.place(key)].lock();
+        near.find(key, |record| {
+            Note::take_in_if_any(&notes, key, record);
+            !record.expired(now)
+        })
+    }
+
+    /// Redis has no such session.
+    pub(super) fn gone(&self, key: &Key) {
+        if let Some(near) = &self.near {
+            near.forget(key);
+        }
+    }
+
+    fn take_in(&self, notes: &Notes, key: &Key, mark: Mark, record: &mut Record) -> Result<(), Unclear> {
+        let written = self.shards[self.place(key)].written.load(Ordering::Acquire);
+        if written != mark.written || notes.get(key).is_some_and(|note| note.writing) {
+            return Err(Unclear);
+        }
+        if let (Some(near), Some(ticket)) = (&self.near, mark.ticket) {
+            near.keep(*key, ticket, record.clone());
+        }
+        Note::take_in_if_any(notes, key, record);
+        Ok(())
     }
 
     /// The second of the last noted read, 0 if there is none.
@@ -206,12 +261,20 @@ impl Pending {
         for touch in batch {
             let shard = &self.shards[self.place(&touch.key)];
             let mut notes = shard.lock();
+            let Some(note) = notes.get_mut(&touch.key) else {
+                continue;
+            };
+            note.writing = false;
             if written {
-                // Nobody can have added to it meanwhile.
-                notes.remove(&touch.key);
+                // Reads of a record nearby may have been added meanwhile.
+                note.reads -= touch.reads;
+                if note.reads == 0 {
+                    notes.remove(&touch.key);
+                }
+                if let Some(near) = &self.near {
+                    near.wrote(&touch.key, touch.reads, touch.last_active);
+                }
                 shard.written.fetch_add(1, Ordering::Release);
-            } else if let Some(note) = notes.get_mut(&touch.key) {
-                note.writing = false;
             }
         }
         self.ended.notify_waiters();
@@ -227,23 +290,15 @@ impl Pending {
 
 impl Shard {
     /// A panic under the lock leaves the notes whole: each change is a single step.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Note>> {
+    fn lock(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark(&self) -> Mark {
-        Mark(self.written.load(Ordering::Acquire))
-    }
-
-    fn take_in(&self, notes: &HashMap<Key, Note>, key: &Key, mark: Mark, record: &mut Record) -> Result<(), Unclear> {
-        let note = notes.get(key);
-        if self.written.load(Ordering::Acquire) != mark.0 || note.is_some_and(|note| note.writing) {
-            return Err(Unclear);
+        Mark {
+            written: self.written.load(Ordering::Acquire),
+            ticket: None,
         }
-        if let Some(note) = note {
-            note.take_in(record);
-        }
-        Ok(())
     }
 }
 
@@ -265,6 +320,28 @@ impl Note {
         record.reads += self.reads;
         record.touch(self.last_active);
     }
+
+    fn take_in_if_any(notes: &Notes, key: &Key, record: &mut Record) {
+        if let Some(note) = notes.get(key) {
+            note.take_in(record);
+        }
+    }
+}
+
+impl Read {
+    /// Notes a read of a record that has all others in it. `end` is what Redis knows.
+    fn note(notes: &mut Notes, key: &Key, record: &Record, end: Option<Seconds>, now: Seconds) -> Self {
+        let session = record.view(now);
+        let note = notes.entry(*key).or_default();
+        note.reads += 1;
+        note.last_active = note.last_active.max(now);
+        Self { session, end }
+    }
+}
+
+/// The end of a session that can be renewed.
+fn end(record: &Record) -> Option<Seconds> {
+    (!record.no_resave).then(|| record.end())
 }
 
 /// A set under way.
@@ -278,9 +355,8 @@ pub(super) struct Setting<'a> {
 impl Setting<'_> {
     /// Takes the notes into the record that the set replied.
     pub(super) fn take_in(&self, record: &mut Record) {
-        if let Some(note) = self.pending.shards[self.pending.place(&self.key)].lock().get(&self.key) {
-            note.take_in(record);
-        }
+        let notes = self.pending.shards[self.pending.place(&self.key)].lock();
+        Note::take_in_if_any(&notes, &self.key, record);
     }
 }
 

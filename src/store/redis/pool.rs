@@ -187,14 +187,20 @@ impl Pool {
         failure
     }
 
-    /// Gives up every connection: the server is not the one to talk to any more.
-    pub(super) fn leave(&self) {
+    /// Gives up every connection that leads to another master than the sentinels name. Says whether there was any.
+    pub(super) fn leave_all_but(&self, address: &str) -> bool {
+        let mut left = false;
         for links in self.all_links() {
             links.retain(|link, _| {
-                link.give_up();
-                false
+                let stays = link.leads_to(address);
+                if !stays {
+                    link.give_up();
+                    left = true;
+                }
+                stays
             });
         }
+        left
     }
 
     /// No more requests.

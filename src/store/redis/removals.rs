@@ -12,6 +12,7 @@ const BATCH: usize = 100;
 impl Redis {
     /// See [`Store::killsoid`](crate::store::Store::killsoid).
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
+        let _removal = self.near.as_ref().map(|near| near.remove(app, Some(id.clone())));
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
         let (mut total, mut pace) = (0, self.turns.operation());
@@ -37,6 +38,7 @@ impl Redis {
 
     /// See [`Store::killall`](crate::store::Store::killall).
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
+        let _removal = self.near.as_ref().map(|near| near.remove(app, None));
         let (mut total, mut pace) = (0, self.turns.operation());
         // One after the other: Redis has others to serve between two batches.
         for keys in self.shards.all() {
@@ -75,7 +77,8 @@ impl Redis {
                     cmd.arg(keys.prefix())
                         .arg(keys::SESSIONS)
                         .arg(keys::USERS)
-                        .arg(keys::TOKENS);
+                        .arg(keys::TOKENS)
+                        .arg(keys.channel());
                 });
                 let (wiped, seen) = reply::two_counts(&reply.await?)?;
                 total += wiped;

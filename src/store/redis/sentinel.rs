@@ -44,23 +44,30 @@ impl Sentinels {
 
     /// How to connect to the master.
     pub(crate) async fn master(&self) -> Result<ConnectionInfo, RedisError> {
-        let address = self.address().await?;
-        let info = self.endpoints.at(&address);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = address;
-        Ok(info)
+        Ok(self.at(&self.address().await?))
     }
 
-    /// Whether the sentinels say that the master is another one than we connected to last. They may not answer: then it is
-    /// as good as any.
-    pub(super) async fn has_moved(&self) -> bool {
-        let Ok(address) = self.address().await else {
-            return false;
-        };
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        !seen.is_empty() && *seen != address
+    /// How to connect to a master at `HOST:PORT`.
+    pub(super) fn at(&self, address: &str) -> ConnectionInfo {
+        self.endpoints.at(address)
     }
 
-    async fn address(&self) -> Result<String, RedisError> {
+    /// Where the sentinels said last that the master is; empty if none has said so yet.
+    pub(super) fn seen(&self) -> String {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the master is, `HOST:PORT`.
+    pub(super) async fn address(&self) -> Result<String, RedisError> {
+        let address = self.ask_all().await?;
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&address);
+        Ok(address)
+    }
+
+    async fn ask_all(&self) -> Result<String, RedisError> {
         let count = self.endpoints.first.len();
         let first = self.last.load(Ordering::Relaxed);
         let mut failure = None;

@@ -2,7 +2,13 @@
 
 use deadpool_redis::redis::Cmd;
 
-use super::{Redis, keys, keys::Keys, live, reply};
+use super::{
+    Redis, keys,
+    keys::Keys,
+    live,
+    pending::{Read, Unclear},
+    reply,
+};
 use crate::{
     error::Error,
     session::{App, Changes, MAX_DATA_BYTES, Record, Seconds, Session, Token},
@@ -55,21 +61,33 @@ impl Redis {
         if self.touches.every.is_zero() {
             return self.get_and_touch(keys, &key, now).await;
         }
+        let read = match self.touches.pending.read_near(&key, now) {
+            None => self.read(keys, &key, now).await?,
+            near => near,
+        };
+        let Some(read) = read else {
+            return Ok(None);
+        };
+        let soon = now.saturating_add(self.touches.margin());
+        if read.end.is_some_and(|end| end < soon) {
+            self.written(async move |touches| touches.flush_one(&key).await).await?;
+        }
+        Ok(Some(read.session))
+    }
+
+    /// A get from Redis, which may hear of it later.
+    async fn read(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<Read>, Error> {
         let pending = &self.touches.pending;
         loop {
-            let mark = pending.mark(&key);
-            let Some(mut record) = self.load(keys, &key).await? else {
+            let mark = pending.mark(key);
+            let Some(record) = self.load(keys, key).await? else {
+                pending.gone(key);
                 return Ok(None);
             };
-            let due = !record.no_resave && record.end() < now.saturating_add(self.touches.margin());
-            let Ok(session) = pending.read(&key, mark, &mut record, now) else {
-                pending.settled(&key).await;
-                continue;
-            };
-            if due && session.is_some() {
-                self.written(async move |touches| touches.flush_one(&key).await).await?;
+            match pending.read(key, mark, record, now) {
+                Ok(read) => return Ok(read),
+                Err(Unclear) => pending.settled(key).await,
             }
-            return Ok(session);
         }
     }
 
@@ -80,9 +98,13 @@ impl Redis {
         };
         let key = Key { app, token };
         let pending = &self.touches.pending;
+        if let Some(record) = pending.look_near(&key, now) {
+            return Ok(Some(record.view(now)));
+        }
         loop {
             let mark = pending.mark(&key);
             let Some(mut record) = self.load(keys, &key).await? else {
+                pending.gone(&key);
                 return Ok(None);
             };
             if pending.look(&key, mark, &mut record).is_ok() {
@@ -124,7 +146,9 @@ impl Redis {
         let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
-        let setting = self.touches.pending.set(Key { app, token }).await;
+        let key = Key { app, token };
+        let setting = self.touches.pending.set(key).await;
+        let _change = self.near.as_ref().map(|near| near.change(key));
         let mut pairs = Vec::with_capacity(changes.iter().len());
         for (key, value) in changes.iter() {
             // A string always has a JSON form.
@@ -161,7 +185,9 @@ impl Redis {
         let Some(keys) = self.shard(&token).await? else {
             return Ok(false);
         };
-        let read = self.touches.pending.last_active(&Key { app, token });
+        let key = Key { app, token };
+        let _change = self.near.as_ref().map(|near| near.change(key));
+        let read = self.touches.pending.last_active(&key);
         let reply = self.servers.change(keys, &self.scripts.kill, |cmd| {
             cmd.arg(4)
                 .arg(keys.session(&app, &token))

@@ -22,6 +22,12 @@ impl Map {
         Some(self.masters.get(usize::from(*master))?.1.clone())
     }
 
+    /// The address of who has a slot, as far as is known.
+    pub(super) fn address(&self, slot: u16) -> Option<&str> {
+        let master = self.slots.get(usize::from(slot))?;
+        Some(&self.masters.get(usize::from(*master))?.0)
+    }
+
     /// The map that most views have. `node` has the servers by address.
     pub(super) fn of(views: &[Vec<Range>], generation: u64, node: impl Fn(&str) -> Arc<Server>) -> Self {
         let (addresses, slots) = owners(views);

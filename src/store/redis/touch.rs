@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     keys,
+    near::Near,
     pending::{Pending, SHARDS, Touch},
     reply,
     script::Script,
@@ -24,9 +25,15 @@ pub(super) struct Touches {
 }
 
 impl Touches {
-    pub(super) fn new(every: Duration, servers: Arc<Servers>, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        every: Duration,
+        near: Option<Arc<Near>>,
+        servers: Arc<Servers>,
+        shards: Arc<Shards>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            pending: Pending::new(shards.all().len() > 1),
+            pending: Pending::new(shards.all().len() > 1, near),
             every,
             servers,
             shards,

@@ -80,6 +80,8 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         redis_connections,
         redis_wait,
         touch,
+        cachetime,
+        cachemax,
         namespace,
         data_dir,
         cache_size,
@@ -122,6 +124,8 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         ("redis_connections", redis_connections.to_string()),
         ("redis_wait", redis_wait.to_string()),
         ("touch", format!("{touch:?}")),
+        ("cachetime", format!("{cachetime:?}")),
+        ("cachemax", cachemax.to_string()),
         ("namespace", namespace),
         ("data_dir", data_dir.display().to_string()),
         ("cache_size", cache_size.to_string()),
@@ -207,6 +211,8 @@ fn every_option_of_the_file_is_taken_over() {
         redis_connections = 3
         redis_wait = 2
         touch = 0.5
+        cachetime = 0.5
+        cachemax = 5
         namespace = "d"
         data_dir = "e"
         cache_size = 4

@@ -74,7 +74,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 22);
+    assert_eq!(tried, 24);
 }
 
 #[test]
@@ -89,6 +89,10 @@ fn bounds_hold() {
         "--max-connections=0",
         "--touch=61",
         "--touch=-1",
+        "--cachetime=-1",
+        "--cachetime=86401",
+        "--cachemax=0",
+        "--cachemax=10000001",
         "--host=",
         "--timeout=0",
         "--idle-timeout=0",
@@ -198,6 +202,15 @@ fn no_refusal_quotes_a_password() {
     refusal("", &[("RS_REDISHOST", &format!("{url}host"))], &[]);
     refusal("", &[], &[&format!("--redis-url={url}host:port")]);
     refusal("", &[], &["--redis-url", "redis+unix://user:opensesame"]);
+}
+
+#[test]
+fn a_near_cache_without_late_reads_is_refused() {
+    let flags = ["--redis-url=redis://127.0.0.1:1", "--cachetime=1", "--touch=0"];
+    let line = refusal("", &[], &flags);
+    assert!(line.contains("--cachetime") && line.contains("--touch"), "{line}");
+    let check = refusal("", &[], &["--cachetime=1", "--touch=0", "--redishost=127.0.0.1"]);
+    assert_eq!(line, check);
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::{thread::sleep, time::Duration};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::{line::Line, run::World};
+use super::run::World;
 use crate::{
     process::Process,
     support::{
+        line::Line,
         redis_cluster::Cluster,
         redis_server::{self, Redis},
     },
@@ -104,6 +105,8 @@ pub(super) struct OnRedis {
     processes: Vec<Process>,
     /// As `RS_TOUCH`.
     touch: &'static str,
+    /// As `RS_CACHETIME`.
+    cachetime: &'static str,
     faults: &'static [Fault],
 }
 
@@ -147,7 +150,16 @@ impl OnRedis {
             count,
             processes: Vec::new(),
             touch,
+            cachetime: "0",
             faults,
+        }
+    }
+
+    /// The same with a near cache in each program.
+    pub(super) fn with_near_cache(self) -> Self {
+        Self {
+            cachetime: "60",
+            ..self
         }
     }
 
@@ -163,6 +175,8 @@ impl OnRedis {
             &urls,
             "--touch",
             self.touch,
+            "--cachetime",
+            self.cachetime,
             "--timeout",
             "1",
         ];
@@ -190,7 +204,10 @@ impl Scene for OnRedis {
         let fault = *rng.choice(self.faults).expect("there are some");
         match fault {
             Fault::Cut => {
-                let _: u64 = self.server(rng).ask("CLIENT KILL TYPE normal");
+                let server = self.server(rng);
+                for kind in ["normal", "pubsub"] {
+                    let _: u64 = server.ask(&format!("CLIENT KILL TYPE {kind}"));
+                }
             }
             Fault::Deafen => {
                 let Servers::One(_, line) = &self.servers else {

@@ -8,13 +8,13 @@ use super::{Redis, all_unavailable, all_well, stop};
 use crate::{
     check::{check, finds},
     process::{Process, finish},
-    support::NO_TOKEN,
+    support::{NO_TOKEN, eventually},
 };
 
 /// What a user of Redis has to be allowed; docs/scaling.md says the same.
 const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
                       +zadd +zrem +zrange +zrangebyscore +zrevrange +sadd +srem +smembers +sismember +srandmember +sscan +scard +spop \
-                      +publish +wait";
+                      +publish +subscribe +wait";
 
 /// What a check needs besides.
 const CHECK: &str = "+scan +zscan +type +hget +zscore";
@@ -41,7 +41,8 @@ async fn a_user_needs_only_these_rights() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("secret"), "opensesame\nnotes\n").expect("a file");
     let url = redis.url();
-    let args = ["--redis-url", &url, "--redis-username", "sessions", "--touch", "0.05"];
+    let mut args = vec!["--redis-url", &url, "--redis-username", "sessions", "--touch", "0.05"];
+    args.extend(["--cachetime", "60"]);
     for password in [
         ("RS_REDIS_PASSWORD", "opensesame"),
         ("RS_REDIS_PASSWORD_FILE", "secret"),
@@ -57,7 +58,15 @@ async fn a_user_needs_only_these_rights() {
         for n in 0..3 {
             app.create(&format!("user-{n}")).await;
         }
-        assert!(app.killall().await >= 3);
+        // Only who may listen gets an answer from memory.
+        let token = app.create("reader").await;
+        eventually("the near cache is in use", async || {
+            app.get(&token).await.expect("alive");
+            let metrics = process.ask("GET", "/metrics", "").await.body;
+            !metrics.contains(r#"near_cache_total{result="hit"} 0"#)
+        })
+        .await;
+        assert!(app.killall().await >= 4);
         drop(app);
         let log = stop(process);
         assert!(!log.contains("opensesame") && !log.contains("NOPERM"), "{log}");

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     check::{check, finds},
     process::{Process, eventually, free_port},
+    support,
 };
 
 const PASSWORD: &str = "opensesame";
@@ -313,6 +314,63 @@ async fn nobody_writes_to_a_master_that_was_replaced() {
     let (token, _) = load.end().await;
     assert!(process.app().get(&token).await.is_some());
     stop(process);
+}
+
+/// Gets until an answer comes from memory.
+async fn warm(process: &Process, token: &str) {
+    let hits = async || {
+        let metrics = process.ask("GET", "/metrics", "").await.body;
+        let hits = metrics.lines().find_map(|line| {
+            line.strip_prefix(r#"rest_sessions_near_cache_total{result="hit"} "#)?
+                .parse::<u64>()
+                .ok()
+        });
+        hits.expect("a number")
+    };
+    support::eventually("an answer from memory", async || {
+        let before = hits().await;
+        let answer = process.ask("GET", &format!("/test-app/get/{token}"), "").await;
+        assert_ne!(answer.body, "{}", "it is there");
+        hits().await > before
+    })
+    .await;
+}
+
+/// The old master lives on, and says nothing of what is changed at the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_near_cache_listens_to_the_new_master() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let watched = Watched::start();
+    let process = watched.serve_with(folder.path(), &["--cachetime", "3600", "--redis-wait", "1"]);
+    let other = watched.serve(folder.path());
+    let tokens = [other.app().create("ann").await, process.app().create("bob").await];
+    for token in &tokens {
+        warm(&process, token).await;
+    }
+    let () = watched.sentinels[0]
+        .ask(WATCHWORD, "SENTINEL FAILOVER sessions")
+        .expect("it begins");
+    eventually("the other one is master", || {
+        (watched.master() == Some(watched.servers[1].port)).then_some(())
+    });
+    for token in &tokens {
+        let kill = format!("/test-app/kill/{token}");
+        support::eventually("the new master serves", async || {
+            other.ask("GET", "/readyz", "").await.status == 200
+        })
+        .await;
+        warm(&process, token).await;
+        support::eventually("it is killed", async || {
+            other.ask("DELETE", &kill, "").await.status == 200
+        })
+        .await;
+        support::eventually("it is gone", async || process.app().get(token).await.is_none()).await;
+        for _ in 0..50 {
+            assert!(process.app().get(token).await.is_none(), "it is back");
+        }
+    }
+    stop(process);
+    stop(other);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

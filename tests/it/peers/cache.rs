@@ -1,11 +1,17 @@
 //! A peer may answer get from a cache of its own, and hears on a channel in Redis what to drop from it.
 
+use std::time::Duration;
+
+use rest_sessions::config::Span;
 use serde_json::json;
 
 use super::{New, Pair, Version, for_every_peer};
 use crate::support::{eventually, redis_server};
 
-for_every_peer![what_the_service_changes_leaves_the_cache_of_the_peer];
+for_every_peer![
+    what_the_service_changes_leaves_the_cache_of_the_peer,
+    what_the_peer_changes_leaves_the_cache_of_the_service,
+];
 
 async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version) {
     let pair = Pair::start_with(version, |_| {}, json!({ "cachetime": 3600 })).await;
@@ -49,4 +55,56 @@ async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version)
     gone(&tokens[3]).await;
     gone(&tokens[0]).await;
     pair.assert_nothing_left();
+}
+
+async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version) {
+    let cachetime = |config: &mut rest_sessions::config::Config| config.cachetime = Span(Duration::from_hours(1));
+    // A peer without a cache says nothing.
+    let pair = Pair::start_with(version, cachetime, json!({ "cachetime": 3600 })).await;
+    let Pair { service, peer, .. } = &pair;
+    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
+    eventually("both listen", async || {
+        redis_server::ask::<(String, u64)>(&listeners).1 == 2
+    })
+    .await;
+    let mut tokens = Vec::new();
+    for id in ["ann", "bob", "carl", "dora"] {
+        let token = service
+            .create(New {
+                d: r#"{"a":1}"#,
+                ..New::of(id)
+            })
+            .await;
+        let key = pair.key(&format!("forum:{token}"));
+        // Changed behind its back: as long as it does not see this, it answers from memory.
+        eventually("the service answers from memory", async || {
+            let _: u64 = redis_server::ask(&format!("HSET {key} ip 127.0.0.1"));
+            let before = service.get(&token).await.expect("alive").ip;
+            let _: u64 = redis_server::ask(&format!("HSET {key} ip 10.0.0.1"));
+            let after = service.get(&token).await.expect("alive").ip;
+            before == "127.0.0.1" && after == before
+        })
+        .await;
+        tokens.push(token);
+    }
+
+    peer.set(&tokens[0], r#"{"a":2}"#).await.expect("alive");
+    eventually("the service reads anew", async || {
+        let session = service.get(&tokens[0]).await.expect("alive");
+        (session.d(), session.ip.as_str()) == (r#"{"a":2}"#, "10.0.0.1")
+    })
+    .await;
+    let gone = async |token: &String| {
+        eventually("the service misses it", async || service.get(token).await.is_none()).await;
+        for _ in 0..100 {
+            assert!(service.get(token).await.is_none(), "it is back");
+        }
+    };
+    assert_eq!(peer.kill(&tokens[1]).await, 1);
+    gone(&tokens[1]).await;
+    peer.killsoid("carl").await;
+    gone(&tokens[2]).await;
+    peer.killall().await;
+    gone(&tokens[3]).await;
+    gone(&tokens[0]).await;
 }

@@ -41,7 +41,10 @@ async fn the_table_of_metrics_is_that_of_the_service() {
     // An outage is what brings every metric out.
     let folder = tempfile::tempdir().expect("a folder");
     let redis = format!("redis://127.0.0.1:{}", free_port());
-    let process = Process::start(folder.path(), &["--timeout", "0.2", "--redis-url", &redis]);
+    let process = Process::start(
+        folder.path(),
+        &["--timeout", "0.2", "--redis-url", &redis, "--cachetime", "1"],
+    );
     assert_eq!(process.ask("DELETE", "/shop/killall", "").await.status, 503);
     let text = process.ask("GET", "/metrics", "").await.body;
     let families: BTreeSet<_> = text
@@ -55,7 +58,7 @@ async fn the_table_of_metrics_is_that_of_the_service() {
         .collect();
     assert_eq!(said.keys().cloned().collect::<BTreeSet<_>>(), families);
     for (name, meaning) in said {
-        for label in ["route", "method", "status", "reason", "operation"] {
+        for label in ["route", "method", "status", "reason", "operation", "result"] {
             let is = text.lines().any(|line| {
                 let series = line.strip_prefix(&name);
                 series.is_some_and(|series| series.contains(&format!("{label}=\"")))

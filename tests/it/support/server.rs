@@ -115,6 +115,21 @@ impl Server {
         Self::launch(self.config.clone(), None, self.clock.clone()).await
     }
 
+    /// The same with some options changed.
+    pub(crate) async fn start_elsewhere(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::launch(config, None, self.clock.clone()).await
+    }
+
+    /// The same with another clock, ahead by some seconds, and some options changed.
+    pub(crate) async fn start_ahead(&self, seconds: u64, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let now = self.clock.load(Ordering::SeqCst) + seconds;
+        Self::launch(config, None, Arc::new(AtomicU64::new(now))).await
+    }
+
     /// Ends the server in good order and starts another on the same store and clock.
     pub(crate) async fn restart(self) -> Self {
         // Nobody may listen at the other end if the server has ended by itself; its result tells.

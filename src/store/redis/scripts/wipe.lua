@@ -1,7 +1,7 @@
 -- wipe: removes a batch of expired sessions; to be called until nothing is left.
 -- KEYS  1 SESSIONS
 -- ARGV  1 now, 2 the most sessions to look at, 3 'ns:', the beginning of every key, and what follows the app in the key
---       of: 4 the sessions, 5 the users, 6 the tokens of an id
+--       of: 4 the sessions, 5 the users, 6 the tokens of an id, and 7 the channel
 -- Replies how many expired sessions were removed, and how many members were looked at. Each of these has left the range
 -- that is due, so that every batch makes progress.
 local wiped, now = 0, tonumber(ARGV[1])
@@ -29,6 +29,8 @@ for _, member in ipairs(members) do
         redis.call('ZADD', KEYS[1], ends, member)
       else
         wiped = wiped + redis.call('DEL', key)
+        -- Somebody may know an end that comes later: his own clock's, or one before a peer has shortened it.
+        redis.call('PUBLISH', ARGV[7], app .. ':' .. token)
       end
     elseif none == 0 and (not found or found == id) then
       -- Nobody can read it, and its time is over.

@@ -118,6 +118,8 @@ fn options(url: &str) -> Options {
         connections: 2,
         replicas: 0,
         touch: Duration::ZERO,
+        cachetime: Duration::ZERO,
+        cachemax: 1,
     }
 }
 

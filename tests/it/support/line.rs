@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// Listens until the test ends.
-pub(super) struct Line {
+pub(crate) struct Line {
     address: SocketAddr,
     /// Whether replies are lost. Connections that have lost one are cut when this ends.
     deaf: Sender<bool>,
@@ -17,7 +17,7 @@ pub(super) struct Line {
 
 impl Line {
     /// A line to a port of this machine.
-    pub(super) async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (deaf, state) = watch::channel(false);
@@ -31,17 +31,17 @@ impl Line {
         Self { address, deaf }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// From now on replies are lost.
-    pub(super) fn deafen(&self) {
+    pub(crate) fn deafen(&self) {
         self.deaf.send_replace(true);
     }
 
     /// Cuts every connection. New ones are well.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.deaf.send_replace(false);
     }
 }

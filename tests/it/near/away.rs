@@ -1,0 +1,208 @@
+//! Without somebody who listens nothing is answered from memory.
+
+use std::time::Duration;
+
+use super::{BYPASSED, for_an_hour, gone, warm};
+use crate::support::{
+    Server, Store, eventually,
+    line::Line,
+    redis_cluster::Cluster,
+    redis_server::{self, Redis},
+};
+
+/// How long a sign of life is good for, and more.
+const LEASE: Duration = Duration::from_millis(1500);
+
+async fn start() -> (Redis, Server) {
+    let redis = redis_server::start(&[]).unwrap_or_else(|why| panic!("{why}"));
+    let server = Server::start_with(Store::Redis, |config| {
+        for_an_hour(config);
+        config.redis_url = Some(redis.url());
+        config.timeout.0 = Duration::from_secs(2);
+    })
+    .await;
+    (redis, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_subscription_is_bypassed_and_made_again() {
+    let (redis, server) = start().await;
+    let app = server.app("forum");
+    let token = app.create("ann").await;
+    let key = format!("{}:forum:{token}", server.config.namespace);
+    for round in 0..5 {
+        warm(&server, &app, &token).await;
+        let ip = format!("10.0.0.{round}");
+        let _: u64 = redis.ask(&format!("HSET {key} ip {ip}"));
+        let cut: u64 = redis.ask("CLIENT KILL TYPE pubsub");
+        assert_eq!(cut, 1);
+        // Nobody has said so, but somebody could have.
+        eventually("it is read anew", async || {
+            app.get(&token).await.expect("alive").ip == ip
+        })
+        .await;
+    }
+    assert!(server.metric(BYPASSED).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_listen_asks_redis() {
+    let (redis, server) = start().await;
+    let app = server.app("forum");
+    let token = app.create("ann").await;
+    warm(&server, &app, &token).await;
+    let () = redis.ask("ACL SETUSER default -subscribe");
+    let _: u64 = redis.ask("CLIENT KILL TYPE pubsub");
+    tokio::time::sleep(LEASE).await;
+    let _: u64 = redis.ask(&format!("HSET {}:forum:{token} ip 10.0.0.1", server.config.namespace));
+    for _ in 0..20 {
+        assert_eq!(app.get(&token).await.expect("alive").ip, "10.0.0.1");
+        let _: u64 = redis.ask(&format!("HSET {}:forum:{token} ip 10.0.0.1", server.config.namespace));
+    }
+    let () = redis.ask("ACL SETUSER default +subscribe");
+    warm(&server, &app, &token).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_redis_leaves_nothing_to_answer() {
+    let (redis, server) = start().await;
+    let app = server.app("forum");
+    let token = app.create("ann").await;
+    warm(&server, &app, &token).await;
+    redis.freeze();
+    tokio::time::sleep(LEASE).await;
+    for _ in 0..3 {
+        let answer = server
+            .client()
+            .get(server.url(&format!("/forum/get/{token}")))
+            .send()
+            .await;
+        assert_eq!(answer.expect("an answer").status(), 503);
+    }
+    redis.thaw();
+    eventually("it is back", async || {
+        let answer = server
+            .client()
+            .get(server.url(&format!("/forum/get/{token}")))
+            .send()
+            .await;
+        answer.expect("an answer").status() == 200
+    })
+    .await;
+    warm(&server, &app, &token).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_was_restarted_is_believed() {
+    let (mut redis, server) = start().await;
+    let app = server.app("forum");
+    let token = app.create("ann").await;
+    warm(&server, &app, &token).await;
+    // It keeps nothing.
+    redis.kill();
+    redis.start_again().unwrap_or_else(|why| panic!("{why}"));
+    eventually("it is back", async || {
+        let answer = server.client().get(server.url("/readyz")).send().await;
+        answer.expect("an answer").status() == 200
+    })
+    .await;
+    for _ in 0..50 {
+        assert!(app.get(&token).await.is_none());
+    }
+}
+
+/// A network that takes everything and brings nothing: what others end meanwhile is not heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_behind_a_dead_line_is_not_answered() {
+    let redis = redis_server::start(&[]).unwrap_or_else(|why| panic!("{why}"));
+    let line = Line::to(redis.port).await;
+    let server = Server::start_with(Store::Redis, |config| {
+        for_an_hour(config);
+        config.redis_url = Some(format!("redis://{}", line.address()));
+        config.timeout.0 = Duration::from_secs(2);
+    })
+    .await;
+    let other = server
+        .start_elsewhere(|config| config.redis_url = Some(redis.url()))
+        .await;
+    let app = server.app("forum");
+    for _ in 0..2 {
+        let token = app.create("ann").await;
+        warm(&server, &app, &token).await;
+        line.deafen();
+        assert_eq!(other.app("forum").kill(&token).await, 1);
+        tokio::time::sleep(LEASE).await;
+        for _ in 0..2 {
+            let answer = server
+                .client()
+                .get(server.url(&format!("/forum/get/{token}")))
+                .send()
+                .await;
+            assert_eq!(answer.expect("an answer").status(), 503);
+        }
+        line.cut();
+        eventually("it is back", async || {
+            let answer = server
+                .client()
+                .get(server.url(&format!("/forum/get/{token}")))
+                .send()
+                .await;
+            answer.expect("an answer").text().await.is_ok_and(|text| text == "{}")
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_heard_again_when_a_master_was_replaced_or_has_given_slots_away() {
+    let mut cluster = Cluster::start(3, 1).expect("a cluster");
+    let server = Server::start_with(Store::Cluster, |config| {
+        for_an_hour(config);
+        config.redis_url = Some(cluster.urls());
+        config.timeout.0 = Duration::from_secs(2);
+    })
+    .await;
+    let other = server.start_peer().await;
+    let (app, others) = (server.app("forum"), other.app("forum"));
+    let mut tokens = Vec::new();
+    for n in 0..40 {
+        let token = others.create(&format!("user-{n}")).await;
+        warm(&server, &app, &token).await;
+        tokens.push(token);
+    }
+    // A slot with sessions goes from one master to another.
+    let namespace = &server.config.namespace;
+    let slot_of =
+        |token: &str| -> u16 { cluster.nodes[1].ask(&format!("CLUSTER KEYSLOT {{{namespace}:{}}}", &token[..2])) };
+    let slot = tokens.iter().map(|token| slot_of(token)).find(|slot| *slot < 16384 / 3);
+    let slot = slot.expect("a session on the first master");
+    cluster.open_slot(slot, 0, 1);
+    while cluster.move_keys(slot, 0, 1) {}
+    cluster.close_slot(slot, 0, 1);
+    let (moved, rest): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| slot_of(token) == slot);
+    for token in moved {
+        warm(&server, &app, token).await;
+        assert_eq!(others.kill(token).await, 1);
+        gone(&app, token).await;
+    }
+    for node in &cluster.nodes[..3] {
+        eventually("its replica has it all", async || node.ask::<u64>("WAIT 1 100") == 1).await;
+    }
+    let lost: Vec<_> = rest.iter().filter(|token| slot_of(token) < 16384 / 3).collect();
+    assert!(!lost.is_empty(), "a session whose master dies");
+    cluster.nodes[0].kill();
+    for token in &lost {
+        let path = format!("/forum/get/{token}");
+        let is_there = async |server: &Server| {
+            let answer = server.client().get(server.url(&path)).send().await;
+            answer.expect("an answer").status() == 200
+        };
+        eventually("the replica serves", async || {
+            is_there(&server).await && is_there(&other).await
+        })
+        .await;
+        warm(&server, &app, token).await;
+        assert_eq!(others.kill(token).await, 1);
+        gone(&app, token).await;
+    }
+}
