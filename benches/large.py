@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks for what takes long with a million sessions, and how long gets take meanwhile, on both stores.
 
-soapp, killsoid of one id with a tenth of all sessions, killall, and the wiper once as many have expired. Prints a Markdown
-table. Needs cargo, wrk, redis-server and redis-cli.
+soapp, killsoid of one id with a tenth of all sessions, killall, and the wiper once as many have expired. Prints a
+Markdown table. Needs cargo, wrk, redis-server and redis-cli.
 """
 
 import argparse, contextlib, json, os, re, statistics, subprocess, sys, tempfile, threading, time
@@ -93,8 +93,8 @@ class Large:
         if not results:
             sys.exit(f"{title} failed")
         p99 = statistics.median(meanwhile)
-        cells = [target.name, title, f"{results[0]:,}", f"{times[0]:.1f}", f"{quiet:.2f}", f"{p99:.2f}", f"{p99 / quiet:.1f}",
-                 f"{max(meanwhile):.2f}", str(slow(target)) if target.redis else "", f"{before:.0f}", f"{most:.0f}"]
+        cells = [target.name, title, f"{results[0]:,}", f"{times[0]:.1f}",
+                 f"{quiet:.2f}", f"{p99:.2f}", f"{p99 / quiet:.1f}", f"{max(meanwhile):.2f}", str(slow(target)) if target.redis else "", f"{before:.0f}", f"{most:.0f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
