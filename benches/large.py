@@ -94,7 +94,8 @@ class Large:
             sys.exit(f"{title} failed")
         p99 = statistics.median(meanwhile)
         cells = [target.name, title, f"{results[0]:,}", f"{times[0]:.1f}",
-                 f"{quiet:.2f}", f"{p99:.2f}", f"{p99 / quiet:.1f}", f"{max(meanwhile):.2f}", str(slow(target)) if target.redis else "", f"{before:.0f}", f"{most:.0f}"]
+                 f"{quiet:.2f}", f"{p99:.2f}", f"{p99 / quiet:.1f}", f"{max(meanwhile):.2f}",
+                 str(slow(target)) if target.redis else "", f"{before:.0f}", f"{most:.0f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

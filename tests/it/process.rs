@@ -2,6 +2,7 @@
 //! ended when it is dropped.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -187,6 +188,14 @@ impl Process {
     /// The number that the system knows it by.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory that it has in use, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let value = line.expect("a line").trim().trim_end_matches(" kB");
+        value.parse().expect("a number")
     }
 
     /// Sends a signal, as `TERM`.

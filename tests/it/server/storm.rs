@@ -1,6 +1,6 @@
 //! Ten thousand connections that do nothing and two hundred that trickle, while others are served.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
@@ -11,14 +11,6 @@ const IDLE: usize = 10_000;
 const SLOW: usize = 200;
 /// From one process to one address there are some 28,000 ports.
 const SERVED: usize = 500;
-
-/// Memory that a process has in use, in KiB.
-fn memory(process: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("Linux tells");
-    let fields: BTreeMap<_, _> = status.lines().filter_map(|line| line.split_once(':')).collect();
-    let value = fields["VmRSS"].trim().trim_end_matches(" kB");
-    value.parse().expect("a number")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_are_served_while_thousands_do_nothing() {
@@ -32,7 +24,7 @@ async fn others_are_served_while_thousands_do_nothing() {
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
     let token = app.create("ann").await;
-    let before = memory(&process);
+    let before = process.memory();
 
     let mut idle = Vec::with_capacity(IDLE);
     while idle.len() < IDLE {
@@ -53,7 +45,7 @@ async fn others_are_served_while_thousands_do_nothing() {
         let answer = tokio::time::timeout(PATIENCE, app.get(&token));
         assert!(answer.await.expect("an answer in time").is_some());
     }
-    let each = (memory(&process) - before) * 1024 / (IDLE + SLOW) as u64;
+    let each = (process.memory() - before) * 1024 / (IDLE + SLOW) as u64;
     assert!(each < 20_000, "{each} bytes for a connection that does nothing");
     drop((idle, slow));
     // All of them are let go of, and nobody notices.
