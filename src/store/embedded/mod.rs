@@ -27,7 +27,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::check::{Uncheckable, check};
 pub use self::listing::Listing;
 use self::{
     cache::Cache,
@@ -35,6 +34,7 @@ use self::{
     folder::Folder,
     writer::{Order, Writer},
 };
+pub(crate) use self::{check::check, folder::Refused};
 use crate::{
     error::Error,
     metrics::Metrics,
