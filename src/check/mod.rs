@@ -9,7 +9,7 @@ pub(crate) use self::report::{Place, Report};
 use crate::{
     config::Config,
     service::Clock,
-    store::embedded::{self, Uncheckable},
+    store::embedded::{self, Refused},
 };
 
 /// Checks the store that the configuration names, mends what can be mended if `repair` is set, and writes to `out` what
@@ -24,8 +24,8 @@ pub fn run(config: &Config, repair: bool, out: impl Write) -> Result<bool, Strin
     }
     match embedded::check(&config.data_dir, config.cache_size << 20, now, repair, &mut report) {
         Ok(()) => {}
-        Err(Uncheckable::Here(line)) => return Err(line),
-        Err(Uncheckable::Damaged(line)) => report.unreadable("damage", &line),
+        Err(Refused::Here(line)) => return Err(line),
+        Err(Refused::Damaged(line)) => report.unreadable("damage", &line),
     }
     finish(report)
 }

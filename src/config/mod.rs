@@ -245,6 +245,11 @@ pub struct Config {
         global = true
     )]
     pub log_format: LogFormat,
+
+    /// The first option that says how a Redis is to be used, by the name by which it was given: without a Redis it is a
+    /// mistake
+    #[arg(skip)]
+    pub said_of_redis: Option<String>,
 }
 
 /// What a Redis URL leads to.

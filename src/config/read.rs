@@ -1,11 +1,12 @@
 //! From the command line, the environment and the file to one configuration.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
 
 use super::Cli;
 
@@ -29,13 +30,30 @@ impl Cli {
             .try_get_matches_from(args.clone())
             .ok()
             .and_then(|matches| config_file(&matches));
-        let command = match file {
+        let (command, in_file) = match file {
             Some(path) => with_file(command, &path).map_err(Refusal::Usage)?,
-            None => command,
+            None => (command, HashMap::new()),
         };
         let matches = command.try_get_matches_from(args).map_err(|error| refusal(&error))?;
-        Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| refusal(&error))?;
+        cli.config.said_of_redis = said_of_redis(&matches, &in_file);
+        Ok(cli)
     }
+}
+
+/// The first option that says how Redis is to be used, by the name by which it was given. A default says nothing.
+fn said_of_redis(matches: &ArgMatches, in_file: &HashMap<String, String>) -> Option<String> {
+    Cli::command().get_arguments().find_map(|arg| {
+        let key = arg.get_id().as_str();
+        if !key.starts_with("redis_") {
+            return None;
+        }
+        match matches.value_source(key)? {
+            ValueSource::CommandLine => Some(format!("--{}", arg.get_long()?)),
+            ValueSource::EnvVariable => Some(arg.get_env()?.to_string_lossy().into_owned()),
+            _ => in_file.get(key).cloned(),
+        }
+    })
 }
 
 fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
@@ -58,9 +76,11 @@ fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
     if empty { arg.env(None::<&str>) } else { arg }
 }
 
-/// Puts the file's values in the place of the defaults, so that flags and environment still win.
-fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, String> {
+/// Puts the file's values in the place of the defaults, so that flags and environment still win. Each key of the file comes
+/// with the name by which the operator knows it.
+fn with_file(mut command: clap::Command, path: &Path) -> Result<(clap::Command, HashMap<String, String>), String> {
     let name = path.display();
+    let mut names = HashMap::new();
     let text = std::fs::read_to_string(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
     for (key, value) in table {
@@ -84,9 +104,10 @@ fn with_file(mut command: clap::Command, path: &Path) -> Result<clap::Command, S
         if let Some(arg) = arg {
             check(arg, &key, &value).map_err(|error| format!("{name}: {error}"))?;
         }
+        names.insert(key.clone(), format!("{name}: {key}"));
         command = command.mut_arg(key, |arg| arg.default_value(value));
     }
-    Ok(command)
+    Ok((command, names))
 }
 
 fn is_option(arg: &clap::Arg, key: &str) -> bool {

@@ -9,7 +9,12 @@ impl Config {
     /// The Redis to use. `None` means the embedded store. Fails with one line, free of secrets.
     pub fn redis(&self) -> Result<Option<Address>, String> {
         let Some(urls) = self.redis_urls() else {
-            return Ok(None);
+            return match &self.said_of_redis {
+                Some(name) => Err(format!(
+                    "{name} needs RS_REDIS_URL: without it sessions are in the embedded store"
+                )),
+                None => Ok(None),
+            };
         };
         if self.redis_password.is_some() && self.redis_password_file.is_some() {
             return Err("--redis-password and --redis-password-file exclude each other".into());

@@ -32,6 +32,20 @@ const KEYSPACES: std::ops::RangeInclusive<u8> = 0..=3;
 /// first, lest it fail at once.
 const ROOM: u64 = 32 * 1024 * 1024;
 
+/// Why a folder is not opened, in one line for the operator.
+pub(crate) enum Refused {
+    /// It cannot be used here and now; whether it is whole, nobody knows.
+    Here(String),
+    /// No service would start on it.
+    Damaged(String),
+}
+
+impl From<Refused> for String {
+    fn from((Refused::Here(line) | Refused::Damaged(line)): Refused) -> Self {
+        line
+    }
+}
+
 /// A folder that this process has claimed.
 pub(super) struct Folder {
     path: PathBuf,
@@ -59,7 +73,8 @@ impl Folder {
             .create(path)
             .map_err(io)?;
         let marker = path.join(MARKER);
-        if !marker.is_file() && foreign(path).map_err(io)? {
+        let marked = is_file(&marker).map_err(io)?;
+        if !marked && foreign(path).map_err(io)? {
             return Err(format!(
                 "the data folder {} is not empty and not a data folder of rest-sessions; it is left as it was",
                 path.display()
@@ -81,12 +96,13 @@ impl Folder {
             state: Mutex::new(State::New),
             _lock: lock,
         };
-        if marker.is_file() {
+        // Not as it was before: another process may have made it meanwhile, and ended.
+        if is_file(&marker).map_err(io)? {
             *folder.state() = match fs::read(&marker).map_err(io)? {
                 text if text == READY.as_bytes() => State::Ready,
                 text if text == OPENING.as_bytes() => State::Opening,
                 text if text == NEW.as_bytes() => State::New,
-                _ => return Err(folder.damaged("its marker file is of another format")),
+                _ => return Err(folder.damaged("its marker file is of another format").into()),
             };
         } else {
             folder.write_marker(NEW).map_err(io)?;
@@ -96,10 +112,11 @@ impl Folder {
 
     /// Claims a folder that a service has used before.
     pub(super) fn claim_existing(path: &Path) -> Result<Self, String> {
-        if !path.join(MARKER).is_file() {
-            return Err(format!("{} is no data folder of rest-sessions", path.display()));
+        match is_file(&path.join(MARKER)) {
+            Ok(true) => Self::claim(path),
+            Ok(false) => Err(format!("{} is no data folder of rest-sessions", path.display())),
+            Err(cause) => Err(format!("cannot use the data folder {}: {cause}", path.display())),
         }
-        Self::claim(path)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,18 +124,18 @@ impl Folder {
     }
 
     /// Opens the engine, with `cache` bytes for its blocks.
-    pub(super) fn open(&self, cache: u64) -> Result<Engine, String> {
+    pub(super) fn open(&self, cache: u64) -> Result<Engine, Refused> {
         let engine = self.path.join(ENGINE);
         let before = *self.state();
         if before == State::New {
             if engine.exists() {
-                fs::remove_dir_all(&engine).map_err(|cause| self.damaged(&cause.to_string()))?;
+                fs::remove_dir_all(&engine).map_err(|cause| self.refused(&cause))?;
             }
         } else {
             self.examine(&engine)?;
         }
         if before == State::Ready {
-            self.mark(State::Opening)?;
+            self.mark(State::Opening).map_err(Refused::Here)?;
         }
         let opened = quietly(|| {
             let engine = Engine::open(&engine, cache)?;
@@ -127,21 +144,24 @@ impl Folder {
         });
         let refused = match opened {
             Ok(Ok(engine)) => {
-                self.mark(State::Ready)?;
+                self.mark(State::Ready).map_err(Refused::Here)?;
                 return Ok(engine);
             }
-            Ok(Err(cause)) => cause.to_string(),
-            Err(Panicked) => "the engine gave up on it".to_owned(),
+            Ok(Err(error)) => match unusable(&error) {
+                Some(why) => Refused::Here(self.unusable(&why)),
+                None => self.damaged(&error.to_string()),
+            },
+            Err(Panicked) => self.damaged("the engine gave up on it"),
         };
         if before == State::Ready {
-            self.mark(State::Ready)?;
+            self.mark(State::Ready).map_err(Refused::Here)?;
         }
-        Err(self.damaged(&refused))
+        Err(refused)
     }
 
     /// Makes sure that the disk has room for an engine that failed for the lack of it.
     pub(super) fn prepare(&self) -> Result<(), String> {
-        let unusable = |cause: std::io::Error| self.unusable(&cause);
+        let unusable = |cause: std::io::Error| self.unusable(&cause.to_string());
         let disk = rustix::fs::statvfs(&self.path).map_err(|cause| unusable(cause.into()))?;
         // Some file systems do not tell.
         if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM {
@@ -156,27 +176,30 @@ impl Folder {
         let engine = self.path.join(ENGINE);
         journal::wait_until_closed(&engine);
         // After a failed fsync the system may show what the disk does not have.
-        for path in journal::all(&engine).map_err(|cause| self.unusable(&cause))? {
-            journal::rewrite(&path).map_err(|cause| self.unusable(&cause))?;
+        let unusable = |cause: std::io::Error| self.unusable(&cause.to_string());
+        for path in journal::all(&engine).map_err(unusable)? {
+            journal::rewrite(&path).map_err(unusable)?;
         }
-        self.open(cache)
+        Ok(self.open(cache)?)
     }
 
     /// Finds what the engine would take for new or for the end of its journal, and mend by forgetting.
-    fn examine(&self, engine: &Path) -> Result<(), String> {
+    fn examine(&self, engine: &Path) -> Result<(), Refused> {
         let missing = |path: PathBuf| {
             let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
             self.damaged(&format!("{name} is missing"))
         };
+        let io = |cause: std::io::Error| self.refused(&cause);
         let mut expected = vec![engine.join("version"), engine.join("lock")];
         for id in KEYSPACES {
             expected.push(engine.join(format!("keyspaces/{id}/current")));
             expected.push(engine.join(format!("keyspaces/{id}/tables")));
         }
-        if let Some(path) = expected.into_iter().find(|path| !path.exists()) {
-            return Err(missing(path));
+        for path in expected {
+            if !path.try_exists().map_err(io)? {
+                return Err(missing(path));
+            }
         }
-        let io = |cause: std::io::Error| self.damaged(&cause.to_string());
         let journals = journal::all(engine).map_err(io)?;
         for path in &journals {
             // The engine makes its journals longer than they need to be, and each opening leaves its mark.
@@ -200,7 +223,8 @@ impl Folder {
             State::Opening => OPENING,
             State::Ready => READY,
         };
-        self.write_marker(text).map_err(|cause| self.unusable(&cause))?;
+        self.write_marker(text)
+            .map_err(|cause| self.unusable(&cause.to_string()))?;
         *self.state() = state;
         Ok(())
     }
@@ -215,15 +239,57 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
-    fn unusable(&self, cause: &std::io::Error) -> String {
-        format!("cannot use the data folder {}: {cause}", self.path.display())
+    fn unusable(&self, why: &str) -> String {
+        format!("cannot use the data folder {}: {why}", self.path.display())
     }
 
-    fn damaged(&self, why: &str) -> String {
-        format!(
+    fn damaged(&self, why: &str) -> Refused {
+        Refused::Damaged(format!(
             "the data folder {} is damaged ({why}); it is left as it was",
             self.path.display()
-        )
+        ))
+    }
+
+    /// By what the system says of a file of the engine.
+    fn refused(&self, cause: &std::io::Error) -> Refused {
+        let why = cause.to_string();
+        if tells_of_damage(cause) {
+            self.damaged(&why)
+        } else {
+            Refused::Here(self.unusable(&why))
+        }
+    }
+}
+
+/// Why the engine could not look at its files, if that is what an error says. Any other tells of damage.
+pub(super) fn unusable(error: &fjall::Error) -> Option<String> {
+    if matches!(error, fjall::Error::Poisoned) {
+        // What it met in a thread of its own, it does not tell.
+        return Some("the engine could not write to it".to_owned());
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return (!tells_of_damage(io)).then(|| io.to_string());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Whether a file is not as the engine has left it, and not only out of reach: no right, no room, no more open files.
+fn tells_of_damage(cause: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
+    let of_the_system = cause.raw_os_error().is_some();
+    !of_the_system || matches!(cause.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
+}
+
+/// Whether there is a file of this name. The error is that nobody can tell.
+fn is_file(path: &Path) -> std::io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(cause) if tells_of_damage(&cause) => Ok(false),
+        Err(cause) => Err(cause),
     }
 }
 

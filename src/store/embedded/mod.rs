@@ -28,7 +28,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::check::{Uncheckable, check};
 pub use self::listing::Listing;
 use self::{
     activity::Watches,
@@ -37,6 +36,7 @@ use self::{
     folder::Folder,
     writer::{Order, Writer},
 };
+pub(crate) use self::{check::check, folder::Refused};
 use crate::{
     error::Error,
     metrics::Metrics,

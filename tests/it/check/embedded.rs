@@ -1,12 +1,20 @@
 //! Each kind of disagreement in a data folder, made by hand with the engine itself.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use tempfile::TempDir;
 
 use super::{check, finds};
-use crate::{process::Process, support::eventually};
+use crate::{
+    process::{Finished, Process, finish, program},
+    support::eventually,
+};
 
 /// A folder with two sessions of ann and one of ben, their tokens in this order.
 async fn folder() -> (TempDir, [String; 3]) {
@@ -233,5 +241,61 @@ async fn damaged_files_are_found_and_stop_repairs() {
     );
     let process = Process::start(folder.path(), &[]);
     assert!(process.app().get(&tokens[2]).await.is_some());
+    process.stop();
+}
+
+/// A check by somebody who has no more rights than the modes of files say, as root has.
+fn check_without_privileges(folder: &Path, args: &[&str]) -> Finished {
+    let mut command = Command::new("setpriv");
+    command
+        .arg("--bounding-set=-dac_override,-dac_read_search")
+        .arg(program(folder, &[]).get_program())
+        .arg("check")
+        .args(args)
+        .env_clear()
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    finish(command)
+}
+
+/// Everything in a folder, and the folder.
+fn tree(path: PathBuf, all: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(&path).expect("a folder") {
+            tree(entry.expect("an entry").path(), all);
+        }
+    }
+    all.push(path);
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_not_called_damaged() {
+    let (folder, tokens) = folder().await;
+    with_engine(folder.path(), |sessions, users, activity| {
+        for keyspace in [sessions, users, activity] {
+            keyspace.rotate_memtable_and_wait().expect("a table");
+        }
+    });
+    finds(&check_without_privileges(folder.path(), &[]), 0, &[], false);
+    let mut all = Vec::new();
+    tree(folder.path().join("data"), &mut all);
+    let mut refused = 0;
+    for path in all {
+        let mode = fs::metadata(&path).expect("it is there").permissions();
+        fs::set_permissions(&path, Permissions::from_mode(0)).expect("it is ours");
+        let found = check_without_privileges(folder.path(), &["--repair"]);
+        fs::set_permissions(&path, mode).expect("it is ours");
+        // Some files the engine does not look at.
+        if found.code != Some(0) {
+            assert!(found.refusal(2).contains("Permission denied"), "{path:?}: {found:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 10, "only {refused} were refused");
+    finds(&check(folder.path(), &[]), 0, &[], false);
+    let process = Process::start(folder.path(), &[]);
+    assert!(process.app().get(&tokens[0]).await.is_some());
     process.stop();
 }

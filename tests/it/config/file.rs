@@ -94,6 +94,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         threads,
         loglevel,
         log_format,
+        said_of_redis: _,
     } = config;
     vec![
         ("host", host),

@@ -218,3 +218,36 @@ fn a_service_that_listens_nowhere_is_refused() {
     let line = refusal("", &[], &["--host=none"]);
     assert!(line.contains("--host") && line.contains("--socket"), "{line}");
 }
+
+/// Otherwise the embedded store would take the sessions, unseen.
+#[test]
+fn what_is_said_of_redis_needs_a_redis() {
+    let mut tried = 0;
+    for option in Cli::command().get_arguments() {
+        let key = option.get_id().as_str();
+        let Some(variable) = option.get_env().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if !key.starts_with("redis_") || key == "redis_url" {
+            continue;
+        }
+        tried += 1;
+        let value = match key {
+            "redis_mode" => "cluster",
+            "redis_connections" | "redis_wait" => "1",
+            _ => PASSWORD,
+        };
+        let flag = format!("--{}", option.get_long().expect("every option has a flag"));
+        let given = format!("{flag}={value}");
+        for flags in [&[&*given][..], &["check", &given], &[&given, "check"]] {
+            let line = refusal("", &[], flags);
+            assert!(line.starts_with(&format!("{flag} needs RS_REDIS_URL")), "{line}");
+        }
+        let line = refusal("", &[(variable, value)], &["check"]);
+        assert!(line.starts_with(&format!("{variable} needs RS_REDIS_URL")), "{line}");
+        let line = refusal(&format!("{key} = {value:?}"), &[], &[]);
+        let named = format!("options.toml: {key} needs RS_REDIS_URL");
+        assert!(line.starts_with(&named), "{line}");
+    }
+    assert_eq!(tried, 11);
+}

@@ -252,6 +252,25 @@ async fn a_disk_that_is_full_for_the_engines_own_work_is_noticed() {
     recovers(&disk, process, ledger).await;
 }
 
+#[tokio::test]
+async fn a_full_disk_is_not_taken_for_damage() {
+    let disk = SmallDisk::new(100);
+    let process = disk.serve();
+    let mut ledger = Ledger::default();
+    for _ in 0..10 {
+        assert!(ledger.create(&process, 20_000).await);
+    }
+    process.stop();
+    disk.fill(0);
+    let found = disk.check();
+    assert!(found.refusal(2).contains("No space left"), "{found:?}");
+    disk.free();
+    finds(&disk.check(), 0, &[], false);
+    let process = disk.serve();
+    ledger.check(&process).await;
+    process.stop();
+}
+
 /// Creates, changes and kills until something is refused.
 async fn load(process: Arc<Process>, mut ledger: Ledger) -> Ledger {
     while ledger.create(&process, 40_000).await {

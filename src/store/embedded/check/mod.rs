@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::repairs::Repairs;
 use super::{
     engine::{Engine, STEP},
-    folder::Folder,
+    folder::{Folder, Refused, unusable},
     rows::{self, Stored},
 };
 use crate::{
@@ -22,14 +22,6 @@ use crate::{
     store::Key,
 };
 
-/// Why there is nothing to report.
-pub(crate) enum Uncheckable {
-    /// Another process has the folder, or it is none of ours.
-    Here(String),
-    /// It is so damaged that no service would start on it.
-    Damaged(String),
-}
-
 /// Checks a data folder, with so many bytes of memory. Everything that disagrees goes to the report.
 pub(crate) fn check<W: Write>(
     path: &Path,
@@ -37,19 +29,24 @@ pub(crate) fn check<W: Write>(
     now: Seconds,
     repair: bool,
     report: &mut Report<W>,
-) -> Result<(), Uncheckable> {
-    let folder = Folder::claim_existing(path).map_err(Uncheckable::Here)?;
-    let engine = Arc::new(folder.open(memory / 2).map_err(Uncheckable::Damaged)?);
+) -> Result<(), Refused> {
+    let folder = Folder::claim_existing(path).map_err(Refused::Here)?;
+    let engine = Arc::new(folder.open(memory / 2)?);
     let mut check = Check {
         repairs: Repairs::new(engine.clone(), repair),
         engine,
         now,
         report,
+        unseen: None,
     };
     check.files();
     check.sessions()?;
     check.users()?;
-    check.activity()
+    check.activity()?;
+    match check.unseen {
+        Some(why) => Err(Refused::Here(format!("cannot read {}: {why}", path.display()))),
+        None => Ok(()),
+    }
 }
 
 struct Check<'a, W> {
@@ -57,6 +54,8 @@ struct Check<'a, W> {
     repairs: Repairs,
     now: Seconds,
     report: &'a mut Report<W>,
+    /// Why something could not be looked at, if so.
+    unseen: Option<String>,
 }
 
 impl<W: Write> Check<'_, W> {
@@ -76,8 +75,7 @@ impl<W: Write> Check<'_, W> {
                     }
                     Err(cause) => {
                         whole = false;
-                        let what = format!("{}: {cause}", path.display());
-                        self.report.unreadable("damaged table", &what);
+                        self.unreadable(&cause.into());
                     }
                 }
             }
@@ -88,7 +86,7 @@ impl<W: Write> Check<'_, W> {
     }
 
     /// Every record can be read, and both indexes have it.
-    fn sessions(&mut self) -> Result<(), Uncheckable> {
+    fn sessions(&mut self) -> Result<(), Refused> {
         let engine = self.engine.clone();
         for entry in engine.sessions.iter() {
             let Some((bytes, value)) = self.read(entry) else { break };
@@ -126,7 +124,7 @@ impl<W: Write> Check<'_, W> {
     }
 
     /// Every entry of the index of ids has its session.
-    fn users(&mut self) -> Result<(), Uncheckable> {
+    fn users(&mut self) -> Result<(), Refused> {
         let engine = self.engine.clone();
         for entry in engine.users.iter() {
             let Some((bytes, _)) = self.read(entry) else { break };
@@ -150,7 +148,7 @@ impl<W: Write> Check<'_, W> {
     }
 
     /// So has every entry of the index of activity.
-    fn activity(&mut self) -> Result<(), Uncheckable> {
+    fn activity(&mut self) -> Result<(), Refused> {
         let engine = self.engine.clone();
         for entry in engine.activity.iter() {
             let Some((bytes, value)) = self.read(entry) else { break };
@@ -199,17 +197,23 @@ impl<W: Write> Check<'_, W> {
 
     /// An entry; `None` if it cannot be read, and then what is behind it cannot either.
     fn read(&mut self, entry: fjall::Guard) -> Option<(Slice, Slice)> {
-        entry
-            .into_inner()
-            .inspect_err(|cause| self.report.unreadable("unreadable table", cause))
-            .ok()
+        entry.into_inner().inspect_err(|cause| self.unreadable(cause)).ok()
     }
 
     /// What stands at a key. The error is told of: nothing may be concluded then.
     fn find(&mut self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Slice>, ()> {
-        keyspace
-            .get(key)
-            .map_err(|cause| self.report.unreadable("unreadable table", &cause))
+        keyspace.get(key).map_err(|cause| self.unreadable(&cause))
+    }
+
+    /// Tells of damage, or notes why nobody can tell. What is mended then might not have been wrong.
+    fn unreadable(&mut self, cause: &fjall::Error) {
+        match unusable(cause) {
+            Some(why) => {
+                self.unseen.get_or_insert(why);
+                self.repairs.give_up();
+            }
+            None => self.report.unreadable("unreadable table", cause),
+        }
     }
 
     /// Whether there is no session at a key that is as it should be.

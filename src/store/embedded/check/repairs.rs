@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{
-    super::engine::{Batch, Engine},
-    Uncheckable,
+use super::super::{
+    engine::{Batch, Engine},
+    folder::Refused,
 };
 
 /// Repairs that share a commit.
@@ -40,17 +40,17 @@ impl Repairs {
         self.batch.is_some()
     }
 
-    pub(super) fn commit_if_full(&mut self) -> Result<(), Uncheckable> {
+    pub(super) fn commit_if_full(&mut self) -> Result<(), Refused> {
         if self.waiting < BATCH { Ok(()) } else { self.commit() }
     }
 
-    pub(super) fn commit(&mut self) -> Result<(), Uncheckable> {
+    pub(super) fn commit(&mut self) -> Result<(), Refused> {
         self.waiting = 0;
         let Some(batch) = self.batch.take() else {
             return Ok(());
         };
         self.batch = Some(Batch::new(self.engine.clone()));
-        let failed = |_| Uncheckable::Damaged("the engine takes no repairs: is its disk full?".into());
+        let failed = |_| Refused::Here("the engine takes no repairs: is its disk full?".into());
         batch.commit().map_err(failed)
     }
 }
