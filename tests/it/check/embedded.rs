@@ -284,7 +284,7 @@ async fn what_may_not_be_read_is_not_called_damaged() {
     let mut refused = 0;
     for path in all {
         let mode = fs::metadata(&path).expect("it is there").permissions();
-        fs::set_permissions(&path, Permissions::from_mode(0)).expect("it is ours");
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("it is ours");
         let found = check_without_privileges(folder.path(), &["--repair"]);
         fs::set_permissions(&path, mode).expect("it is ours");
         // Some files the engine does not look at.
