@@ -73,8 +73,8 @@ impl Folder {
             .create(path)
             .map_err(io)?;
         let marker = path.join(MARKER);
-        let marked = is_file(&marker).map_err(io)?;
-        if !marked && foreign(path).map_err(io)? {
+        let ours = is_file(&marker).map_err(io)?;
+        if !ours && foreign(path).map_err(io)? {
             return Err(format!(
                 "the data folder {} is not empty and not a data folder of rest-sessions; it is left as it was",
                 path.display()
