@@ -16,6 +16,7 @@ mod servers;
 mod sessions;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::Write,
     time::Duration,
@@ -123,9 +124,13 @@ impl<'a, W: Write> Walk<'a, W> {
             let mut cursor = 0;
             loop {
                 let (next, keys) = self.link.keys(server, &layout.beginning, cursor)?;
-                for key in keys.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
-                    if let Some((shard, name)) = layout.split(&key) {
-                        waiting.entry(shard).or_default().push(name.to_owned());
+                for key in keys {
+                    let text = String::from_utf8_lossy(&key);
+                    match layout.split(&text) {
+                        // No app, id or token is anything but text.
+                        Some(_) if matches!(text, Cow::Owned(_)) => self.report.foreign(&key),
+                        Some((shard, name)) => waiting.entry(shard).or_default().push(name.to_owned()),
+                        None => {}
                     }
                 }
                 cursor = next;
@@ -155,7 +160,7 @@ impl<'a, W: Write> Walk<'a, W> {
                         apps.extend(name.app().map(str::to_owned));
                         known.push((text, name));
                     }
-                    None => walk.report.foreign(&format!("{prefix}{text}")),
+                    None => walk.report.foreign(format!("{prefix}{text}").as_bytes()),
                 }
             }
             for batch in known.chunks(MEMBERS) {
