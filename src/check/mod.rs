@@ -19,7 +19,7 @@ pub fn run(config: &Config, repair: bool, out: impl Write) -> Result<bool, Strin
     let now = Clock::System.now();
     if let Some(address) = config.redis()? {
         let (namespace, shards) = (&config.namespace, config.shards.into());
-        redis::check(address, (namespace, shards), now, repair, &mut report)?;
+        redis::check(address, (namespace, shards), config.timeout.0, now, repair, &mut report)?;
         return finish(report);
     }
     match embedded::check(&config.data_dir, config.cache_size << 20, now, repair, &mut report) {

@@ -98,7 +98,7 @@ impl<W: Write> Report<W> {
     }
 
     /// Counts a key that is none of a session store's.
-    pub(crate) fn foreign(&mut self, name: &str) {
+    pub(crate) fn foreign(&mut self, name: &[u8]) {
         self.foreign.insert(self.hasher.hash_one(name));
     }
 

@@ -11,7 +11,7 @@ use crate::store::redis::Keys;
 const COUNT: usize = 500;
 
 /// Some entries, and the cursor to go on with: 0 at the beginning and at the end.
-pub(super) type Batch = (u64, Vec<Vec<u8>>);
+pub(super) type Batch<T = Vec<u8>> = (u64, Vec<T>);
 
 /// The servers, and whether scripts are to mend what they find.
 pub(super) struct Link {
@@ -70,13 +70,11 @@ impl Link {
         scan.query(self.servers.at(server))
     }
 
-    /// The next batch of the members of a sorted set, without the scores between them; nothing of what is no such set.
-    pub(super) fn members(&mut self, keys: &Keys, key: &str, cursor: u64) -> Result<Batch, RedisError> {
+    /// The next batch of the members of a sorted set, each with its score; nothing of what is no such set.
+    pub(super) fn members(&mut self, keys: &Keys, key: &str, cursor: u64) -> Result<Batch<(Vec<u8>, f64)>, RedisError> {
         let mut scan = cmd("ZSCAN");
         scan.arg(key).arg(cursor).arg("COUNT").arg(COUNT);
-        let found: Result<Batch, _> = scan.query(self.servers.of(keys)?);
-        let (cursor, pairs) = unless_of_another_type(found)?;
-        Ok((cursor, pairs.into_iter().step_by(2).collect()))
+        unless_of_another_type(scan.query(self.servers.of(keys)?))
     }
 
     /// The next batch of each of some sets; nothing of what is no set.

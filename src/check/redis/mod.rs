@@ -16,8 +16,10 @@ mod servers;
 mod sessions;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    time::Duration,
 };
 
 use deadpool_redis::redis::RedisError;
@@ -31,7 +33,7 @@ use self::{
 use super::{Place, Report};
 use crate::{
     session::Seconds,
-    store::redis::{Address, Endpoints, Mode, elsewhere},
+    store::redis::{Address, Endpoints, Mode, elsewhere, reason},
 };
 
 /// Sessions for one script: each comes with its data.
@@ -39,10 +41,12 @@ const SESSIONS: usize = 50;
 /// Members or tokens for one script.
 const MEMBERS: usize = 200;
 
-/// Checks a namespace, which is in so many shards if it is on a cluster. The error is one line for the operator.
+/// Checks a namespace, which is in so many shards if it is on a cluster; each server has so long to be reached. The error
+/// is one line for the operator.
 pub(super) fn check<W: Write>(
     address: Address,
     (namespace, shards): (&str, usize),
+    timeout: Duration,
     now: Seconds,
     repair: bool,
     report: &mut Report<W>,
@@ -51,15 +55,14 @@ pub(super) fn check<W: Write>(
     let layout = Layout::new(&mode, namespace, shards);
     // Neither the URL nor what Redis quotes of a command: those may be secrets.
     let why = |cause: RedisError| {
-        let why = match cause.code() {
-            _ if cause.is_io_error() => cause.to_string(),
-            _ if elsewhere(&cause).is_none() => cause.code().unwrap_or(cause.category()).to_owned(),
-            _ if mode == Mode::Cluster => "slots of the cluster move: check again when they rest".to_owned(),
-            _ => "it is a node of a cluster, see --redis-mode".to_owned(),
+        let why = match elsewhere(&cause) {
+            None => reason(&cause),
+            Some(_) if mode == Mode::Cluster => "slots of the cluster move: check again when they rest".to_owned(),
+            Some(_) => "it is a node of a cluster, see --redis-mode".to_owned(),
         };
         format!("cannot check Redis: {why}")
     };
-    let servers = Servers::open(Endpoints::new(address)?).map_err(why)?;
+    let servers = Servers::open(Endpoints::new(address)?, timeout).map_err(why)?;
     let mut link = Link { servers, repair };
     if mode == Mode::Cluster {
         let noted = link.shards(layout.shard(0).keys).map_err(why)?;
@@ -121,9 +124,13 @@ impl<'a, W: Write> Walk<'a, W> {
             let mut cursor = 0;
             loop {
                 let (next, keys) = self.link.keys(server, &layout.beginning, cursor)?;
-                for key in keys.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
-                    if let Some((shard, name)) = layout.split(&key) {
-                        waiting.entry(shard).or_default().push(name.to_owned());
+                for key in keys {
+                    let text = String::from_utf8_lossy(&key);
+                    match layout.split(&text) {
+                        // No app, id or token is anything but text.
+                        Some(_) if matches!(text, Cow::Owned(_)) => self.report.foreign(&key),
+                        Some((shard, name)) => waiting.entry(shard).or_default().push(name.to_owned()),
+                        None => {}
                     }
                 }
                 cursor = next;
@@ -153,7 +160,7 @@ impl<'a, W: Write> Walk<'a, W> {
                         apps.extend(name.app().map(str::to_owned));
                         known.push((text, name));
                     }
-                    None => walk.report.foreign(&format!("{prefix}{text}")),
+                    None => walk.report.foreign(format!("{prefix}{text}").as_bytes()),
                 }
             }
             for batch in known.chunks(MEMBERS) {

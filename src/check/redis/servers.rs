@@ -6,8 +6,6 @@ use deadpool_redis::redis::{Client, Connection, ConnectionInfo, RedisError, cmd}
 
 use crate::store::redis::{Endpoints, Keys, Mode, Sentinels, owners, ranges};
 
-/// How long a server may take to be reached.
-const REACHED: Duration = Duration::from_secs(5);
 /// How long it may take for one batch.
 const ANSWERED: Duration = Duration::from_mins(1);
 
@@ -18,13 +16,15 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn open(endpoints: Endpoints) -> Result<Self, RedisError> {
+    /// Each has so long to be reached.
+    pub(super) fn open(endpoints: Endpoints, timeout: Duration) -> Result<Self, RedisError> {
         let (infos, owners) = match endpoints.mode.clone() {
             Mode::Single => (endpoints.first, Vec::new()),
-            Mode::Sentinel(name) => (vec![master(endpoints, name)?], Vec::new()),
-            Mode::Cluster => masters(&endpoints)?,
+            Mode::Sentinel(name) => (vec![master(endpoints, name, timeout)?], Vec::new()),
+            Mode::Cluster => masters(&endpoints, timeout)?,
         };
-        let connections = infos.into_iter().map(connect).collect::<Result<_, _>>()?;
+        let connections = infos.into_iter().map(|info| connect(info, timeout));
+        let connections = connections.collect::<Result<_, _>>()?;
         Ok(Self { connections, owners })
     }
 
@@ -45,24 +45,25 @@ impl Servers {
     }
 }
 
-fn connect(server: ConnectionInfo) -> Result<Connection, RedisError> {
-    let connection = Client::open(server)?.get_connection_with_timeout(REACHED)?;
+fn connect(server: ConnectionInfo, timeout: Duration) -> Result<Connection, RedisError> {
+    let connection = Client::open(server)?.get_connection_with_timeout(timeout)?;
     connection.set_read_timeout(Some(ANSWERED))?;
     connection.set_write_timeout(Some(ANSWERED))?;
     Ok(connection)
 }
 
 /// The master that sentinels know.
-fn master(endpoints: Endpoints, name: String) -> Result<ConnectionInfo, RedisError> {
+fn master(endpoints: Endpoints, name: String, timeout: Duration) -> Result<ConnectionInfo, RedisError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Sentinels::new(endpoints, name, REACHED).master())
+    runtime.block_on(Sentinels::new(endpoints, name, timeout).master())
 }
 
 /// The masters of a cluster, and which of them has which slot, as the first node says that answers.
-fn masters(endpoints: &Endpoints) -> Result<(Vec<ConnectionInfo>, Vec<u16>), RedisError> {
+fn masters(endpoints: &Endpoints, timeout: Duration) -> Result<(Vec<ConnectionInfo>, Vec<u16>), RedisError> {
     let mut failure = None;
     for seed in endpoints.seeds() {
-        let answer = connect(endpoints.at(&seed)).and_then(|mut node| cmd("CLUSTER").arg("SLOTS").query(&mut node));
+        let answer =
+            connect(endpoints.at(&seed), timeout).and_then(|mut node| cmd("CLUSTER").arg("SLOTS").query(&mut node));
         match answer.map(|answer| ranges(answer, &seed)) {
             Ok(Some(view)) => {
                 let (addresses, owners) = owners(&[view]);

@@ -9,7 +9,7 @@ use crate::session::{Data, Seconds};
 
 /// By how many seconds an index may differ from the hash: redis-sessions moves the indexes one second before `la`, asks for
 /// the time twice, and the clocks of peers are never quite the same.
-const SLACK: u64 = 5;
+pub(super) const SLACK: u64 = 5;
 
 impl<W: Write> Walk<'_, W> {
     /// Looks at some sessions, each an app and a token.

@@ -1,10 +1,17 @@
 //! From what the operator says to where and how to connect.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use deadpool_redis::redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     RedisError, TlsCertificates, io::tcp::TcpSettings,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 /// What kind of servers the URLs lead to.
@@ -75,8 +82,8 @@ impl Endpoints {
             _ => {}
         }
         let mut settings = first[0].redis_settings().clone();
-        if address.mode == Mode::Cluster && settings.db() != 0 {
-            return Err("bad Redis URL: a cluster has only database 0".into());
+        if address.mode == Mode::Cluster {
+            settings = of_all_nodes(&first)?;
         }
         if let Mode::Sentinel(_) = address.mode {
             // What the URL says of user and password is for the sentinels.
@@ -141,6 +148,33 @@ impl Endpoints {
     }
 }
 
+/// User and password of a cluster: those of the URLs that name any. All nodes are reached in one way.
+fn of_all_nodes(seeds: &[ConnectionInfo]) -> Result<RedisConnectionInfo, String> {
+    let form = |seed: &ConnectionInfo| match seed.addr() {
+        ConnectionAddr::TcpTls { insecure, .. } => Some(*insecure),
+        _ => None,
+    };
+    if seeds.iter().any(|seed| form(seed) != form(&seeds[0])) {
+        return Err("bad Redis URL: the nodes of a cluster are all redis:// or all rediss://".into());
+    }
+    if seeds.iter().any(|seed| seed.redis_settings().db() != 0) {
+        return Err("bad Redis URL: a cluster has only database 0".into());
+    }
+    let named = |settings: &RedisConnectionInfo| {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        (text(settings.username()), text(settings.password()))
+    };
+    let mut chosen = seeds[0].redis_settings();
+    for settings in seeds.iter().map(ConnectionInfo::redis_settings) {
+        if named(chosen) == (None, None) {
+            chosen = settings;
+        } else if ![(None, None), named(chosen)].contains(&named(settings)) {
+            return Err("bad Redis URL: all nodes of a cluster have the same user and password".into());
+        }
+    }
+    Ok(chosen.clone())
+}
+
 /// RESP3 is what lets the reader of a connection say that it has ended. Telling the server our library's name would be one
 /// more right that a user has to have.
 fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
@@ -150,18 +184,18 @@ fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionInfo, String> {
     let bad = |error: RedisError| format!("bad Redis URL: {}", description(&error));
     let mut info = url.into_connection_info().map_err(bad)?;
+    if info.redis_settings().db() < 0 {
+        return Err("bad Redis URL: the number of a database is 0 or more".into());
+    }
     if let Some(certificates) = certificates {
         let ConnectionAddr::TcpTls { .. } = info.addr() else {
             return Err("bad Redis URL: certificates are for rediss:// only".into());
         };
         let client = Client::build_with_tls(info, certificates.clone());
-        let unreadable = |error: RedisError| {
-            format!(
-                "the certificates or the key for Redis are of no use: {}",
-                description(&error)
-            )
-        };
-        info = client.map_err(unreadable)?.get_connection_info().clone();
+        info = client
+            .map_err(|error| no_use(description(&error)))?
+            .get_connection_info()
+            .clone();
     }
     let settings = ours(info.redis_settings().clone());
     Ok(info
@@ -169,19 +203,53 @@ fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionI
         .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-/// The contents of the files with certificates, if any is named.
+/// The contents of the files with certificates, if any is named. Fails if no connection could ever be made with them: the
+/// client library would find out at the first one.
 fn certificates(address: &Address) -> Result<Option<TlsCertificates>, String> {
     let read = |path: &PathBuf| fs::read(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()));
+    let mut authorities = RootCertStore::empty();
     let root_cert = address.ca.as_ref().map(read).transpose()?;
-    let client_tls = match &address.identity {
-        Some((certificate, key)) => Some(ClientTlsConfig {
-            client_cert: read(certificate)?,
-            client_key: read(key)?,
-        }),
-        None => None,
-    };
+    if let (Some(path), Some(pem)) = (&address.ca, &root_cert) {
+        for authority in chain(path, pem)? {
+            authorities
+                .add(authority)
+                .map_err(|error| no_use(format_args!("{}: {error}", path.display())))?;
+        }
+    }
+    let mut client_tls = None;
+    if let Some((certificate, key)) = &address.identity {
+        let (client_cert, client_key) = (read(certificate)?, read(key)?);
+        let chain = chain(certificate, &client_cert)?;
+        let secret = PrivateKeyDer::from_pem_slice(&client_key);
+        let secret = secret.map_err(|_| no_use(format_args!("{} holds no plain private key", key.display())))?;
+        let config = ClientConfig::builder().with_root_certificates(authorities);
+        config.with_client_auth_cert(chain, secret).map_err(|error| {
+            let (certificate, key) = (certificate.display(), key.display());
+            match error {
+                rustls::Error::InconsistentKeys(_) => no_use(format_args!("{key} is not the key of {certificate}")),
+                error => no_use(format_args!("{certificate} with {key}: {error}")),
+            }
+        })?;
+        client_tls = Some(ClientTlsConfig {
+            client_cert,
+            client_key,
+        });
+    }
     let any = root_cert.is_some() || client_tls.is_some();
     Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
+}
+
+/// The certificates in a file, at least one.
+fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(no_use(format_args!("{} holds no certificate in PEM", path.display()))),
+    }
+}
+
+fn no_use(why: impl fmt::Display) -> String {
+    format!("the certificates or the key for Redis are of no use: {why}")
 }
 
 /// What the client library has against a URL, without any part of it.

@@ -69,15 +69,89 @@ pub(super) fn useless(error: &RedisError) -> bool {
 }
 
 /// A few words on an error. Never its detail: Redis likes to quote the command, and that holds a token.
-pub(super) fn reason(error: &RedisError) -> String {
+pub(crate) fn reason(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "no reply in time".to_owned();
+    }
     if error.is_io_error() {
         // The operating system's words: no command had a part in them.
         return error.to_string();
     }
     // Of a transaction: the first command that was refused says more than EXEC does.
     let refusals = error.clone().into_server_errors();
-    match refusals.as_deref().and_then(<[_]>::first) {
+    let refusal = refusals.as_deref().and_then(<[_]>::first);
+    let detail = refusal.map_or_else(|| error.detail(), |(_, refusal)| refusal.details());
+    if let Some(words) = detail.and_then(plain_words) {
+        return words;
+    }
+    match refusal {
         Some((_, refusal)) => refusal.code().to_owned(),
         None => error.category().to_owned(),
+    }
+}
+
+/// What errors say of which the code tells too little, and how it is told.
+const KNOWN: [(&str, &str); 6] = [
+    (
+        "the script can't run this command",
+        "NOPERM: no permission to run a command in a script",
+    ),
+    (
+        "the script can't access",
+        "NOPERM: no permission to access a key in a script",
+    ),
+    ("permissions to access a key", "NOPERM: no permission to access a key"),
+    (
+        "permissions to access one of the keys",
+        "NOPERM: no permission to access a key",
+    ),
+    (
+        "permissions to access a channel",
+        "NOPERM: no permission to access a channel",
+    ),
+    (
+        "DB index is out of range",
+        "its database index is out of range: it has fewer databases",
+    ),
+];
+
+/// What a detail says, where its code says too little and its words are known: nothing of the command but its name.
+fn plain_words(detail: &str) -> Option<String> {
+    // As versions 6 and 7 say it, also of a command in a script, whose error has the code of the script.
+    if let Some((_, rest)) = detail.split_once("has no permissions to run the '") {
+        let name = rest.split('\'').next().unwrap_or_default();
+        let is_one = |byte: u8| byte.is_ascii_lowercase() || byte == b'|' || byte == b'-';
+        if name.len() <= 32 && name.bytes().all(is_one) {
+            return Some(format!("NOPERM: no permission to run {name}"));
+        }
+    }
+    let known = KNOWN.iter().find(|(text, _)| detail.contains(text));
+    known.map(|(_, words)| (*words).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_words_are_told() {
+        for (detail, words) in [
+            (
+                "User ann has no permissions to run the 'config|get' command",
+                Some("NOPERM: no permission to run config|get"),
+            ),
+            (
+                "user_script:9: NOPERM ACL failure in script: User ann has no permissions to run the 'hget' command",
+                Some("NOPERM: no permission to run hget"),
+            ),
+            (
+                "No permissions to access a key",
+                Some("NOPERM: no permission to access a key"),
+            ),
+            ("unknown command 'x', with args beginning with: 'SECRET'", None),
+            ("has no permissions to run the 'SECRET' command", None),
+        ] {
+            assert_eq!(plain_words(detail).as_deref(), words, "{detail}");
+        }
     }
 }

@@ -49,7 +49,7 @@ pub use self::{
 // What a check has to know of where things are.
 pub(crate) use self::{
     endpoint::Endpoints,
-    failure::elsewhere,
+    failure::{elsewhere, reason},
     keys::Keys,
     sentinel::Sentinels,
     shards::{MOST, Shards},

@@ -93,8 +93,12 @@ impl Sentinels {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let mut question = cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        let answer: Option<(String, u16)> = question.query_async(&mut connection).await?;
-        match answer {
+        let answer: Result<Option<(String, u16)>, RedisError> = question.query_async(&mut connection).await;
+        // "unknown command"; whoever knows it and refuses it has another code.
+        if matches!(&answer, Err(error) if error.code() == Some("ERR")) {
+            return Err(io::Error::other("what answers is no sentinel").into());
+        }
+        match answer? {
             Some((host, port)) => Ok(format!("{host}:{port}")),
             None => Err(io::Error::other("no master of that name is known to the sentinels").into()),
         }

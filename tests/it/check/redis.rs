@@ -9,7 +9,7 @@ use deadpool_redis::redis::{FromRedisValue, Value};
 
 use super::{check, finds};
 use crate::{
-    process::Finished,
+    process::{Finished, Process},
     support::{App, START, Server, Store, for_one_store, redis_cluster, redis_server},
 };
 
@@ -149,8 +149,11 @@ async fn a_good_namespace_is_found_good(store: Store) {
     busy.change(&format!("ZADD {} {} {token}:short", key("forum:_sessions"), START + 2));
     busy.change(&format!("HSET {} ttl 5", key(&format!("forum:{token}"))));
     busy.change(&format!("SET {} x", key("others")));
+    // An id that is no text is nobody's.
+    let script = r"return(redis.call('SADD',KEYS[1]..'\255','x'))";
+    busy.change(&format!("EVAL {script} 1 {}", key("forum:us:")));
     let found = busy.check(&[]);
-    assert!(found.stdout.ends_with("; 1 other keys left alone\n"), "{found:?}");
+    assert!(found.stdout.ends_with("; 2 other keys left alone\n"), "{found:?}");
     busy.server.advance(100);
     finds(&busy.check(&["--repair"]), 0, &[], false);
     assert_eq!(busy.redis::<String>(&format!("GET {}", key("others"))), "x");
@@ -160,7 +163,7 @@ async fn missing_and_wrong_entries_are_found(store: Store) {
     let mut busy = Busy::start(store).await;
     let app = busy.server.app("forum");
     let mut tokens = Vec::new();
-    for n in 0..8 {
+    for n in 0..9 {
         tokens.push(app.create(&format!("id:{n}")).await);
     }
     let member = |n: usize| format!("{}:id:{n}", tokens[n]);
@@ -175,6 +178,7 @@ async fn missing_and_wrong_entries_are_found(store: Store) {
     busy.change(&format!("ZADD {} {} forum:{}", ends(5), START + 7100, member(5)));
     busy.change(&format!("ZADD {} {} forum:{}", ends(6), START + 7300, member(6)));
     busy.change(&format!("ZADD {} {} id:7", users(7), START - 100));
+    busy.change(&format!("ZADD {} {} id:8", users(8), START + 1_000_000_000));
     let end = format!("ZSCORE {} forum:{}", ends(5), member(5));
     let lines = [
         r#"session missing from _sessions: app forum, id "id:0", session "#,
@@ -185,9 +189,12 @@ async fn missing_and_wrong_entries_are_found(store: Store) {
         r#"end in SESSIONS is too early: app forum, id "id:5", session "#,
         r#"end in SESSIONS is too late: app forum, id "id:6", session "#,
         r#"last activity in _users is too early: app forum, id "id:7", session "#,
+        r#"last activity in _users is in the future: app forum, id "id:8""#,
     ];
     busy.mends(&lines, &tokens).await;
     assert_eq!(busy.redis::<u64>(&end), START + 7200);
+    let last = format!("ZSCORE {} id:8", busy.key(&tokens[8], "forum:_users"));
+    assert_eq!(busy.redis::<u64>(&last), START);
 }
 
 async fn entries_without_a_session_are_found(store: Store) {
@@ -269,4 +276,35 @@ fn a_redis_that_is_away_is_told_in_one_line() {
         line.starts_with("cannot check Redis: ") && !line.contains("secret"),
         "{line}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn activity_that_has_outlived_its_session_is_right_unless_it_is_in_the_future() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, namespace) = (redis_server::url(), redis_server::fresh_namespace());
+    let args = ["--redis-url", &url, "--namespace", &namespace];
+    let process = Process::start(folder.path(), &args);
+    let app = process.app();
+    app.create("ann").await;
+    let users = format!("{namespace}:test-app:_users");
+    let last: u64 = redis_server::ask(&format!("ZSCORE {users} ann"));
+    // Another session may have been active then, by a clock that is a little ahead.
+    for (later, wrong) in [(600, false), (10_000_000, true)] {
+        let _: u64 = redis_server::ask(&format!("ZADD {users} {} ann", last + later));
+        let lines: &[&str] = if wrong {
+            &[r#"last activity in _users is in the future: app test-app, id "ann""#]
+        } else {
+            &[]
+        };
+        finds(&check(folder.path(), &args), i32::from(wrong), lines, false);
+        finds(
+            &check(folder.path(), &[&args[..], &["--repair"]].concat()),
+            0,
+            lines,
+            true,
+        );
+        let expected = if wrong { last } else { last + later };
+        assert_eq!(redis_server::ask::<u64>(&format!("ZSCORE {users} ann")), expected);
+    }
+    process.stop();
 }

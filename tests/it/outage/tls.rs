@@ -9,7 +9,7 @@ use std::{
 
 use super::{all_unavailable, all_well, stop};
 use crate::{
-    process::{Process, eventually, free_port},
+    process::{Process, eventually, finish, free_port},
     support::NO_TOKEN,
 };
 
@@ -49,7 +49,7 @@ impl Drop for Redis {
 }
 
 /// An authority, and a certificate for `localhost` that it has signed.
-fn certificates(folder: &Path) {
+pub(super) fn certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         command
@@ -146,4 +146,29 @@ async fn a_certificate_of_ones_own_is_shown() {
     let process = with_files(folder.path(), &url, &own[..2]);
     all_unavailable(&process, NO_TOKEN).await;
     assert!(stop(process).contains("Redis is away"));
+}
+
+/// Why the program does not start with these files, in its one line.
+fn refusal(folder: &Path, args: &[&str]) -> String {
+    let all = [&["--redis-url", "rediss://127.0.0.1:1"], args].concat();
+    let line = finish(Process::command(folder, &all)).refusal(2).to_owned();
+    assert!(!line.contains("PRIVATE"), "{line}");
+    line
+}
+
+#[test]
+fn files_that_can_never_do_are_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    certificates(folder);
+    let with = |certificate, key| refusal(folder, &["--redis-cert", certificate, "--redis-key", key]);
+    assert!(with("client.pem", "redis.key").ends_with("redis.key is not the key of client.pem"));
+    assert!(with("client.pem", "client.pem").ends_with("client.pem holds no plain private key"));
+    assert!(with("client.key", "client.key").ends_with("client.key holds no certificate in PEM"));
+    assert!(refusal(folder, &["--redis-ca", "client.key"]).ends_with("client.key holds no certificate in PEM"));
+    // What is in it no certificate can be.
+    let pem = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    std::fs::write(folder.join("odd.pem"), pem).expect("a file");
+    assert!(with("odd.pem", "client.key").contains("odd.pem with client.key: "));
+    assert!(refusal(folder, &["--redis-ca", "odd.pem"]).contains("odd.pem: "));
 }

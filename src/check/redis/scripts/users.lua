@@ -1,20 +1,30 @@
--- Finds ids in ns:APP:_users without a session.
--- ARGV  4 APP, 5… ids
--- Replies 1 for each that leads nowhere, 0 for the others.
-local key = PREFIX .. ARGV[4] .. ':_users'
+-- Finds ids in ns:APP:_users without a session, and those that were last active in the future.
+-- ARGV  4 APP, 5 the last second that is no future, 6 by how much a score may differ, 7… ids
+-- Replies for each: 1 if it leads nowhere, 2 if none of its sessions is as late, 0 for the others.
+local app, present, slack = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local key = PREFIX .. app .. ':_users'
 
-local function has_session(id)
-  local tokens = try('SMEMBERS', PREFIX .. ARGV[4] .. ':us:' .. id)
-  for _, token in ipairs(tokens) do
-    if lives(ARGV[4], token, id) then return true end
+local function look(id)
+  local score = try('ZSCORE', key, id)
+  if type(score) ~= 'string' then return 0 end
+  score = tonumber(score)
+  local last
+  for _, token in ipairs(try('SMEMBERS', PREFIX .. app .. ':us:' .. id)) do
+    if lives(app, token, id) then
+      -- Later than its sessions is right: another one may have been active then, and be gone.
+      if score <= present then return 0 end
+      last = math.max(last or 0, tonumber(try('HGET', PREFIX .. app .. ':' .. token, 'la')) or 0)
+    end
   end
-  return false
+  if not last then
+    if MEND then redis.call('ZREM', key, id) end
+    return 1
+  end
+  if score <= last + slack then return 0 end
+  if MEND then redis.call('ZADD', key, last, id) end
+  return 2
 end
 
-local nowhere = {}
-for i = 5, #ARGV do
-  local is = not has_session(ARGV[i]) and type(try('ZSCORE', key, ARGV[i])) == 'string'
-  if is and MEND then redis.call('ZREM', key, ARGV[i]) end
-  nowhere[#nowhere + 1] = is and 1 or 0
-end
-return nowhere
+local results = {}
+for i = 7, #ARGV do results[#results + 1] = look(ARGV[i]) end
+return results
