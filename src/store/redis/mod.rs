@@ -18,6 +18,7 @@ mod pending;
 mod pool;
 mod queue;
 mod removals;
+mod replicated;
 mod reply;
 mod script;
 mod sentinel;
@@ -28,6 +29,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod touch;
+mod voice;
 
 use std::{fmt, sync::Arc, time::Duration};
 

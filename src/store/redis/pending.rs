@@ -9,16 +9,18 @@
 //!
 //! [`touch`]: super::touch
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+mod note;
+mod set;
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::Notify;
 
+pub(super) use self::note::Touch;
+use self::note::{Note, Notes};
 use super::near::{Near, Ticket};
 use crate::{
     session::{Record, Seconds, Session},
@@ -42,31 +44,10 @@ pub(super) struct Pending {
     ended: Notify,
 }
 
-type Notes = HashMap<Key, Note>;
-
 struct Shard {
     notes: Mutex<Notes>,
     /// Batches of this shard that were written. Changes under the lock only.
     written: AtomicU64,
-}
-
-#[derive(Default)]
-struct Note {
-    /// How many reads Redis does not know of.
-    reads: u64,
-    /// The second of the last one.
-    last_active: Seconds,
-    /// Sets under way.
-    sets: u32,
-    /// Whether a batch with these reads is under way.
-    writing: bool,
-}
-
-/// What is to be written for one session.
-pub(super) struct Touch {
-    pub(super) key: Key,
-    pub(super) reads: u64,
-    pub(super) last_active: Seconds,
 }
 
 /// A moment, in batches: taken before a request for a session is sent.
@@ -202,27 +183,6 @@ impl Pending {
             .map_or(0, |note| note.last_active)
     }
 
-    /// Begins a set: waits for the batch under way, and keeps the next one away for as long as the result lives.
-    pub(super) async fn set(&self, key: Key) -> Setting<'_> {
-        loop {
-            let ended = self.ended.notified();
-            {
-                let mut notes = self.shards[self.place(&key)].lock();
-                let note = notes.entry(key).or_default();
-                if !note.writing {
-                    note.sets += 1;
-                    let last_active = note.last_active;
-                    return Setting {
-                        pending: self,
-                        key,
-                        last_active,
-                    };
-                }
-            }
-            ended.await;
-        }
-    }
-
     /// Waits until no batch with this session is under way.
     pub(super) async fn settled(&self, key: &Key) {
         loop {
@@ -302,32 +262,6 @@ impl Shard {
     }
 }
 
-impl Note {
-    fn free(&self) -> bool {
-        self.reads > 0 && self.sets == 0 && !self.writing
-    }
-
-    fn take(&mut self, key: Key) -> Touch {
-        self.writing = true;
-        Touch {
-            key,
-            reads: self.reads,
-            last_active: self.last_active,
-        }
-    }
-
-    fn take_in(&self, record: &mut Record) {
-        record.reads += self.reads;
-        record.touch(self.last_active);
-    }
-
-    fn take_in_if_any(notes: &Notes, key: &Key, record: &mut Record) {
-        if let Some(note) = notes.get(key) {
-            note.take_in(record);
-        }
-    }
-}
-
 impl Read {
     /// Notes a read of a record that has all others in it. `end` is what Redis knows.
     fn note(notes: &mut Notes, key: &Key, record: &Record, end: Option<Seconds>, now: Seconds) -> Self {
@@ -342,32 +276,4 @@ impl Read {
 /// The end of a session that can be renewed.
 fn end(record: &Record) -> Option<Seconds> {
     (!record.no_resave).then(|| record.end())
-}
-
-/// A set under way.
-pub(super) struct Setting<'a> {
-    pending: &'a Pending,
-    key: Key,
-    /// The second of the last noted read, 0 if there is none.
-    pub(super) last_active: Seconds,
-}
-
-impl Setting<'_> {
-    /// Takes the notes into the record that the set replied.
-    pub(super) fn take_in(&self, record: &mut Record) {
-        let notes = self.pending.shards[self.pending.place(&self.key)].lock();
-        Note::take_in_if_any(&notes, &self.key, record);
-    }
-}
-
-impl Drop for Setting<'_> {
-    fn drop(&mut self) {
-        let mut notes = self.pending.shards[self.pending.place(&self.key)].lock();
-        if let Some(note) = notes.get_mut(&self.key) {
-            note.sets -= 1;
-            if note.sets == 0 && note.reads == 0 {
-                notes.remove(&self.key);
-            }
-        }
-    }
 }

@@ -4,14 +4,7 @@
 //! wait in a [`Queue`] for others to go with. A connection that fails once is replaced by the next request. No operation
 //! is sent twice: when an answer is missing, Redis may have done what was asked.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
@@ -24,11 +17,10 @@ use super::{
     failure::{Failure, elsewhere, reason, useless},
     link::{Link, Manager},
     queue::{BATCH, Queue, Waiting},
+    replicated::Replicated,
     script::Script,
+    voice::Voice,
 };
-
-/// The shortest time between two lines in the log about refused commands.
-const QUIET: Duration = Duration::from_mins(1);
 
 /// How a server is to be used.
 #[derive(Clone, Copy)]
@@ -39,40 +31,6 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// How many replicas must have a change before it is answered.
     pub(super) replicas: u16,
-}
-
-/// Changes that wait for replicas.
-struct Replicated {
-    links: managed::Pool<Manager>,
-    queue: Queue,
-    replicas: u16,
-    /// Scripts, by hash, that the server has run on this connection.
-    known: Mutex<HashSet<String>>,
-}
-
-impl Replicated {
-    /// Runs a script: by its hash only if the server is sure to know it. A refusal takes as long as the changes that it
-    /// goes with, and a change has no time for several of them.
-    async fn answer(&self, script: &Script, arguments: &(dyn Fn(&mut Cmd) + Sync)) -> Result<Value, Failure> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_hash = known().contains(script.hash());
-        let mut reply = Err(Failure::NoScript);
-        if by_hash {
-            reply = self.queue.answer(script.by_hash(arguments)).await;
-        }
-        if let Err(Failure::NoScript) = reply {
-            reply = self.queue.answer(script.by_source(arguments)).await;
-        }
-        match reply {
-            Ok(_) | Err(Failure::NotReplicated) if by_hash => {}
-            Ok(_) | Err(Failure::NotReplicated) => {
-                known().insert(script.hash().to_owned());
-            }
-            // The next connection may lead to a server that knows none.
-            Err(_) => known().clear(),
-        }
-        reply
-    }
 }
 
 /// What is asked of a server.
@@ -89,21 +47,17 @@ pub(super) enum Request<'a> {
 
 /// The connections.
 pub(super) struct Pool {
-    /// ` at HOST:PORT` where there are several servers, for the log.
-    at: String,
+    voice: Voice,
     links: managed::Pool<Manager>,
     queue: Queue,
     replicated: Option<Replicated>,
     timeout: Duration,
     /// When the pool was made.
     start: Instant,
-    /// Whether the last request could not reach Redis: only the changes are logged.
-    away: AtomicBool,
-    /// When a refusal was logged last.
-    refused: Mutex<Option<Instant>>,
 }
 
 impl Pool {
+    /// `at` is ` at HOST:PORT` where there are several servers, for the log.
     pub(super) fn new(manager: Manager, at: String, limits: Limits) -> Self {
         let links = |manager, connections: usize| {
             let links = managed::Pool::builder(manager)
@@ -115,21 +69,14 @@ impl Pool {
                 .build();
             links.expect("there is a runtime for the timeouts")
         };
-        let replicated = (limits.replicas > 0).then(|| Replicated {
-            links: links(manager.clone(), 1),
-            queue: Queue::new(),
-            replicas: limits.replicas,
-            known: Mutex::default(),
-        });
+        let replicated = (limits.replicas > 0).then(|| Replicated::new(links(manager.clone(), 1), limits.replicas));
         Self {
-            at,
+            voice: Voice::of(at),
             links: links(manager, limits.connections),
             queue: Queue::new(),
             replicated,
             timeout: limits.timeout,
             start: Instant::now(),
-            away: AtomicBool::new(false),
-            refused: Mutex::new(None),
         }
     }
 
@@ -182,7 +129,7 @@ impl Pool {
     /// Notes what a node of a cluster says to who takes it for the only server.
     pub(super) fn misled(&self, failure: Failure) -> Failure {
         if matches!(failure, Failure::Moved(_) | Failure::Ask(_) | Failure::TryAgain) {
-            self.refused("it is a node of a cluster, see --redis-mode");
+            self.voice.refused("it is a node of a cluster, see --redis-mode");
         }
         failure
     }
@@ -291,7 +238,7 @@ impl Pool {
                 Ok(Err(PoolError::Closed)) => return Err(Failure::NotSent),
                 Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
             };
-            self.gone(&reason);
+            self.voice.gone(&reason);
             return Err(Failure::NotSent);
         }
     }
@@ -300,15 +247,13 @@ impl Pool {
     fn conclude<T>(&self, link: &Link, reply: Option<Result<T, RedisError>>) -> Result<T, Failure> {
         let Some(reply) = reply else {
             link.give_up();
-            self.gone("no reply in time");
+            self.voice.gone("no reply in time");
             return Err(Failure::Unavailable);
         };
         link.replied();
         let error = match reply {
             Ok(reply) => {
-                if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis{} is back", self.at);
-                }
+                self.voice.answered();
                 return Ok(reply);
             }
             Err(error) => error,
@@ -317,7 +262,7 @@ impl Pool {
             return Err(Failure::NoScript);
         }
         if error.code() == Some("WRONGTYPE") {
-            self.refused("WRONGTYPE");
+            self.voice.refused("WRONGTYPE");
             return Err(Failure::WrongType);
         }
         if let Some(failure) = elsewhere(&error) {
@@ -329,26 +274,10 @@ impl Pool {
         }
         if answered {
             // Out of memory, no permission, a replica, which goes on to answer reads.
-            self.refused(&reason(&error));
+            self.voice.refused(&reason(&error));
         } else {
-            self.gone(&reason(&error));
+            self.voice.gone(&reason(&error));
         }
         Err(Failure::Unavailable)
-    }
-
-    /// A refusal may come with each request for hours: it is logged once in [`QUIET`].
-    fn refused(&self, reason: &str) {
-        let now = Instant::now();
-        let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| now - last >= QUIET) {
-            *last = Some(now);
-            tracing::warn!("Redis{} refuses a command: {reason}", self.at);
-        }
-    }
-
-    fn gone(&self, reason: &str) {
-        if !self.away.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Redis{} is away: {reason}", self.at);
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BYPASSED, for_an_hour, gone, warm};
 use crate::support::{
-    Server, Store, eventually,
+    App, Server, Store, eventually,
     line::Line,
     redis_cluster::Cluster,
     redis_server::{self, Redis},
@@ -72,23 +72,10 @@ async fn a_frozen_redis_leaves_nothing_to_answer() {
     redis.freeze();
     tokio::time::sleep(LEASE).await;
     for _ in 0..3 {
-        let answer = server
-            .client()
-            .get(server.url(&format!("/forum/get/{token}")))
-            .send()
-            .await;
-        assert_eq!(answer.expect("an answer").status(), 503);
+        assert_eq!(app.try_get(&token).await.status, 503);
     }
     redis.thaw();
-    eventually("it is back", async || {
-        let answer = server
-            .client()
-            .get(server.url(&format!("/forum/get/{token}")))
-            .send()
-            .await;
-        answer.expect("an answer").status() == 200
-    })
-    .await;
+    eventually("it is back", async || app.try_get(&token).await.status == 200).await;
     warm(&server, &app, &token).await;
 }
 
@@ -133,23 +120,10 @@ async fn what_ends_behind_a_dead_line_is_not_answered() {
         assert_eq!(other.app("forum").kill(&token).await, 1);
         tokio::time::sleep(LEASE).await;
         for _ in 0..2 {
-            let answer = server
-                .client()
-                .get(server.url(&format!("/forum/get/{token}")))
-                .send()
-                .await;
-            assert_eq!(answer.expect("an answer").status(), 503);
+            assert_eq!(app.try_get(&token).await.status, 503);
         }
         line.cut();
-        eventually("it is back", async || {
-            let answer = server
-                .client()
-                .get(server.url(&format!("/forum/get/{token}")))
-                .send()
-                .await;
-            answer.expect("an answer").text().await.is_ok_and(|text| text == "{}")
-        })
-        .await;
+        eventually("it is back", async || app.try_get(&token).await.body == "{}").await;
     }
 }
 
@@ -192,13 +166,9 @@ async fn a_cluster_is_heard_again_when_a_master_was_replaced_or_has_given_slots_
     assert!(!lost.is_empty(), "a session whose master dies");
     cluster.nodes[0].kill();
     for token in &lost {
-        let path = format!("/forum/get/{token}");
-        let is_there = async |server: &Server| {
-            let answer = server.client().get(server.url(&path)).send().await;
-            answer.expect("an answer").status() == 200
-        };
+        let is_there = async |app: &App| app.try_get(token).await.status == 200;
         eventually("the replica serves", async || {
-            is_there(&server).await && is_there(&other).await
+            is_there(&app).await && is_there(&others).await
         })
         .await;
         warm(&server, &app, token).await;

@@ -13,22 +13,29 @@ for_every_peer![
     what_the_peer_changes_leaves_the_cache_of_the_service,
 ];
 
+fn with_data(id: &str) -> New<'_> {
+    New {
+        d: r#"{"a":1}"#,
+        ..New::of(id)
+    }
+}
+
+/// Waits until so many listen to the channel.
+async fn listened_to_by(pair: &Pair, count: u64) {
+    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
+    eventually("they listen", async || {
+        redis_server::ask::<(String, u64)>(&listeners).1 == count
+    })
+    .await;
+}
+
 async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version) {
     let pair = Pair::start_with(version, |_| {}, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;
-    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
-    eventually("the peer listens", async || {
-        redis_server::ask::<(String, u64)>(&listeners).1 == 1
-    })
-    .await;
+    listened_to_by(&pair, 1).await;
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "dora"] {
-        let token = service
-            .create(New {
-                d: r#"{"a":1}"#,
-                ..New::of(id)
-            })
-            .await;
+        let token = service.create(with_data(id)).await;
         peer.get(&token).await.expect("alive");
         // Changed behind its back: as long as it does not see this, it has a cache to drop something from.
         let _: u64 = redis_server::ask(&format!("HSET {} ip 10.0.0.1", pair.key(&format!("forum:{token}"))));
@@ -62,19 +69,10 @@ async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version)
     // A peer without a cache says nothing.
     let pair = Pair::start_with(version, cachetime, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;
-    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
-    eventually("both listen", async || {
-        redis_server::ask::<(String, u64)>(&listeners).1 == 2
-    })
-    .await;
+    listened_to_by(&pair, 2).await;
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "dora"] {
-        let token = service
-            .create(New {
-                d: r#"{"a":1}"#,
-                ..New::of(id)
-            })
-            .await;
+        let token = service.create(with_data(id)).await;
         let key = pair.key(&format!("forum:{token}"));
         // Changed behind its back: as long as it does not see this, it answers from memory.
         eventually("the service answers from memory", async || {

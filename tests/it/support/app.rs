@@ -48,8 +48,12 @@ impl App {
 
     /// Reads a session.
     pub(crate) async fn get(&self, token: &str) -> Option<Session> {
-        let request = self.request(Method::GET, &format!("/get/{token}"));
-        Session::parse(Answer::of(request).await.ok())
+        Session::parse(self.try_get(token).await.ok())
+    }
+
+    /// Reads a session, whatever comes of it.
+    pub(crate) async fn try_get(&self, token: &str) -> Answer {
+        Answer::of(self.request(Method::GET, &format!("/get/{token}"))).await
     }
 
     /// Changes a session, whatever comes of it.
