@@ -1,6 +1,6 @@
 //! The store operations and what each promises.
 //!
-//! Every operation is atomic up to 100 sessions (32 in the embedded store), and beyond that in parts, so that none keeps the
+//! Every operation is atomic up to 100 sessions (16 in the embedded store), and beyond that in parts, so that none keeps the
 //! others waiting; but in the embedded store a killsoid ends one session after the other for those who read meanwhile. A change
 //! is durable (embedded) or acknowledged by Redis before it returns; only what a get changes, the count of reads and the last
 //! activity, may follow within a second, or within `RS_TOUCH`. Time comes from the caller. A failure is

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Sessions that are removed at once: a commit of less than a millisecond, as a get may wait for its processor.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// Sessions to remove, and where to look for more, unless that was the end.
 ///
