@@ -69,7 +69,7 @@ pub(super) fn need(programs: &[&str]) {
 }
 
 /// Runs the commands of a block in `folder`, in one shell, against the service at `address`. Each has to print what the
-/// block says; only tokens and idle times may differ.
+/// block says; only tokens and times that go by may differ.
 pub(super) fn replay(console: &str, folder: &Path, address: &str) {
     let steps = steps(console);
     let results = tempfile::tempdir().expect("a folder");
@@ -100,18 +100,18 @@ fn ended(mut text: String) -> String {
     text
 }
 
-/// The text with each token and each idle time in the place of which one stands.
+/// The text with each token, each idle time and each time that is left in the place of which one stands.
 fn masked(text: &str) -> String {
-    const IDLE: &str = "\"idle\":";
+    const TIMES: [&str; 2] = ["\"idle\":", "x-session-ttl: "];
     let mut rest = text;
     let mut masked = String::new();
     while let Some(first) = rest.chars().next() {
         let word = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        let after_idle = masked.ends_with(IDLE);
+        let is_a_time = TIMES.iter().any(|name| masked.ends_with(name));
         let (taken, shown) = match word {
             64 => (64, "TOKEN"),
             0 => (first.len_utf8(), &rest[..first.len_utf8()]),
-            _ if after_idle => (word, "SECONDS"),
+            _ if is_a_time => (word, "SECONDS"),
             _ => (word, &rest[..word]),
         };
         masked += shown;
