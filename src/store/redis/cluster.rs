@@ -28,6 +28,7 @@ use super::{
     servers::Server,
     shards::Shards,
     slots::{Map, Range, ranges},
+    wire::Reply,
 };
 
 /// Between two tries at a slot that is moving or has no master.
@@ -90,8 +91,8 @@ impl Cluster {
         read.arg("GET").arg(first.shards());
         loop {
             let claimed = self.ask(first.slot(), || Request::Command(&claim)).await;
-            if let (Ok(_), Ok(Value::BulkString(count))) =
-                (claimed, self.ask(first.slot(), || Request::Command(&read)).await)
+            if let (Ok(_), Ok(count)) = (claimed, self.ask(first.slot(), || Request::Command(&read)).await)
+                && let Ok(Value::BulkString(count)) = count.value()
             {
                 let count = String::from_utf8_lossy(&count).into_owned();
                 let ours = count == keys.all().len().to_string();
@@ -108,7 +109,7 @@ impl Cluster {
     }
 
     /// The reply to what `request` makes, from whoever has the slot.
-    pub(super) async fn answer<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+    pub(super) async fn answer<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Reply, Failure> {
         if self.layout().await == Layout::Foreign {
             return Err(Failure::Unavailable);
         }
@@ -137,7 +138,7 @@ impl Cluster {
         }
     }
 
-    async fn ask<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+    async fn ask<'a>(&self, slot: u16, request: impl Fn() -> Request<'a>) -> Result<Reply, Failure> {
         let mut moves = 0;
         let deadline = Instant::now() + self.shared.limits.timeout;
         let mut told: Option<(Arc<Server>, bool)> = None;
@@ -249,7 +250,11 @@ impl Shared {
     }
 
     fn manager(&self, address: &str) -> Manager {
-        Manager::fixed(self.endpoints.at(address), self.limits.timeout)
+        Manager::fixed(
+            self.endpoints.at(address),
+            self.endpoints.tls.clone(),
+            self.limits.timeout,
+        )
     }
 
     /// The node at an address, which need not be known yet.
@@ -295,7 +300,7 @@ impl Shared {
             cmd.arg("CLUSTER").arg("SLOTS");
             let node = self.node(address);
             let reply = timeout(self.limits.timeout, node.pool.answer(Request::Command(&cmd), false)).await;
-            ranges(reply.ok()?.ok()?, address)
+            ranges(reply.ok()?.ok()?.value().ok()?, address)
         };
         let mut asked: FuturesUnordered<_> = addresses.iter().map(ask).collect();
         let mut views = Vec::new();

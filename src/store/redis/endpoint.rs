@@ -3,6 +3,7 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use deadpool_redis::redis::{
@@ -55,6 +56,8 @@ pub(crate) struct Endpoints {
     settings: RedisConnectionInfo,
     /// The form of the address of servers that others tell of: TLS and certificates.
     form: ConnectionAddr,
+    /// How connections are secured, if they are.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Endpoints {
@@ -63,13 +66,17 @@ impl Endpoints {
         // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
         // as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let certificates = certificates(&address)?;
+        let (certificates, tls) = certificates(&address)?;
         let mut first = Vec::new();
         for url in address.urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
             first.push(info(url, certificates.as_ref())?);
         }
         let Some(form) = first.first().map(|info| info.addr().clone()) else {
             return Err("bad Redis URL: there is none".into());
+        };
+        let tls = match form {
+            ConnectionAddr::TcpTls { .. } => Some(Arc::new(tls.config(&address)?)),
+            _ => None,
         };
         let tcp = first.iter().all(|info| !matches!(info.addr(), ConnectionAddr::Unix(_)));
         match address.mode {
@@ -112,6 +119,7 @@ impl Endpoints {
             first,
             settings,
             form,
+            tls,
         })
     }
 
@@ -184,6 +192,11 @@ fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionInfo, String> {
     let bad = |error: RedisError| format!("bad Redis URL: {}", description(&error));
     let mut info = url.into_connection_info().map_err(bad)?;
+    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+        return Err(
+            "bad Redis URL: whoever answers has to have a certificate that can be checked, see --redis-ca".into(),
+        );
+    }
     if info.redis_settings().db() < 0 {
         return Err("bad Redis URL: the number of a database is 0 or more".into());
     }
@@ -203,9 +216,36 @@ fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionI
         .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
-/// The contents of the files with certificates, if any is named. Fails if no connection could ever be made with them: the
-/// client library would find out at the first one.
-fn certificates(address: &Address) -> Result<Option<TlsCertificates>, String> {
+/// What connections are secured with.
+struct Tls {
+    /// Who signs the servers' certificates; the system's authorities if there are none.
+    authorities: RootCertStore,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Tls {
+    /// Fails if no connection could ever be made with it.
+    fn config(mut self, address: &Address) -> Result<ClientConfig, String> {
+        if self.authorities.is_empty() {
+            let found = rustls_native_certs::load_native_certs();
+            self.authorities.add_parsable_certificates(found.certs);
+        }
+        let config = ClientConfig::builder().with_root_certificates(self.authorities);
+        let (Some((chain, secret)), Some((certificate, key))) = (self.identity, &address.identity) else {
+            return Ok(config.with_no_client_auth());
+        };
+        config.with_client_auth_cert(chain, secret).map_err(|error| {
+            let (certificate, key) = (certificate.display(), key.display());
+            match error {
+                rustls::Error::InconsistentKeys(_) => no_use(format_args!("{key} is not the key of {certificate}")),
+                error => no_use(format_args!("{certificate} with {key}: {error}")),
+            }
+        })
+    }
+}
+
+/// What is in the files with certificates, for the client library, if any is named, and for ourselves.
+fn certificates(address: &Address) -> Result<(Option<TlsCertificates>, Tls), String> {
     let read = |path: &PathBuf| fs::read(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()));
     let mut authorities = RootCertStore::empty();
     let root_cert = address.ca.as_ref().map(read).transpose()?;
@@ -216,27 +256,21 @@ fn certificates(address: &Address) -> Result<Option<TlsCertificates>, String> {
                 .map_err(|error| no_use(format_args!("{}: {error}", path.display())))?;
         }
     }
-    let mut client_tls = None;
+    let (mut client_tls, mut identity) = (None, None);
     if let Some((certificate, key)) = &address.identity {
         let (client_cert, client_key) = (read(certificate)?, read(key)?);
         let chain = chain(certificate, &client_cert)?;
         let secret = PrivateKeyDer::from_pem_slice(&client_key);
         let secret = secret.map_err(|_| no_use(format_args!("{} holds no plain private key", key.display())))?;
-        let config = ClientConfig::builder().with_root_certificates(authorities);
-        config.with_client_auth_cert(chain, secret).map_err(|error| {
-            let (certificate, key) = (certificate.display(), key.display());
-            match error {
-                rustls::Error::InconsistentKeys(_) => no_use(format_args!("{key} is not the key of {certificate}")),
-                error => no_use(format_args!("{certificate} with {key}: {error}")),
-            }
-        })?;
+        identity = Some((chain, secret));
         client_tls = Some(ClientTlsConfig {
             client_cert,
             client_key,
         });
     }
     let any = root_cert.is_some() || client_tls.is_some();
-    Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
+    let library = any.then_some(TlsCertificates { client_tls, root_cert });
+    Ok((library, Tls { authorities, identity }))
 }
 
 /// The certificates in a file, at least one.

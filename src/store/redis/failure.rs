@@ -24,6 +24,16 @@ pub(crate) enum Failure {
     Unavailable,
 }
 
+impl Failure {
+    /// The same for one more of those whose commands went together.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::NotSent => Self::NotSent,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {

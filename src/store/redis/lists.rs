@@ -20,7 +20,9 @@ impl Redis {
         let counts = self.shards.all().iter().map(async |keys| {
             let mut cmd = Cmd::with_capacity(4, 64);
             cmd.arg("ZCOUNT").arg(keys.users(&app)).arg(since).arg("+inf");
-            reply::count(&self.servers.read(keys, cmd).await?)
+            let reply = self.servers.read(keys, &cmd).await?;
+            // An index of another type has nobody in it.
+            reply.map_or(Ok(0), |reply| reply::number_of(&reply))
         });
         Ok(try_join_all(counts).await?.into_iter().sum())
     }

@@ -16,7 +16,6 @@ mod lists;
 mod near;
 mod pending;
 mod pool;
-mod queue;
 mod removals;
 mod replicated;
 mod reply;
@@ -30,6 +29,7 @@ mod slots;
 mod tests;
 mod touch;
 mod voice;
+mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -129,7 +129,7 @@ impl Redis {
         });
         let (servers, source) = match endpoints.mode.clone() {
             Mode::Single => {
-                let manager = Manager::fixed(endpoints.first[0].clone(), timeout);
+                let manager = Manager::fixed(endpoints.first[0].clone(), endpoints.tls.clone(), timeout);
                 (Servers::One(one(&manager)), Source::One(manager))
             }
             Mode::Sentinel(name) => {

@@ -1,8 +1,8 @@
 //! A few connections to one server that all requests share, and what happens when it is away.
 //!
-//! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it; short commands
-//! wait in a [`Queue`] for others to go with. A connection that fails once is replaced by the next request. No operation
-//! is sent twice: when an answer is missing, Redis may have done what was asked.
+//! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it. A connection that
+//! fails once is replaced by the next request. No operation is sent twice: when an answer is missing, Redis may have done
+//! what was asked.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use deadpool::{
     Runtime,
     managed::{self, PoolError},
 };
-use deadpool_redis::redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     failure::{Failure, elsewhere, reason, useless},
     link::{Link, Manager},
-    queue::{BATCH, Queue, Waiting},
-    replicated::Replicated,
+    replicated::{Replicated, Waiting},
     script::Script,
     voice::Voice,
+    wire::{Lost, Reply},
 };
 
 /// How a server is to be used.
@@ -35,8 +35,8 @@ pub(super) struct Limits {
 
 /// What is asked of a server.
 pub(super) enum Request<'a> {
-    /// One short command that reads a key; it may go out with others.
-    Read(Cmd),
+    /// A command that reads a key.
+    Read(&'a Cmd),
     /// A script; the function adds the number of keys, the keys and the rest.
     Script(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
     /// A script that changes what must not be lost.
@@ -49,11 +49,8 @@ pub(super) enum Request<'a> {
 pub(super) struct Pool {
     voice: Voice,
     links: managed::Pool<Manager>,
-    queue: Queue,
     replicated: Option<Replicated>,
     timeout: Duration,
-    /// When the pool was made.
-    start: Instant,
 }
 
 impl Pool {
@@ -73,20 +70,16 @@ impl Pool {
         Self {
             voice: Voice::of(at),
             links: links(manager, limits.connections),
-            queue: Queue::new(),
             replicated,
             timeout: limits.timeout,
-            start: Instant::now(),
         }
     }
 
     /// Sends a request once, or twice if Redis had to learn a script. To a node of a cluster that does not have the slot yet
     /// one is sent while `asking`.
-    pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Value, Failure> {
+    pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Reply, Failure> {
         match request {
-            Request::Read(cmd) if !asking => self.queue.answer(cmd).await,
-            Request::Read(cmd) => self.send(&cmd, asking).await,
-            Request::Command(cmd) => self.send(cmd, asking).await,
+            Request::Read(cmd) | Request::Command(cmd) => self.send(cmd, asking).await,
             Request::Change(script, arguments) if let Some(replicated) = &self.replicated => {
                 replicated.answer(script, arguments).await
             }
@@ -95,18 +88,6 @@ impl Pool {
                     Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking).await,
                     result => result,
                 }
-            }
-        }
-    }
-
-    /// Sends what waits in the queue, for ever.
-    pub(super) async fn serve_queue(self: Arc<Self>) {
-        loop {
-            let mut waiting = self.queue.take().await;
-            while !waiting.is_empty() {
-                let rest = waiting.split_off(waiting.len().min(BATCH));
-                self.send_together(&self.links, waiting, None).await;
-                waiting = rest;
             }
         }
     }
@@ -120,8 +101,7 @@ impl Pool {
         loop {
             let waiting = replicated.queue.take().await;
             if !waiting.is_empty() {
-                self.send_together(&replicated.links, waiting, Some(replicated.replicas))
-                    .await;
+                self.send_together(replicated, waiting).await;
             }
         }
     }
@@ -141,7 +121,7 @@ impl Pool {
             links.retain(|link, _| {
                 let stays = link.leads_to(address);
                 if !stays {
-                    link.give_up();
+                    link.wire.give_up();
                     left = true;
                 }
                 stays
@@ -160,97 +140,84 @@ impl Pool {
         [&self.links].into_iter().chain(more)
     }
 
-    /// Sends commands at once and gives each its reply. With `replicas`, none is a success unless so many have it all.
-    async fn send_together(&self, links: &managed::Pool<Manager>, waiting: Vec<Waiting>, replicas: Option<u16>) {
-        let mut pipe = Pipeline::with_capacity(waiting.len() + 1);
+    /// Sends changes at once and gives each its reply. None is a success unless enough replicas have them all.
+    async fn send_together(&self, replicated: &Replicated, waiting: Vec<Waiting>) {
         let (commands, replies): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.cmd, one.reply)).unzip();
-        for cmd in commands {
-            pipe.add_command(cmd);
-        }
-        if let Some(replicas) = replicas {
-            // Less than half of the time: a change may have to wait for those before it.
-            let milliseconds = u64::try_from((self.timeout * 2 / 5).as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1);
-            pipe.cmd("WAIT").arg(replicas).arg(milliseconds);
-        }
-        let now = Instant::now();
-        let Ok(mut link) = self.link(links, now).await else {
-            for reply in replies {
-                // Whoever asked may have gone; so below.
-                let _ = reply.send(Err(Failure::NotSent));
+        // Less than half of the time: a change may have to wait for those before it.
+        let milliseconds = u64::try_from((self.timeout * 2 / 5).as_millis()).unwrap_or(u64::MAX);
+        let mut wait = Cmd::with_capacity(3, 32);
+        wait.arg("WAIT").arg(replicated.replicas).arg(milliseconds.max(1));
+        let commands: Vec<&Cmd> = commands.iter().chain([&wait]).collect();
+        let (link, answer) = match self.ask(&replicated.links, &commands).await {
+            Ok(answered) => answered,
+            Err(failure) => {
+                for reply in replies {
+                    // Whoever asked may have gone; so below.
+                    let _ = reply.send(Err(failure.again()));
+                }
+                return;
             }
-            return;
         };
-        let count = replies.len() + usize::from(replicas.is_some());
-        let sent = link.connection.send_packed_commands(&pipe, 0, count);
-        let sent = timeout_at(now + self.timeout, sent).await;
-        let Ok(mut values) = self.conclude(&link, sent.ok()) else {
-            return;
-        };
-        let replicated = match replicas {
-            None => true,
-            Some(replicas) => matches!(values.pop(), Some(Value::Int(have)) if have >= replicas.into()),
-        };
-        for (reply, value) in replies.into_iter().zip(values) {
-            let value = match value {
-                Value::ServerError(error) => self.conclude(&link, Some(Err(error.into()))),
-                _ if !replicated => Err(Failure::NotReplicated),
-                value => Ok(value),
-            };
-            let _ = reply.send(value);
+        let mut answers: Vec<Reply> = answer.each().collect();
+        let have = answers.pop().and_then(|have| have.value().ok());
+        let enough = matches!(have, Some(Value::Int(have)) if have >= replicated.replicas.into());
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            let answer = self.conclude(&link, answer.only());
+            let answer = answer.and_then(|answer| {
+                if enough {
+                    Ok(answer)
+                } else {
+                    Err(Failure::NotReplicated)
+                }
+            });
+            let _ = reply.send(answer);
         }
     }
 
-    async fn send(&self, cmd: &Cmd, asking: bool) -> Result<Value, Failure> {
-        let now = Instant::now();
-        let mut link = self.link(&self.links, now).await?;
-        let reply = if asking {
-            let mut pipe = Pipeline::with_capacity(2);
-            pipe.cmd("ASKING").add_command(cmd.clone());
-            let replies = timeout_at(now + self.timeout, link.connection.send_packed_commands(&pipe, 1, 1)).await;
-            replies.map(|replies| replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
-        } else {
-            timeout_at(now + self.timeout, link.connection.send_packed_command(cmd)).await
-        };
-        // An error deeper inside comes from no command that is sent here.
-        let reply = reply.ok().map(|reply| match reply {
-            Ok(Value::ServerError(error)) => Err(error.into()),
-            reply => reply,
-        });
-        self.conclude(&link, reply)
+    async fn send(&self, cmd: &Cmd, asking: bool) -> Result<Reply, Failure> {
+        if !asking {
+            let (link, reply) = self.ask(&self.links, &[cmd]).await?;
+            return self.conclude(&link, reply.only());
+        }
+        let mut first = Cmd::with_capacity(1, 8);
+        first.arg("ASKING");
+        let (link, replies) = self.ask(&self.links, &[&first, cmd]).await?;
+        let reply = replies.each().last().ok_or(Failure::Unavailable)?;
+        self.conclude(&link, reply.only())
+    }
+
+    /// Sends commands once.
+    async fn ask(&self, links: &managed::Pool<Manager>, commands: &[&Cmd]) -> Result<(Link, Reply), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let link = self.link(links, deadline).await?;
+            let (why, failure) = match link.wire.ask(commands).await {
+                Ok(replies) => return Ok((link, replies)),
+                // It ended while idle. The next one is another.
+                Err(Lost::NotSent) if Instant::now() < deadline => continue,
+                Err(Lost::NotSent) => ("no connection in time".to_owned(), Failure::NotSent),
+                Err(Lost::Late) => ("no reply in time".to_owned(), Failure::Unavailable),
+                Err(Lost::Ended(error)) => (reason(&error), Failure::Unavailable),
+            };
+            self.voice.gone(&why);
+            return Err(failure);
+        }
     }
 
     /// A handle of a connection that is whole as far as anybody knows.
-    async fn link(&self, links: &managed::Pool<Manager>, now: Instant) -> Result<Link, Failure> {
-        let milliseconds = u64::try_from((now - self.start).as_millis()).unwrap_or_default();
-        loop {
-            let reason = match timeout_at(now + self.timeout, links.get()).await {
-                Ok(Ok(link)) => {
-                    let link = (*link).clone();
-                    if link.ready(milliseconds, self.timeout).await {
-                        return Ok(link);
-                    }
-                    // Replaced in the next round.
-                    continue;
-                }
-                Ok(Err(PoolError::Backend(error))) => reason(&error),
-                Ok(Err(PoolError::Closed)) => return Err(Failure::NotSent),
-                Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
-            };
-            self.voice.gone(&reason);
-            return Err(Failure::NotSent);
-        }
+    async fn link(&self, links: &managed::Pool<Manager>, deadline: Instant) -> Result<Link, Failure> {
+        let reason = match timeout_at(deadline, links.get()).await {
+            Ok(Ok(link)) => return Ok((*link).clone()),
+            Ok(Err(PoolError::Backend(error))) => reason(&error),
+            Ok(Err(PoolError::Closed)) => return Err(Failure::NotSent),
+            Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
+        };
+        self.voice.gone(&reason);
+        Err(Failure::NotSent)
     }
 
-    /// Learns from a reply, `None` if the deadline came first.
-    fn conclude<T>(&self, link: &Link, reply: Option<Result<T, RedisError>>) -> Result<T, Failure> {
-        let Some(reply) = reply else {
-            link.give_up();
-            self.voice.gone("no reply in time");
-            return Err(Failure::Unavailable);
-        };
-        link.replied();
+    /// Learns from a reply.
+    fn conclude(&self, link: &Link, reply: Result<Reply, RedisError>) -> Result<Reply, Failure> {
         let error = match reply {
             Ok(reply) => {
                 self.voice.answered();
@@ -268,16 +235,11 @@ impl Pool {
         if let Some(failure) = elsewhere(&error) {
             return Err(failure);
         }
-        let answered = error.clone().into_server_errors().is_some();
         if useless(&error) {
-            link.give_up();
+            link.wire.give_up();
         }
-        if answered {
-            // Out of memory, no permission, a replica, which goes on to answer reads.
-            self.voice.refused(&reason(&error));
-        } else {
-            self.voice.gone(&reason(&error));
-        }
+        // Out of memory, no permission, a replica, which goes on to answer reads.
+        self.voice.refused(&reason(&error));
         Err(Failure::Unavailable)
     }
 }

@@ -2,13 +2,28 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use deadpool::managed;
-use deadpool_redis::redis::{Cmd, Value};
+use deadpool_redis::redis::Cmd;
+use tokio::sync::{Notify, oneshot};
 
-use super::{failure::Failure, link::Manager, queue::Queue, script::Script};
+use super::{failure::Failure, link::Manager, script::Script, wire::Reply};
+
+/// A change, and who waits for its reply.
+pub(super) struct Waiting {
+    pub(super) cmd: Cmd,
+    pub(super) reply: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+/// The changes that wait to go out together.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Vec<Waiting>>,
+    filled: Notify,
+}
 
 /// Changes that wait for replicas.
 pub(super) struct Replicated {
@@ -24,7 +39,7 @@ impl Replicated {
     pub(super) fn new(links: managed::Pool<Manager>, replicas: u16) -> Self {
         Self {
             links,
-            queue: Queue::new(),
+            queue: Queue::default(),
             replicas,
             known: Mutex::default(),
         }
@@ -36,7 +51,7 @@ impl Replicated {
         &self,
         script: &Script,
         arguments: &(dyn Fn(&mut Cmd) + Sync),
-    ) -> Result<Value, Failure> {
+    ) -> Result<Reply, Failure> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let by_hash = known().contains(script.hash());
         let mut reply = Err(Failure::NoScript);
@@ -55,5 +70,35 @@ impl Replicated {
             Err(_) => known().clear(),
         }
         reply
+    }
+}
+
+impl Queue {
+    /// Adds a command and waits for its reply.
+    async fn answer(&self, cmd: Cmd) -> Result<Reply, Failure> {
+        let (reply, receiver) = oneshot::channel();
+        {
+            let mut waiting = self.lock();
+            waiting.push(Waiting { cmd, reply });
+            if waiting.len() == 1 {
+                self.filled.notify_one();
+            }
+        }
+        // Whoever takes commands may have ended.
+        receiver.await.unwrap_or(Err(Failure::Unavailable))
+    }
+
+    /// Waits for commands, and takes all.
+    pub(super) async fn take(&self) -> Vec<Waiting> {
+        self.filled.notified().await;
+        let mut waiting = mem::take(&mut *self.lock());
+        // Some have given up, at their deadline or with their client.
+        waiting.retain(|one| !one.reply.is_closed());
+        waiting
+    }
+
+    /// A panic under the lock leaves the list whole: each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

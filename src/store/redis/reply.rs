@@ -5,7 +5,7 @@
 
 use deadpool_redis::redis::Value;
 
-use super::listing::Read;
+use super::{listing::Read, wire::Reply};
 use crate::{
     error::Error,
     metrics::Metrics,
@@ -70,33 +70,44 @@ fn place(bytes: &[u8]) -> Option<(Cursor, &[u8])> {
 pub(super) const FIELDS: [&str; 8] = ["id", "r", "w", "ttl", "la", "ip", "no_resave", "d"];
 
 /// The reply to `HMGET` of [`FIELDS`], by the same rules as the `fields` of `scripts/record.lua`: `None` if there is no
-/// such hash, or nobody can read it.
-pub(super) fn hash(reply: Value, metrics: &Metrics) -> Result<Option<Record>, Error> {
-    match reply {
-        Value::Array(fields) if fields.iter().all(|field| *field == Value::Nil) => Ok(None),
-        Value::Array(fields) => Ok(read(fields).or_else(|| {
-            metrics.unreadable();
-            None
-        })),
-        other => record(other, metrics),
+/// such hash, or nobody can read it, as one that has no reply because it is none.
+pub(super) fn hash(reply: Option<&Reply>, metrics: &Metrics) -> Option<Record> {
+    let fields = reply.and_then(Reply::strings);
+    if fields.is_some_and(|fields| fields.iter().all(Option::is_none)) {
+        return None;
     }
+    fields.and_then(read).or_else(|| {
+        metrics.unreadable();
+        None
+    })
 }
 
-fn read(fields: Vec<Value>) -> Option<Record> {
-    let [id, reads, writes, ttl, last_active, ip, no_resave, data] = fields.try_into().ok()?;
+fn read(fields: [Option<&[u8]>; 8]) -> Option<Record> {
+    let [id, reads, writes, ttl, last_active, ip, no_resave, data] = fields;
     Some(Record {
-        id: UserId::stored(&text(id)??),
-        reads: number(reads)?,
-        writes: number(writes)?,
-        ttl: number(ttl)?,
-        last_active: number(last_active)?,
-        ip: Ip::stored(&text(ip)?.unwrap_or_default()),
-        no_resave: text(no_resave)?.as_deref() == Some("1"),
-        data: match text(data)? {
-            Some(data) if !data.is_empty() => Data::stored(data)?,
-            _ => None,
+        id: UserId::stored(utf8(id?)?),
+        reads: digits(reads)?,
+        writes: digits(writes)?,
+        ttl: digits(ttl)?,
+        last_active: digits(last_active)?,
+        ip: Ip::stored(utf8(ip.unwrap_or_default())?),
+        no_resave: utf8(no_resave.unwrap_or_default())? == "1",
+        data: match utf8(data.unwrap_or_default())? {
+            "" => None,
+            data => Data::stored(data.to_owned())?,
         },
     })
+}
+
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// Decimal digits, as many as a script of Redis counts exactly.
+fn digits(field: Option<&[u8]>) -> Option<u64> {
+    let text = utf8(field?)?;
+    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// `None` if it is no text, `Some(None)` if there is none.
@@ -107,13 +118,6 @@ fn text(field: Value) -> Option<Option<String>> {
         Value::Nil => Some(None),
         _ => None,
     }
-}
-
-/// Decimal digits, as many as a script of Redis counts exactly.
-fn number(field: Value) -> Option<u64> {
-    let text = text(field)??;
-    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// Where to go on, and tokens, each with its record; unreadable ones are left out.
@@ -138,6 +142,11 @@ pub(super) fn count(reply: &Value) -> Result<u64, Error> {
         Value::Int(count) => u64::try_from(*count).map_err(|_| Error::Internal),
         _ => Err(Error::Internal),
     }
+}
+
+/// The same of a reply that nobody has looked at.
+pub(super) fn number_of(reply: &Reply) -> Result<u64, Error> {
+    count(&reply.value().map_err(|_| Error::Internal)?)
 }
 
 /// A list of two such numbers.

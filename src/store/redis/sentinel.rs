@@ -3,13 +3,14 @@
 use std::{
     io,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::endpoint::Endpoints;
@@ -50,6 +51,11 @@ impl Sentinels {
     /// How to connect to a master at `HOST:PORT`.
     pub(super) fn at(&self, address: &str) -> ConnectionInfo {
         self.endpoints.at(address)
+    }
+
+    /// How a connection to the master is secured, if it is.
+    pub(super) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.endpoints.tls.clone()
     }
 
     /// Where the sentinels said last that the master is; empty if none has said so yet.

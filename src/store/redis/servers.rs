@@ -10,8 +10,8 @@ use super::{
     failure::Failure,
     keys::Keys,
     pool::{Pool, Request},
-    queue,
     script::Script,
+    wire::Reply,
 };
 use crate::error::Error;
 
@@ -22,16 +22,11 @@ pub(super) enum Servers {
 }
 
 impl Servers {
-    /// Sends one short command that reads a key of a shard, with others. One of a wrong type is an unreadable record, and
-    /// the reply is 0, as that of the scripts.
-    pub(super) async fn read(&self, keys: &Keys, cmd: Cmd) -> Result<Value, Error> {
-        let reply = match self {
-            Self::One(server) => server.answer(Request::Read(cmd)).await,
-            Self::Cluster(cluster) => cluster.answer(keys.slot(), || Request::Read(cmd.clone())).await,
-        };
-        match reply {
-            Err(Failure::WrongType) => Ok(Value::Int(0)),
-            reply => Ok(reply?),
+    /// Sends a command that reads a key of a shard. `None`: it holds something else.
+    pub(super) async fn read(&self, keys: &Keys, cmd: &Cmd) -> Result<Option<Reply>, Error> {
+        match self.answer(keys, || Request::Read(cmd)).await {
+            Err(Failure::WrongType) => Ok(None),
+            reply => Ok(Some(reply?)),
         }
     }
 
@@ -42,7 +37,7 @@ impl Servers {
         script: &Script,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Error> {
-        Ok(self.answer(keys, || Request::Script(script, &arguments)).await?)
+        value(&self.answer(keys, || Request::Script(script, &arguments)).await?)
     }
 
     /// The same for a script that changes what must not be lost: so many replicas must have it as the operator wants.
@@ -52,10 +47,10 @@ impl Servers {
         script: &Script,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, Error> {
-        Ok(self.answer(keys, || Request::Change(script, &arguments)).await?)
+        value(&self.answer(keys, || Request::Change(script, &arguments)).await?)
     }
 
-    async fn answer<'a>(&self, keys: &Keys, request: impl Fn() -> Request<'a>) -> Result<Value, Failure> {
+    async fn answer<'a>(&self, keys: &Keys, request: impl Fn() -> Request<'a>) -> Result<Reply, Failure> {
         match self {
             Self::One(server) => server.answer(request()).await,
             Self::Cluster(cluster) => cluster.answer(keys.slot(), request).await,
@@ -88,10 +83,14 @@ impl Servers {
     }
 }
 
-/// One server, and the tasks that send what waits for it.
+fn value(reply: &Reply) -> Result<Value, Error> {
+    reply.value().map_err(|_| Error::Internal)
+}
+
+/// One server, and the task that sends what has to reach its replicas.
 pub(super) struct Server {
     pub(super) pool: Arc<Pool>,
-    tasks: Vec<AbortHandle>,
+    task: AbortHandle,
 }
 
 impl Server {
@@ -100,14 +99,12 @@ impl Server {
     /// Outside of a tokio runtime.
     pub(super) fn start(pool: Pool) -> Self {
         let pool = Arc::new(pool);
-        let queue = || tokio::spawn(pool.clone().serve_queue()).abort_handle();
-        let mut tasks: Vec<_> = std::iter::repeat_with(queue).take(queue::UNDER_WAY).collect();
-        tasks.push(tokio::spawn(pool.clone().serve_changes()).abort_handle());
-        Self { pool, tasks }
+        let task = tokio::spawn(pool.clone().serve_changes()).abort_handle();
+        Self { pool, task }
     }
 
     /// The reply of the only server.
-    async fn answer(&self, request: Request<'_>) -> Result<Value, Failure> {
+    async fn answer(&self, request: Request<'_>) -> Result<Reply, Failure> {
         let reply = self.pool.answer(request, false).await;
         reply.map_err(|failure| self.pool.misled(failure))
     }
@@ -121,8 +118,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.task.abort();
     }
 }

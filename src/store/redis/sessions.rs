@@ -121,7 +121,10 @@ impl Redis {
         for field in reply::FIELDS {
             cmd.arg(field);
         }
-        reply::hash(self.servers.read(keys, cmd).await?, &self.metrics)
+        Ok(reply::hash(
+            self.servers.read(keys, &cmd).await?.as_ref(),
+            &self.metrics,
+        ))
     }
 
     /// A get that leaves nothing for later.

@@ -7,12 +7,17 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use deadpool_redis::redis::{
-    Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
 };
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
@@ -25,7 +30,7 @@ use crate::{
         redis::{
             cluster::Cluster,
             failure::reason,
-            link::{Link, Manager, be_master},
+            link::{Manager, be_master, role},
             sentinel::Sentinels,
             shards::Shards,
         },
@@ -51,6 +56,12 @@ pub(in super::super) struct Listener {
     timeout: Duration,
     /// Why nothing is heard, as the log has it.
     silent: Option<String>,
+}
+
+/// A connection that listens. That of the client library, which hears what the server says of its own accord.
+struct Ear {
+    connection: MultiplexedConnection,
+    ended: Arc<AtomicBool>,
 }
 
 /// What a server is asked as a sign of life.
@@ -88,10 +99,10 @@ impl Listener {
     }
 
     /// Listens to all servers there are, and asks each for a sign of life.
-    async fn round(&self, links: &mut HashMap<String, Link>) -> Result<(), String> {
+    async fn round(&self, links: &mut HashMap<String, Ear>) -> Result<(), String> {
         let servers = self.source.servers().await?;
         let before = links.len();
-        links.retain(|address, link| servers.contains_key(address) && !link.broken());
+        links.retain(|address, link| servers.contains_key(address) && !link.ended.load(Ordering::Acquire));
         if links.len() < before.max(servers.len()) {
             self.near.lose();
         }
@@ -120,22 +131,39 @@ impl Listener {
     }
 
     /// Begins to listen to one server.
-    async fn listen(&self, address: &str) -> Result<Link, String> {
-        let near = self.near.clone();
+    async fn listen(&self, address: &str) -> Result<Ear, String> {
+        let (near, ended) = (self.near.clone(), Arc::new(AtomicBool::new(false)));
+        let end = ended.clone();
         // Called by the reader of the connection, one message after the other: what came before an answer is done before it.
-        let hear = move |push: PushInfo| match push.kind {
-            PushKind::Message => {
-                if let Some(key) = session(&push.data) {
-                    near.forget(&key);
+        let hear = move |push: PushInfo| {
+            match push.kind {
+                PushKind::Message => {
+                    if let Some(key) = session(&push.data) {
+                        near.forget(&key);
+                    }
                 }
+                PushKind::Disconnection => {
+                    end.store(true, Ordering::Release);
+                    near.lose();
+                }
+                _ => {}
             }
-            PushKind::Disconnection => near.lose(),
-            _ => {}
+            Ok::<_, Infallible>(())
         };
+        let manager = self.source.manager(address);
         let open = async {
-            let mut link = self.source.manager(address).connect(hear).await?;
-            link.connection.subscribe(&self.channel).await?;
-            Ok(link)
+            let (info, named) = manager.find().await?;
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(manager.timeout))
+                .set_response_timeout(None)
+                .set_push_sender(hear);
+            let client = Client::open(info)?;
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            if named.is_some() {
+                be_master(&connection.send_packed_command(&role()).await?)?;
+            }
+            connection.subscribe(&self.channel).await?;
+            Ok(Ear { connection, ended })
         };
         match timeout(self.timeout, open).await {
             Ok(opened) => opened.map_err(|error: RedisError| reason(&error)),
@@ -175,7 +203,7 @@ impl Question {
                 ping.arg("PING");
                 vec![connection.send_packed_command(&ping).await?]
             }
-            Self::Role => return be_master(&mut connection).await,
+            Self::Role => return be_master(&connection.send_packed_command(&role()).await?),
             Self::Shards(pipe) => connection.send_packed_commands(pipe, 0, pipe.len()).await?,
         };
         for answer in answers {
