@@ -22,6 +22,8 @@ use crate::{
 
 /// How far the disk may be behind in reads and last activity.
 const FLUSH: Duration = Duration::from_secs(1);
+/// In how many parts that is written, evenly spread: gets would have to wait for all of it at once.
+const PARTS: u32 = 32;
 /// Changes in a group: enough to share an fsync, few enough not to keep the first one waiting.
 const GROUP: usize = 512;
 /// Flushed sessions in a group, which ride along.
@@ -89,7 +91,9 @@ struct Work<'a> {
     /// How many ever left that queue, so that a flush knows when its own have.
     left: usize,
     flushes: VecDeque<(usize, Reply<()>)>,
+    /// When the next part is written, and which one that is.
     next_flush: Instant,
+    part: u32,
     recovery: Recovery,
     closing: bool,
 }
@@ -101,7 +105,8 @@ impl<'a> Work<'a> {
             dirty: VecDeque::new(),
             left: 0,
             flushes: VecDeque::new(),
-            next_flush: Instant::now() + FLUSH,
+            next_flush: Instant::now() + FLUSH / PARTS,
+            part: 0,
             recovery: Recovery::default(),
             closing: false,
         }
@@ -120,10 +125,13 @@ impl<'a> Work<'a> {
                 }
             };
             if Instant::now() >= self.next_flush {
-                self.next_flush = Instant::now() + FLUSH;
-                self.collect();
-                self.recovery.look(self.cache);
-                self.cache.watches.tidy();
+                self.next_flush = Instant::now() + FLUSH / PARTS;
+                self.dirty.extend(self.cache.dirty(self.part, PARTS));
+                self.part = (self.part + 1) % PARTS;
+                if self.part == 0 {
+                    self.recovery.look(self.cache);
+                    self.cache.watches.tidy();
+                }
             }
             self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
         }
@@ -135,7 +143,7 @@ impl<'a> Work<'a> {
     }
 
     fn collect(&mut self) {
-        self.dirty.extend(self.cache.dirty());
+        self.dirty.extend(self.cache.dirty(0, 1));
     }
 
     fn group(&mut self, mut orders: impl Iterator<Item = Order>) {

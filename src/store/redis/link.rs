@@ -4,6 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_redis::redis::{Cmd, ConnectionInfo, RedisError, Value};
+use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 
 use super::{sentinel::Sentinels, wire::Wire};
@@ -91,7 +92,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Link, RedisError> {
         // Connecting is rare, and its state is large: in a box it does not make every request's larger.
-        Box::pin(async {
+        let connect: BoxFuture<'_, _> = Box::pin(async {
             let (info, address) = self.find().await?;
             let wire = Wire::connect(&info, self.tls.clone(), self.timeout).await?;
             if address.is_some() {
@@ -99,8 +100,8 @@ impl managed::Manager for Manager {
             }
             let address = address.unwrap_or_default().into();
             Ok(Link { wire, address })
-        })
-        .await
+        });
+        connect.await
     }
 
     async fn recycle(&self, link: &mut Link, _: &managed::Metrics) -> RecycleResult<RedisError> {

@@ -4,14 +4,16 @@
 //! fails once is replaced by the next request. No operation is sent twice: when an answer is missing, Redis may have done
 //! what was asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use deadpool::{
     Runtime,
-    managed::{self, PoolError},
+    managed::{self, PoolError, TimeoutType},
 };
 use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     failure::{Failure, elsewhere, reason, useless},
@@ -62,7 +64,6 @@ impl Pool {
                 .runtime(Runtime::Tokio1)
                 .wait_timeout(Some(limits.timeout))
                 .create_timeout(Some(limits.timeout))
-                .recycle_timeout(Some(limits.timeout))
                 .build();
             links.expect("there is a runtime for the timeouts")
         };
@@ -188,13 +189,14 @@ impl Pool {
 
     /// Sends commands once.
     async fn ask(&self, links: &managed::Pool<Manager>, commands: &[&Cmd]) -> Result<(Link, Reply), Failure> {
-        let deadline = Instant::now() + self.timeout;
+        // Reading the clock is for when it is needed.
+        let mut first = None;
         loop {
-            let link = self.link(links, deadline).await?;
+            let link = self.link(links).await?;
             let (why, failure) = match link.wire.ask(commands).await {
                 Ok(replies) => return Ok((link, replies)),
                 // It ended while idle. The next one is another.
-                Err(Lost::NotSent) if Instant::now() < deadline => continue,
+                Err(Lost::NotSent) if first.get_or_insert_with(Instant::now).elapsed() < self.timeout => continue,
                 Err(Lost::NotSent) => ("no connection in time".to_owned(), Failure::NotSent),
                 Err(Lost::Late) => ("no reply in time".to_owned(), Failure::Unavailable),
                 Err(Lost::Ended(error)) => (reason(&error), Failure::Unavailable),
@@ -205,12 +207,20 @@ impl Pool {
     }
 
     /// A handle of a connection that is whole as far as anybody knows.
-    async fn link(&self, links: &managed::Pool<Manager>, deadline: Instant) -> Result<Link, Failure> {
-        let reason = match timeout_at(deadline, links.get()).await {
-            Ok(Ok(link)) => return Ok((*link).clone()),
-            Ok(Err(PoolError::Backend(error))) => reason(&error),
-            Ok(Err(PoolError::Closed)) => return Err(Failure::NotSent),
-            Ok(Err(_)) | Err(_) => "no connection in time".to_owned(),
+    async fn link(&self, links: &managed::Pool<Manager>) -> Result<Link, Failure> {
+        // Nobody keeps a connection for longer than it takes to clone it, so one is there unless it is being made: a timer,
+        // which costs more than the rest of this, is for then.
+        let mut now = links.timeouts();
+        now.wait = Some(Duration::ZERO);
+        let link = match links.timeout_get(&now).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => links.get().await,
+            link => link,
+        };
+        let reason = match link {
+            Ok(link) => return Ok((*link).clone()),
+            Err(PoolError::Backend(error)) => reason(&error),
+            Err(PoolError::Closed) => return Err(Failure::NotSent),
+            Err(_) => "no connection in time".to_owned(),
         };
         self.voice.gone(&reason);
         Err(Failure::NotSent)

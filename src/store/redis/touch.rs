@@ -1,6 +1,6 @@
 //! Writes noted reads to Redis: every now and then, before whoever needs the indexes, and at the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use super::{
     keys,
@@ -12,6 +12,10 @@ use super::{
     shards::Shards,
 };
 use crate::{error::Error, metrics::Metrics, session::Seconds, store::Key};
+
+/// In how many parts all notes are written, evenly spread over the time that they have: gets would have to wait for all of
+/// them at once.
+const PARTS: usize = 32;
 
 /// The noted reads, and the way to Redis.
 pub(super) struct Touches {
@@ -44,12 +48,16 @@ impl Touches {
 
     /// Writes from time to time, for ever.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.every);
+        let parts = usize::try_from(self.every.as_millis()).map_or(PARTS, |most| most.clamp(1, PARTS));
+        let mut ticks = tokio::time::interval(self.every / u32::try_from(parts).unwrap_or(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            // Why it failed is logged; what is noted stays so.
-            let _ = self.flush(|_| true).await;
+            for part in 0..parts {
+                ticks.tick().await;
+                let shards = SHARDS * part / parts..SHARDS * (part + 1) / parts;
+                // Why it failed is logged; what is noted stays so.
+                let _ = self.flush_shards(shards, |_| true).await;
+            }
         }
     }
 
@@ -61,7 +69,11 @@ impl Touches {
 
     /// Writes what is noted of the `wanted` sessions. Those with a set under way are left out: it renews them.
     pub(super) async fn flush(&self, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
-        for shard in 0..SHARDS {
+        self.flush_shards(0..SHARDS, wanted).await
+    }
+
+    async fn flush_shards(&self, shards: Range<usize>, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
+        for shard in shards {
             loop {
                 let batch = self.pending.take(shard, &wanted);
                 let last = batch.len() < super::pending::BATCH;

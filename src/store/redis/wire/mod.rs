@@ -33,8 +33,9 @@ use tokio::{
 pub(super) use self::reply::Reply;
 use self::reply::Scan;
 
-/// The least room for what is read in one go, in bytes.
-const ROOM: usize = 32 * 1024;
+/// Room for what is read, in bytes: how much there is of it at first, and the least for a further read.
+const ROOM: usize = 64 * 1024;
+const LEAST: usize = 8 * 1024;
 
 /// A handle of one connection: cloning it is cheap. The connection ends with the last one.
 #[derive(Clone)]
@@ -180,7 +181,7 @@ impl Shared {
 
     /// Sends and reads until the connection ends, and tells all who wait that it has.
     async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite) {
-        let mut traffic = Traffic::default();
+        let mut traffic = Traffic::new();
         let why = traffic.flow(&self, stream).await;
         self.broken.store(true, Ordering::Release);
         let left = {
@@ -206,9 +207,10 @@ impl Shared {
 }
 
 /// What is on its way to the server and back.
-#[derive(Default)]
 struct Traffic {
     unsent: Bytes,
+    /// Whether something may wait in between us and the system: TLS has a buffer of its own.
+    unflushed: bool,
     received: BytesMut,
     asked: VecDeque<Sent>,
     scan: Scan,
@@ -228,13 +230,25 @@ struct Sent {
 }
 
 impl Traffic {
+    fn new() -> Self {
+        Self {
+            unsent: Bytes::new(),
+            unflushed: false,
+            received: BytesMut::with_capacity(ROOM),
+            asked: VecDeque::new(),
+            scan: Scan::default(),
+            taken: 0,
+            written: 0,
+        }
+    }
+
     /// Why the connection has ended.
     async fn flow(&mut self, shared: &Shared, stream: impl AsyncRead + AsyncWrite) -> io::Error {
         let (reader, writer) = tokio::io::split(stream);
         let (mut reader, mut writer) = (pin!(reader), pin!(writer));
         let mut late = pin!(sleep_until(Instant::now()));
         loop {
-            self.received.reserve(ROOM);
+            self.received.reserve(LEAST);
             select! {
                 biased;
                 // First: the connection may have ended since it was used last, and what was not sent is not lost.
@@ -245,11 +259,11 @@ impl Traffic {
                     },
                     Err(error) => return error,
                 },
-                written = writer.write(&self.unsent), if !self.unsent.is_empty() => match written {
-                    Ok(0) => return io::ErrorKind::WriteZero.into(),
+                sent = send(&mut writer, &self.unsent), if !self.unsent.is_empty() || self.unflushed => match sent {
                     Ok(count) => {
                         self.written += count as u64;
                         self.unsent.advance(count);
+                        self.unflushed = count > 0;
                     }
                     Err(error) => return error,
                 },
@@ -322,5 +336,16 @@ impl Traffic {
             }
         }
         None
+    }
+}
+
+/// Sends some bytes, or makes sure of those that were sent, and then says 0.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| 0);
+    }
+    match writer.write(bytes).await {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        sent => sent,
     }
 }
