@@ -1,49 +1,121 @@
 #!/usr/bin/env python3
-"""Fills the embedded store with sessions, a million unless told, and starts the service on them.
+"""Asks a store with few sessions, fills it, starts the service on it and asks again: 10 million on the embedded store and
+3 million on Redis, unless told.
 
-Prints what that takes in time, memory and disk. Needs wrk and cargo.
+Prints what the sessions take in time, memory and disk, and what get, set and create cost before and after. Needs wrk,
+cargo, redis-server and redis-cli.
 """
 
-import argparse, os, pathlib, tempfile, time
+import argparse, contextlib, glob, os, pathlib, random, re, statistics, subprocess, tempfile, time
 
 import build, load, servers
 
+USED = 10_000  # sessions that are asked for, evenly chosen of all
+SECONDS = 3  # of each measurement
+ROUNDS = 3
+VERBS = {"get": ("GET", None), "set": ("POST", '{"cart":4}'), "create": None}
+
 
 def disk(folder):
-    """What the files of a folder take, in MiB."""
-    return sum(f.stat().st_blocks * 512 for f in pathlib.Path(folder).rglob("*") if f.is_file()) / 2**20
+    """What the files of a folder take, in bytes."""
+    return sum(f.stat().st_blocks * 512 for f in pathlib.Path(folder).rglob("*") if f.is_file())
+
+
+def memory(redis):
+    """What Redis says that its data take, in bytes."""
+    out = subprocess.run(["redis-cli", "-p", str(redis.port), "info", "memory"],
+                         capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"used_memory:(\d+)", out)[1])
+
+
+def created(server):
+    return int(re.search(rb"^rest_sessions_created_total (\d+)", server.get("/metrics"), re.M)[1])
+
+
+def fill(target, sessions):
+    """Creates so many sessions and a few more. Gives their number, and some of their tokens."""
+    made, chosen = 0, []
+    while made < sessions:
+        tokens = f"{target.folder}/tokens"
+        load.wrk(target.server.port, "create.lua", 64, 5, TOKENS=tokens)
+        found = [token for part in glob.glob(f"{tokens}.*") for token in open(part).read().split()]
+        made += len(found)
+        chosen += random.sample(found, min(len(found), max(USED * len(found) // sessions, 1)))
+    return made, random.sample(chosen, min(USED, len(chosen)))
+
+
+def ask(verb, target, tokens):
+    if verb == "create":
+        return load.wrk(target.server.port, "create.lua", 64, SECONDS)
+    method, body = VERBS[verb]
+    paths = f"{target.folder}/{verb}"
+    with open(paths, "w") as file:
+        file.writelines(f"/made/{verb}/{token}\n" for token in tokens)
+    env = {"METHOD": method, "PATHS": paths} | ({"BODY": body} if body else {})
+    return load.wrk(target.server.port, "paths.lua", 64, SECONDS, **env)
+
+
+def cost(target, tokens):
+    """For each verb the CPU time of a request, that of Redis included, and its 99th percentile: medians of all rounds."""
+    costs = {}
+    for verb in VERBS:
+        rounds = []
+        for _ in range(ROUNDS):
+            found = load.accounted(target, target.processes(), lambda verb=verb: ask(verb, target, tokens))
+            rounds.append((sum(found["cpu"]), found["rate"], found["p99"]))
+        costs[verb] = [statistics.median(column) for column in zip(*rounds)]
+    return costs
+
+
+def measure(name, sessions, binary, extra):
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, contextlib.ExitStack() as stack:
+        programs = {"rest-sessions": binary}
+        target = servers.start(name, stack, folder, programs, extra)
+        empty = target.redis and memory(target.redis)
+        with target.server.client() as client:
+            tokens = [load.create(client, "made", f"user-{n}") for n in range(USED)]
+        before = cost(target, tokens)
+        began = time.monotonic()
+        made, tokens = fill(target, sessions)
+        print(f"{servers.NAMES[name]}: {made:,} sessions created in {time.monotonic() - began:.0f} s, "
+              f"RSS of the service {target.server.rss():.0f} MiB", flush=True)
+        # Those of the measurements before are there as well.
+        there = created(target.server)
+        began = time.monotonic()
+        target.server.end()
+        ended = time.monotonic() - began
+        if target.redis:
+            taken = (memory(target.redis) - empty) / there
+            print(f"{taken:.0f} bytes of Redis' memory for each session")
+        else:
+            print(f"ended in {ended:.2f} s; {disk(f'{target.folder}/data') / there:.0f} bytes on disk for each session")
+        began = time.monotonic()
+        data = f"{target.folder}/data"
+        target.server = stack.enter_context(servers.Service(binary, data, target.redis, extra))
+        target.server.get("/readyz")
+        print(f"started and ready in {time.monotonic() - began:.2f} s, RSS {target.server.rss():.0f} MiB")
+        after = cost(target, tokens)
+        print(f"\n| verb | CPU µs with {USED:,} sessions | with {there:,} | times | requests/s | with many | p99 ms | with many |")
+        print("|---|---|---|---|---|---|---|---|")
+        for verb in VERBS:
+            (cpu, rate, p99), (cpu2, rate2, p992) = before[verb], after[verb]
+            print(f"| {verb} | {cpu:.1f} | {cpu2:.1f} | {cpu2 / cpu:.2f} | {rate:,.0f} | {rate2:,.0f} "
+                  f"| {p99:.1f} | {p992:.1f} |")
+        print(f"\nRSS at the end {target.server.rss():.0f} MiB\n", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=1_000_000)
+    parser.add_argument("--embedded", type=int, default=10_000_000, metavar="SESSIONS")
+    parser.add_argument("--redis", type=int, default=3_000_000, metavar="SESSIONS", help="0 leaves a store out")
     parser.add_argument("--option", action="append", default=[], help="a further flag of the service")
     parser.add_argument("--binary", help="the service, in the place of one that is built from here")
     options = parser.parse_args()
-    build.tools("cargo", "wrk")
+    build.tools("cargo", "wrk", "redis-server", "redis-cli")
     binary = options.binary or build.service()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-        with servers.Service(binary, f"{folder}/data", None, options.option) as service:
-            made, start = 0, time.monotonic()
-            while made < options.sessions:
-                made += load.wrk(service.port, "create.lua", 64, 5)["count"]
-            took = time.monotonic() - start
-            ids = service.json("/made/activity?dt=86400")["activity"]
-            print(f"{made:,} sessions of {ids:,} ids created in {took:.0f} s; RSS {service.rss():.0f} MiB")
-            start = time.monotonic()
-        size = disk(folder)
-        print(f"ended in {time.monotonic() - start:.2f} s; {size:.0f} MiB on disk, "
-              f"{size * 2**20 / made:.0f} bytes a session")
-        start = time.monotonic()
-        with servers.Service(binary, f"{folder}/data", None, options.option) as service:
-            service.get("/readyz")
-            print(f"started and ready in {time.monotonic() - start:.2f} s; RSS {service.rss():.0f} MiB")
-            load.write_paths(folder, "get", load.in_use(service))
-            target = servers.Target("embedded", service, None, folder)
-            for verb in ("get", "create"):
-                found = load.accounted(target, [service], lambda verb=verb: load.verb(verb, target, 64, 5))
-                print(f"{verb}: {found['rate']:,.0f} requests/s, p99 {found['p99']:.1f} ms, "
-                      f"{found['cpu'][0]:.1f} µs of CPU, RSS {found['rss']:.0f} MiB")
+    for name in ("embedded", "redis"):
+        if sessions := getattr(options, name):
+            measure(name, sessions, binary, options.option)
 
 
 if __name__ == "__main__":
