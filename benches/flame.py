@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Draws where the time of a get goes, on both stores, as flame graphs: docs/get-embedded.svg and docs/get-redis.svg.
+
+Builds the service with frame pointers and symbols, asks it for sessions on 64 connections and samples it meanwhile.
+Prints the frames in which more than 3 % of its time goes, those below them included. Needs cargo, wrk, redis-server,
+redis-cli, perf (Debian: linux-perf) and inferno (cargo install inferno), and the right to sample the kernel (root).
+"""
+
+import argparse, collections, contextlib, os, re, subprocess, tempfile, time
+
+import build, load, servers
+
+SECONDS = 8
+SHARE = 0.03
+
+
+def binary():
+    """The service, made so that its stack can be read."""
+    env = {"CARGO_PROFILE_RELEASE_DEBUG": "1", "CARGO_PROFILE_RELEASE_STRIP": "none",
+           "RUSTFLAGS": "-C force-frame-pointers=yes"}
+    target = f"{build.ROOT}/target/flame"
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--bin", "rest-sessions", "--target-dir", target]
+    subprocess.run(command, cwd=build.ROOT, env=os.environ | env, check=True)
+    return f"{target}/release/rest-sessions"
+
+
+def stacks(program, store):
+    """The stacks of a service that answers gets, one a line, and how often each was met."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        target = servers.start(store, stack, folder, {"rest-sessions": program}, [])
+        load.prepare(target, floor=False)
+        data = f"{folder}/perf.data"
+        record = subprocess.Popen(
+            ["perf", "record", "-q", "-F", "997", "-g", "-p", str(target.server.child.pid), "-o", data, "--",
+             "sleep", str(SECONDS)])
+        time.sleep(0.3)
+        load.verb("get", target, 64, SECONDS + 1)
+        record.wait()
+        script = subprocess.run(["perf", "script", "-i", data], capture_output=True, check=True).stdout
+        return subprocess.run(["inferno-collapse-perf"], input=script, capture_output=True, check=True).stdout.decode()
+
+
+def plain(frame):
+    """A frame without the hash and the type parameters that its name carries."""
+    frame = re.sub(r"::h[0-9a-f]{16}$", "", frame)
+    while (shorter := re.sub(r"<[^<>]*>", "", frame)) != frame:
+        frame = shorter
+    return frame.replace("::{{closure}}", "").strip(":") or "?"
+
+
+def shares(text):
+    """The part of all samples that each frame is in."""
+    found, total = collections.Counter(), 0
+    for line in text.splitlines():
+        frames, count = line.rsplit(" ", 1)
+        total += int(count)
+        for frame in {plain(frame) for frame in frames.split(";")[1:]}:
+            found[frame] += int(count)
+    return [(frame, count / total) for frame, count in found.most_common() if count / total > SHARE]
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    build.tools("cargo", "wrk", "redis-server", "redis-cli", "perf", "inferno-collapse-perf", "inferno-flamegraph")
+    program = binary()
+    for store in ("embedded", "redis"):
+        text = stacks(program, store)
+        drawing = subprocess.run(
+            ["inferno-flamegraph", "--title", f"get, {servers.NAMES[store]}", "--minwidth", "0.4", "--deterministic"],
+            input=text.encode(), capture_output=True, check=True).stdout
+        with open(f"{build.ROOT}/docs/get-{store}.svg", "wb") as file:
+            file.write(drawing)
+        print(f"\n{servers.NAMES[store]}\n")
+        for frame, share in shares(text):
+            print(f"{share:6.1%}  {frame}")
+
+
+if __name__ == "__main__":
+    main()
