@@ -34,14 +34,10 @@ impl Redis {
                 .arg(keys::end_member(&app, &token, id))
                 .arg(id)
                 .arg(token.as_str());
-            cmd.arg("id")
-                .arg(id)
-                .arg("r")
-                .arg(record.reads)
-                .arg("w")
-                .arg(record.writes);
-            cmd.arg("ip").arg(record.ip.as_str());
-            cmd.arg("la").arg(record.last_active).arg("ttl").arg(record.ttl);
+            cmd.arg(record.reads)
+                .arg(record.writes)
+                .arg(record.ip.as_str())
+                .arg(record.ttl);
             if let Some(data) = &record.data {
                 cmd.arg("d").arg(data.as_str());
             }
@@ -165,12 +161,10 @@ impl Redis {
                 .arg(keys.users(&app))
                 .arg(keys.ends());
             cmd.arg(now)
-                .arg(keys::session_member_prefix(&token))
-                .arg(keys::app_prefix(&app));
-            cmd.arg(keys.channel())
+                .arg(token.as_str())
                 .arg(keys::message(&app, &token))
-                .arg(MAX_DATA_BYTES)
-                .arg(setting.last_active);
+                .arg(keys.channel());
+            cmd.arg(MAX_DATA_BYTES).arg(setting.last_active);
             for (key, value) in &pairs {
                 cmd.arg(key).arg(value);
             }
@@ -197,12 +191,10 @@ impl Redis {
                 .arg(keys.sessions(&app))
                 .arg(keys.users(&app))
                 .arg(keys.ends());
-            cmd.arg(keys::session_member_prefix(&token))
-                .arg(keys::app_prefix(&app))
-                .arg(keys.tokens_prefix(&app));
             cmd.arg(token.as_str())
-                .arg(keys.channel())
                 .arg(keys::message(&app, &token))
+                .arg(keys.tokens_prefix(&app))
+                .arg(keys.channel())
                 .arg(read);
         });
         let mut record = reply::record(reply.await?, &self.metrics)?;

@@ -4,26 +4,26 @@
 -- Replies the record as it was before, packed; false: no such session; 0: unreadable. An expired one stays untouched.
 local h, none = fields(KEYS[1])
 if not h then return none end
-local now = tonumber(ARGV[1])
+local now = ARGV[1]
 local idle = now - h[5]
 local left = h[4] - idle
 if left >= 0 then
   local r = h[2] + 1
   if idle <= 0 then
     -- Renewed in this second already, or by a clock ahead of ours: the indexes are right as they are.
-    redis.call('HSET', KEYS[1], 'r', r)
+    call('HSET', KEYS[1], 'r', r)
   else
     local member = ARGV[2] .. h[1]
     if h[7] == '1' then
       -- Never renewed: what la gains, ttl loses, and the end stays.
-      redis.call('HSET', KEYS[1], 'r', r, 'la', now, 'ttl', left)
+      call('HSET', KEYS[1], 'r', r, 'la', now, 'ttl', left)
     else
-      redis.call('HSET', KEYS[1], 'r', r, 'la', now)
-      redis.call('ZADD', KEYS[4], now + h[4], ARGV[3] .. member)
+      call('HSET', KEYS[1], 'r', r, 'la', now)
+      call('ZADD', KEYS[4], now + h[4], ARGV[3] .. member)
     end
-    redis.call('ZADD', KEYS[2], now, member)
+    call('ZADD', KEYS[2], now, member)
     -- GT: another session of this id may have been renewed by a clock ahead of ours.
-    redis.call('ZADD', KEYS[3], 'GT', now, h[1])
+    call('ZADD', KEYS[3], 'GT', now, h[1])
   end
 end
 return pack(h)
