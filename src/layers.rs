@@ -9,7 +9,14 @@
 //! The layers are around the router rather than in it: there, each would cost an allocation or two for every request.
 //! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -18,8 +25,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error};
 
@@ -48,13 +53,15 @@ impl Stack {
     pub fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + use<> {
         let started = Instant::now();
         let meter = self.meters.find(request.method(), request.uri().path());
-        let (request, rest) = drain::lend(request);
-        let answer = CatchPanicLayer::custom(panicked)
-            .layer(self.router.clone())
-            .call(without_trailing_slash(request));
+        let (mut request, rest) = drain::lend(request);
+        let mut router = self.router.clone();
+        let answer = async move {
+            drop_trailing_slash(&mut request);
+            router.call(request).await.unwrap_or_else(|never| match never {})
+        };
         let (meters, patience) = (self.meters.clone(), self.state.body_timeout());
         async move {
-            let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
+            let mut response = unless_it_panics(answer).await;
             // A body that is late has had its time.
             let late = response.status() == StatusCode::REQUEST_TIMEOUT;
             if let Some(rest) = rest.filter(|_| !late) {
@@ -75,30 +82,39 @@ impl Stack {
     }
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    // What the panic says went to stderr; it may quote its input, which is not for the log.
-    error!("a handler panicked");
-    Error::Internal.into_response()
+/// The answer of the router, or a 500 if it panics.
+async fn unless_it_panics(answer: impl Future<Output = Response>) -> Response {
+    let mut answer = pin!(answer);
+    // Nothing is left to be used again of what a panic has broken off.
+    let poll = poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            // What the panic says went to stderr; it may quote its input, which is not for the log.
+            error!("a handler panicked");
+            Poll::Ready(Error::Internal.into_response())
+        })
+    });
+    poll.await
 }
 
-/// The same request without the slash at the end of its path, if it has one.
-fn without_trailing_slash(mut request: Request<Body>) -> Request<Body> {
+/// Drops the slash at the end of a request's path, if it has one.
+fn drop_trailing_slash(request: &mut Request<Body>) {
     let path = request.uri().path();
-    if let Some(shorter) = path
+    let Some(shorter) = path
         .strip_suffix('/')
         .filter(|path| !path.is_empty() && !path.ends_with('/'))
-    {
-        let path_and_query = match request.uri().query() {
-            Some(query) => format!("{shorter}?{query}"),
-            None => shorter.to_owned(),
-        };
-        if let Ok(path_and_query) = PathAndQuery::try_from(path_and_query) {
-            let mut parts = request.uri().clone().into_parts();
-            parts.path_and_query = Some(path_and_query);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
+    else {
+        return;
+    };
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{shorter}?{query}"),
+        None => shorter.to_owned(),
+    };
+    if let Ok(path_and_query) = PathAndQuery::try_from(path_and_query) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
         }
     }
-    request
 }

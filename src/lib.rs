@@ -27,6 +27,7 @@ pub mod service;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+mod timer;
 
 use std::{sync::Arc, time::Duration};
 

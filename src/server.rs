@@ -7,7 +7,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -19,6 +19,7 @@ use crate::{
     layers::Stack,
     listen::{Accepted, Listeners},
     routes::AppState,
+    timer::Timer,
 };
 
 /// Bounds of a server.
@@ -47,8 +48,7 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     // A head is read into one buffer: room for an id of 255 characters, escaped, many times over. An answer leaves in one
     // buffer, too: it is small, and copying it costs less than a system call that gathers.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
+    http.header_read_timeout(limits.idle)
         .writev(false)
         .max_buf_size(64 * 1024);
 
@@ -105,7 +105,7 @@ pub async fn serve(
 }
 
 async fn connection(
-    http: http1::Builder,
+    mut http: http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     stack: Stack,
     mut ending: watch::Receiver<()>,
@@ -115,7 +115,7 @@ async fn connection(
         let answer = stack.answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let serving = http.serve_connection(TokioIo::new(stream), service);
+    let serving = http.timer(Timer::new()).serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let outcome = tokio::select! {
         outcome = &mut serving => outcome,

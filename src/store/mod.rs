@@ -11,7 +11,13 @@ pub mod embedded;
 pub(crate) mod pace;
 pub mod redis;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use crate::{
     error::Error,
@@ -108,10 +114,20 @@ impl Store {
         self.counted(name, self.bounded(operation)).await
     }
 
-    /// Gives up waiting at the deadline.
+    /// Gives up waiting at the deadline. What need not be waited for costs no timer.
     async fn bounded<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let outcome = tokio::time::timeout(self.deadline, operation).await;
-        outcome.unwrap_or(Err(Error::StoreUnavailable))
+        let (mut operation, mut late) = (pin!(operation), pin!(None));
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = operation.as_mut().poll(context) {
+                return Poll::Ready(outcome);
+            }
+            if late.is_none() {
+                late.set(Some(tokio::time::sleep(self.deadline)));
+            }
+            let late = late.as_mut().as_pin_mut().map(|late| late.poll(context));
+            late.map_or(Poll::Pending, |late| late.map(|()| Err(Error::StoreUnavailable)))
+        })
+        .await
     }
 
     /// Counts an operation. One that works in batches has no deadline of its own: each batch has.

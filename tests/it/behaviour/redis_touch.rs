@@ -75,7 +75,11 @@ async fn another_server_learns_in_time() {
     eventually("the peer has heard", async || {
         let session = peer.app("forum").soid("ann").await.remove(0);
         // A batch may be written between two of the gets.
-        assert_eq!(session.r > 1, session.idle == 0, "the count comes with the time: {session:?}");
+        assert_eq!(
+            session.r > 1,
+            session.idle == 0,
+            "the count comes with the time: {session:?}"
+        );
         session.r == 4 && session.idle == 0
     })
     .await;
