@@ -4,7 +4,14 @@
 //! Here each connection has a timer for the head of its next request, there is a cap on their number, and the end of the
 //! server has a deadline.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -116,13 +123,27 @@ async fn connection(
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let serving = http.timer(Timer::new()).serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let outcome = tokio::select! {
-        outcome = &mut serving => outcome,
-        _ = ending.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut serving = pin!(serving);
+    let (glance, mut end) = (ending.clone(), pin!(ending.changed()));
+    // To wait for the end takes a lock. So that is done once, and not with each request: tokio wakes a task with the same
+    // waker all its life.
+    let mut waiting = Waker::noop().clone();
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(outcome) = serving.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
         }
+        if waiting.will_wake(context.waker()) {
+            let ends = glance.has_changed().unwrap_or(true);
+            return if ends { Poll::Ready(None) } else { Poll::Pending };
+        }
+        waiting.clone_from(context.waker());
+        end.as_mut().poll(context).map(|_| None)
+    });
+    let outcome = if let Some(outcome) = outcome.await {
+        outcome
+    } else {
+        serving.as_mut().graceful_shutdown();
+        serving.await
     };
     if let Err(cause) = outcome {
         // A client's doing in all but odd cases, and no secret: hyper names the kind of fault, not its bytes.
