@@ -28,19 +28,20 @@ pub(crate) struct Rest(Arc<Mutex<Option<Incoming>>>);
 
 /// Lends the body of a request out. `None` for the many requests that have none.
 pub(crate) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) {
-    let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        return (Request::from_parts(parts, Body::empty()), None);
+    if request.body().is_end_stream() {
+        return (request.map(|_| Body::empty()), None);
     }
     // A client that waits to be asked for its body is not asked: it does not send what was refused.
-    let waits = parts.headers.contains_key(header::EXPECT);
+    let waits = request.headers().contains_key(header::EXPECT);
     let rest = Rest(Arc::default());
-    let lent = Lent {
-        body: Some(body),
-        rest: rest.0.clone(),
-        polled: !waits,
+    let lend = |body| {
+        Body::new(Lent {
+            body: Some(body),
+            rest: rest.0.clone(),
+            polled: !waits,
+        })
     };
-    (Request::from_parts(parts, Body::new(lent)), Some(rest))
+    (request.map(lend), Some(rest))
 }
 
 impl Rest {

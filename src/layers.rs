@@ -9,7 +9,15 @@
 //! The layers are around the router rather than in it: there, each would cost an allocation or two for every request.
 //! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -18,47 +26,52 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error};
 
-use crate::{drain, error::Error, meters::Meters, routes::AppState};
+use crate::{drain, error::Error, meters::Meters, parts::Parts, routes::AppState};
 
 /// A route table with the layers around it. A handle: cloning it is cheap.
 #[derive(Clone, Debug)]
-pub struct Stack {
+pub struct Stack(Arc<Parts<Arc<Layers>>>);
+
+/// The same for the requests of one thread: each request counts references to it, and to what is in it.
+#[derive(Debug)]
+struct Layers {
     router: Router,
     meters: Arc<Meters>,
-    state: AppState,
+    patience: Duration,
 }
 
 /// Puts the layers around a route table.
 #[must_use]
-pub fn wrap(table: Router<AppState>, state: AppState) -> Stack {
-    Stack {
-        router: table.with_state(state.clone()),
-        meters: Arc::new(Meters::new(state.clone())),
-        state,
-    }
+pub fn wrap(table: &Router<AppState>, state: &AppState) -> Stack {
+    let (meters, patience) = (Arc::new(Meters::new(state.clone())), state.body_timeout());
+    let layers = || Layers {
+        router: table.clone().with_state(state.apart()),
+        meters: meters.clone(),
+        patience,
+    };
+    Stack(Arc::new(Parts::new(|| Arc::new(layers()))))
 }
 
 impl Stack {
     /// The answer to one request.
     pub fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + use<> {
         let started = Instant::now();
-        let meter = self.meters.find(request.method(), request.uri().path());
-        let (request, rest) = drain::lend(request);
-        let answer = CatchPanicLayer::custom(panicked)
-            .layer(self.router.clone())
-            .call(without_trailing_slash(request));
-        let (meters, patience) = (self.meters.clone(), self.state.body_timeout());
+        let layers = self.0.mine().clone();
+        let meter = layers.meters.find(request.method(), request.uri().path());
+        let (mut request, rest) = drain::lend(request);
+        drop_trailing_slash(&mut request);
+        let answer = layers.router.clone().call(request);
         async move {
-            let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
+            let mut answer = pin!(answer);
+            let mut response = poll_fn(|context| poll_unless_it_panics(answer.as_mut(), context)).await;
+            let Layers { meters, patience, .. } = &*layers;
             // A body that is late has had its time.
             let late = response.status() == StatusCode::REQUEST_TIMEOUT;
             if let Some(rest) = rest.filter(|_| !late) {
-                rest.drain(patience, &mut response).await;
+                rest.drain(*patience, &mut response).await;
             }
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().insert(header::CACHE_CONTROL, no_store);
@@ -75,30 +88,39 @@ impl Stack {
     }
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    // What the panic says went to stderr; it may quote its input, which is not for the log.
-    error!("a handler panicked");
-    Error::Internal.into_response()
+/// The answer of the router, or a 500 if it panics.
+fn poll_unless_it_panics(
+    answer: Pin<&mut impl Future<Output = Result<Response, Infallible>>>,
+    context: &mut Context<'_>,
+) -> Poll<Response> {
+    // Nothing is left to be used again of what a panic has broken off.
+    let polled = catch_unwind(AssertUnwindSafe(|| answer.poll(context)));
+    let polled = polled.unwrap_or_else(|_| {
+        // What the panic says went to stderr; it may quote its input, which is not for the log.
+        error!("a handler panicked");
+        Poll::Ready(Ok(Error::Internal.into_response()))
+    });
+    polled.map(|answer| answer.unwrap_or_else(|never| match never {}))
 }
 
-/// The same request without the slash at the end of its path, if it has one.
-fn without_trailing_slash(mut request: Request<Body>) -> Request<Body> {
+/// Drops the slash at the end of a request's path, if it has one.
+fn drop_trailing_slash(request: &mut Request<Body>) {
     let path = request.uri().path();
-    if let Some(shorter) = path
+    let Some(shorter) = path
         .strip_suffix('/')
         .filter(|path| !path.is_empty() && !path.ends_with('/'))
-    {
-        let path_and_query = match request.uri().query() {
-            Some(query) => format!("{shorter}?{query}"),
-            None => shorter.to_owned(),
-        };
-        if let Ok(path_and_query) = PathAndQuery::try_from(path_and_query) {
-            let mut parts = request.uri().clone().into_parts();
-            parts.path_and_query = Some(path_and_query);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
+    else {
+        return;
+    };
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{shorter}?{query}"),
+        None => shorter.to_owned(),
+    };
+    if let Ok(path_and_query) = PathAndQuery::try_from(path_and_query) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
         }
     }
-    request
 }

@@ -19,6 +19,7 @@ pub mod listen;
 mod listing;
 mod meters;
 pub mod metrics;
+mod parts;
 #[cfg(test)]
 mod properties;
 pub mod routes;
@@ -27,6 +28,7 @@ pub mod service;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+mod timer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -74,7 +76,7 @@ pub async fn run(
         drain_delay: config.drain_delay.0,
         drain_timeout: config.drain_timeout.0,
     };
-    let stack = layers::wrap(routes::table(), state.clone());
+    let stack = layers::wrap(&routes::table(), &state);
     server::serve(listeners, stack, &state, limits, shutdown).await;
     for task in wiper.into_iter().chain([look]) {
         task.abort();

@@ -32,7 +32,7 @@ pub(crate) async fn answer(service: Arc<Service>, app: App, dt: Seconds, page: P
     let mut text = Text::new(limit);
     loop {
         let (rest, part) = service.more(listing).await?;
-        if text.add(part.as_deref())? {
+        if text.add(part.as_deref()) {
             return Ok(json_body(text.bytes.into()));
         }
         if text.bytes.len() >= PIECE {
@@ -82,7 +82,7 @@ async fn send(
         }
         while !last && text.bytes.len() < PIECE && !sender.is_closed() {
             let (rest, part) = service.more(listing).await?;
-            last = text.add(part.as_deref())?;
+            last = text.add(part.as_deref());
             listing = rest;
         }
     }
@@ -107,24 +107,24 @@ impl Text {
     }
 
     /// Adds a part of a list, or its end, and says whether the text is whole now.
-    fn add(&mut self, part: Option<&[Listed]>) -> Result<bool, Error> {
+    fn add(&mut self, part: Option<&[Listed]>) -> bool {
         let Some(part) = part else {
             self.bytes.extend(b"]}");
-            return Ok(true);
+            return true;
         };
         for listed in part {
             if self.left == 0 {
                 let Some(place) = self.place else { break };
                 self.bytes.extend(format!(r#"],"cursor":"{place}"}}"#).into_bytes());
-                return Ok(true);
+                return true;
             }
             if self.place.is_some() {
                 self.bytes.push(b',');
             }
-            serde_json::to_writer(&mut self.bytes, &listed.session).map_err(|_| Error::Internal)?;
+            listed.session.write(&mut self.bytes);
             self.place = Some(listed.cursor);
             self.left -= 1;
         }
-        Ok(false)
+        false
     }
 }

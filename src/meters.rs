@@ -1,11 +1,18 @@
 //! The metrics of requests: found by path, and kept at hand, as looking them up by their labels costs more than counting.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
 use axum::http::{Method, StatusCode};
-use prometheus::{Histogram, IntCounter};
+use prometheus::local::{LocalHistogram, LocalIntCounter};
 
-use crate::routes::{AppState, paths};
+use crate::{
+    extract::segments,
+    parts::{Count, Parts},
+    routes::{AppState, paths},
+};
 
 /// The label of a path that is no route.
 const UNMATCHED: &str = "unmatched";
@@ -26,15 +33,24 @@ struct Route {
     /// The fixed word of the path, and where it is.
     word: &'static str,
     segments: usize,
-    methods: [OnceLock<At>; METHODS.len()],
+    methods: [OnceLock<Arc<Parts<Mutex<At>>>>; METHODS.len()],
 }
 
-/// What is counted for one route and method, most often.
+/// What is counted for one route and method, by one thread.
 #[derive(Debug)]
 struct At {
-    latency: Histogram,
+    latency: LocalHistogram,
     /// The answer that is usual here, and its counter: the first success.
-    usual: OnceLock<(StatusCode, IntCounter)>,
+    usual: Option<(StatusCode, LocalIntCounter)>,
+}
+
+impl Count for At {
+    fn add_up(&mut self) {
+        self.latency.flush();
+        if let Some((_, counter)) = &self.usual {
+            counter.flush();
+        }
+    }
 }
 
 /// Where a request is counted.
@@ -54,7 +70,7 @@ impl Meter {
 impl Meters {
     pub(crate) fn new(state: AppState) -> Self {
         let routes = paths().into_iter().chain([UNMATCHED]).map(|path| {
-            let segments: Vec<_> = path.split('/').skip(1).collect();
+            let segments: Vec<_> = segments(path).collect();
             Route {
                 path,
                 word: segments.get(1).or(segments.first()).copied().unwrap_or_default(),
@@ -71,7 +87,7 @@ impl Meters {
     /// Where to count a request. The segments that may be anything are not looked at.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Meter {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut parts = path.split('/').skip(1);
+        let mut parts = segments(path);
         let (first, second) = (parts.next(), parts.next());
         let segments = usize::from(first.is_some()) + usize::from(second.is_some()) + parts.count();
         let word = second.or(first).unwrap_or_default();
@@ -93,16 +109,20 @@ impl Meters {
     pub(crate) fn count(&self, meter: Meter, status: StatusCode, took: Duration) {
         let (route, method) = (self.route(meter), meter.method());
         let metrics = self.state.metrics();
-        let at = self.routes[meter.route].methods[meter.method].get_or_init(|| At {
-            latency: metrics.latency(route, method),
-            usual: OnceLock::new(),
+        let at = self.routes[meter.route].methods[meter.method].get_or_init(|| {
+            let latency = metrics.latency(route, method);
+            metrics.in_parts(|| At {
+                latency: latency.local(),
+                usual: None,
+            })
         });
+        let mut at = at.count();
         at.latency.observe(took.as_secs_f64());
         let counter = || metrics.requests(route, method, status.as_str());
         if !status.is_success() {
             return counter().inc();
         }
-        let (usual, counts) = at.usual.get_or_init(|| (status, counter()));
+        let (usual, counts) = at.usual.get_or_insert_with(|| (status, counter().local()));
         if *usual == status {
             counts.inc();
         } else {

@@ -2,7 +2,17 @@
 //!
 //! Labels come from fixed sets only: a label with a path, an id or a token would be unbounded, and a leak.
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    local::LocalIntCounter,
+};
+
+use crate::parts::{Count, Counts, Parts};
 
 /// Why a session was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +49,20 @@ pub struct Metrics {
     operations: IntCounterVec,
     store_errors: IntCounterVec,
     nearby: IntCounterVec,
+    parted: Parted,
+}
+
+/// What is counted in parts, and not in the registry before it is added up.
+#[derive(Default)]
+struct Parted(Mutex<Vec<Arc<dyn Counts>>>);
+
+/// A counter that all threads use all the time.
+pub(crate) type Busy = Arc<Parts<Mutex<LocalIntCounter>>>;
+
+impl Count for LocalIntCounter {
+    fn add_up(&mut self) {
+        self.flush();
+    }
 }
 
 /// Upper bounds of the latency buckets, in seconds: from a memory read to the default deadline and beyond.
@@ -115,8 +139,16 @@ impl Metrics {
                 "Reads of a session that the near cache was asked for, by what became of them.",
                 &["result"],
             ),
+            parted: Parted::default(),
             registry,
         }
+    }
+
+    /// Something to count in parts, made of what a part counts.
+    pub(crate) fn in_parts<T: Count + 'static>(&self, part: impl Fn() -> T) -> Arc<Parts<Mutex<T>>> {
+        let parts = Arc::new(Parts::new(|| Mutex::new(part())));
+        self.parted.lock().push(parts.clone());
+        parts
     }
 
     /// The counter of one route, method and status, to be kept by who counts often.
@@ -151,6 +183,12 @@ impl Metrics {
         self.unreadable.inc();
     }
 
+    /// The counter of one store operation, for those that are asked for all the time.
+    pub(crate) fn busy_operations(&self, operation: &str) -> Busy {
+        let whole = self.operations(operation);
+        self.in_parts(|| whole.local())
+    }
+
     /// The counter of one store operation.
     #[must_use]
     pub fn operations(&self, operation: &str) -> IntCounter {
@@ -177,9 +215,24 @@ impl Metrics {
     /// Everything, in the Prometheus text format.
     #[must_use]
     pub fn text(&self) -> String {
+        for parts in &*self.parted.lock() {
+            parts.add_up();
+        }
         // Writing into a string fails only for a metric that has no name.
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
+    }
+}
+
+impl Parted {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<dyn Counts>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Parted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parted")
     }
 }

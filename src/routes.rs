@@ -33,11 +33,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AppState(Arc<Shared>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shared {
     service: Arc<Service>,
     metrics: Arc<Metrics>,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
     body_timeout: BodyTimeout,
     cookie: Cookie,
 }
@@ -50,10 +50,15 @@ impl AppState {
         Self(Arc::new(Shared {
             service,
             metrics,
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
             body_timeout: BodyTimeout(body_timeout),
             cookie: Cookie(cookie.into()),
         }))
+    }
+
+    /// The same state, whose references are counted apart.
+    pub(crate) fn apart(&self) -> Self {
+        Self(Arc::new((*self.0).clone()))
     }
 
     /// The metrics of this server.
@@ -189,7 +194,7 @@ async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt, page: Page) 
 }
 
 async fn soid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
-    state.service().soid(app, id).await.map(sessions)
+    state.service().soid(app, id).await.map(|list| sessions(&list))
 }
 
 async fn kill(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
@@ -246,20 +251,24 @@ async fn openapi() -> Response {
 
 /// The session, or `{}` where there is none.
 fn session(session: Option<Session>) -> Response {
-    #[derive(Serialize)]
-    struct Nothing {}
+    let mut text = Vec::new();
     match session {
-        Some(session) => json(&session),
-        None => json(&Nothing {}),
+        Some(session) => session.write(&mut text),
+        None => text.extend(b"{}"),
     }
+    json_body(text.into())
 }
 
-fn sessions(sessions: Vec<Session>) -> Response {
-    #[derive(Serialize)]
-    struct Sessions {
-        sessions: Vec<Session>,
+fn sessions(sessions: &[Session]) -> Response {
+    let mut text = br#"{"sessions":["#.to_vec();
+    for (n, session) in sessions.iter().enumerate() {
+        if n > 0 {
+            text.push(b',');
+        }
+        session.write(&mut text);
     }
-    json(&Sessions { sessions })
+    text.extend(b"]}");
+    json_body(text.into())
 }
 
 fn killed(kill: u64) -> Response {

@@ -4,10 +4,17 @@
 //! Here each connection has a timer for the head of its next request, there is a cap on their number, and the end of the
 //! server has a deadline.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -19,6 +26,7 @@ use crate::{
     layers::Stack,
     listen::{Accepted, Listeners},
     routes::AppState,
+    timer::Timer,
 };
 
 /// Bounds of a server.
@@ -47,8 +55,7 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     // A head is read into one buffer: room for an id of 255 characters, escaped, many times over. An answer leaves in one
     // buffer, too: it is small, and copying it costs less than a system call that gathers.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
+    http.header_read_timeout(limits.idle)
         .writev(false)
         .max_buf_size(64 * 1024);
 
@@ -105,7 +112,7 @@ pub async fn serve(
 }
 
 async fn connection(
-    http: http1::Builder,
+    mut http: http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     stack: Stack,
     mut ending: watch::Receiver<()>,
@@ -115,14 +122,28 @@ async fn connection(
         let answer = stack.answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let serving = http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let outcome = tokio::select! {
-        outcome = &mut serving => outcome,
-        _ = ending.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let serving = http.timer(Timer::new()).serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    let (glance, mut end) = (ending.clone(), pin!(ending.changed()));
+    // To wait for the end takes a lock. So that is done once, and not with each request: tokio wakes a task with the same
+    // waker all its life.
+    let mut waiting = Waker::noop().clone();
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(outcome) = serving.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
         }
+        if waiting.will_wake(context.waker()) {
+            let ends = glance.has_changed().unwrap_or(true);
+            return if ends { Poll::Ready(None) } else { Poll::Pending };
+        }
+        waiting.clone_from(context.waker());
+        end.as_mut().poll(context).map(|_| None)
+    });
+    let outcome = if let Some(outcome) = outcome.await {
+        outcome
+    } else {
+        serving.as_mut().graceful_shutdown();
+        serving.await
     };
     if let Err(cause) = outcome {
         // A client's doing in all but odd cases, and no secret: hyper names the kind of fault, not its bytes.

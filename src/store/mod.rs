@@ -11,11 +11,18 @@ pub mod embedded;
 pub(crate) mod pace;
 pub mod redis;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    hash::{Hash, Hasher},
+    pin::pin,
+    sync::{Arc, OnceLock},
+    task::Poll,
+    time::Duration,
+};
 
 use crate::{
     error::Error,
-    metrics::Metrics,
+    metrics::{Busy, Metrics},
     session::{App, Changes, Cursor, Record, Seconds, Session, Token, UserId},
 };
 
@@ -23,10 +30,17 @@ use crate::{
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// What names a session within a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     app: App,
     token: Token,
+}
+
+impl Hash for Key {
+    /// Two apps do not have the same token.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.token.hash(state);
+    }
 }
 
 /// Which of an app's sessions to list.
@@ -73,6 +87,8 @@ pub struct Store {
     backend: Backend,
     deadline: Duration,
     metrics: Arc<Metrics>,
+    /// Counts the gets: there are more of them than of all others.
+    gets: OnceLock<Busy>,
 }
 
 /// One operation of whichever backend there is.
@@ -96,6 +112,7 @@ impl Store {
             backend,
             deadline,
             metrics,
+            gets: OnceLock::new(),
         }
     }
 
@@ -108,10 +125,20 @@ impl Store {
         self.counted(name, self.bounded(operation)).await
     }
 
-    /// Gives up waiting at the deadline.
+    /// Gives up waiting at the deadline. What need not be waited for costs no timer.
     async fn bounded<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let outcome = tokio::time::timeout(self.deadline, operation).await;
-        outcome.unwrap_or(Err(Error::StoreUnavailable))
+        let (mut operation, mut late) = (pin!(operation), pin!(None));
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = operation.as_mut().poll(context) {
+                return Poll::Ready(outcome);
+            }
+            if late.is_none() {
+                late.set(Some(tokio::time::sleep(self.deadline)));
+            }
+            let late = late.as_mut().as_pin_mut().map(|late| late.poll(context));
+            late.map_or(Poll::Pending, |late| late.map(|()| Err(Error::StoreUnavailable)))
+        })
+        .await
     }
 
     /// Counts an operation. One that works in batches has no deadline of its own: each batch has.
@@ -130,7 +157,11 @@ impl Store {
         name: &'static str,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let result = operation.await;
+        self.noted(name, operation.await)
+    }
+
+    /// Counts a failure.
+    fn noted<T>(&self, name: &'static str, result: Result<T, Error>) -> Result<T, Error> {
         if matches!(
             result,
             Err(Error::StoreUnavailable | Error::NotReplicated | Error::Internal)
@@ -148,7 +179,17 @@ impl Store {
 
     /// The session as it was before this read; then counts the read and renews it.
     pub async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        self.timed("get", operation!(self.get(app, token, now))).await
+        let gets = self.gets.get_or_init(|| self.metrics.busy_operations("get"));
+        gets.count().inc();
+        let found = match &self.backend {
+            // Nearly all that need not wait cost no future.
+            Backend::Embedded(store) => match store.get_now(app, token, now) {
+                Some(found) => found,
+                None => Box::pin(self.bounded(store.get(app, token, now))).await,
+            },
+            Backend::Redis(store) => Box::pin(self.bounded(store.get(app, token, now))).await,
+        };
+        self.noted("get", found)
     }
 
     /// The session as it is; changes nothing.

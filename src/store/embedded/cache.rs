@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
 use quick_cache::{Weighter, unsync};
 
 use super::{activity::Watches, disk::Disk, rows::Stored};
@@ -35,7 +36,7 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Shard {
     /// Read since the writer last came by: newer than the disk, so never evicted.
-    dirty: HashMap<Key, Stored>,
+    dirty: HashMap<Key, Stored, RandomState>,
     /// The same as on disk, evicted at will.
     clean: unsync::Cache<Key, Stored, Weight>,
 }
@@ -66,7 +67,7 @@ impl Cache {
         let each = capacity / SHARDS as u64;
         let items = usize::try_from(each / 400).unwrap_or(usize::MAX).max(1);
         let shard = || Shard {
-            dirty: HashMap::new(),
+            dirty: HashMap::default(),
             clean: unsync::Cache::with_weighter(items, each, Weight),
         };
         Self {

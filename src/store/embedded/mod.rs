@@ -86,12 +86,18 @@ impl Embedded {
         self.writer.ask(create).await.map(|()| token)
     }
 
+    /// What [`Self::get`] finds, unless it has to wait for the engine.
+    pub(crate) fn get_now(&self, app: App, token: Token, now: Seconds) -> Option<Result<Option<Session>, Error>> {
+        let found = self.cache.get(Key { app, token }, now);
+        (found.is_ok() || !self.cache.disk.reopening()).then_some(found)
+    }
+
     pub(crate) async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
         loop {
-            let found = self.cache.get(Key { app, token }, now);
-            if found.is_ok() || !self.reopened().await {
+            if let Some(found) = self.get_now(app, token, now) {
                 return found;
             }
+            self.reopened().await;
         }
     }
 

@@ -101,7 +101,7 @@ async fn broken() -> Running {
         let method = MethodFilter::try_from(method).expect("a common method");
         router.route(operation.path, on(method, panics))
     });
-    let stack = layers::wrap(routes, state.clone());
+    let stack = layers::wrap(&routes, &state);
     let limits = Limits {
         idle: Duration::from_mins(1),
         connections: 10,

@@ -81,7 +81,7 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
         "/panic/{what}",
         get(async |what: axum::extract::Path<String>| -> &'static str { panic!("{}", what.0) }),
     );
-    let stack = layers::wrap(table, state.clone());
+    let stack = layers::wrap(&table, &state);
     let limits = Limits {
         idle: deadline,
         connections: 10,
