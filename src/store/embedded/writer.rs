@@ -135,7 +135,10 @@ impl<'a> Work<'a> {
     }
 
     fn collect(&mut self) {
-        self.dirty.extend(self.cache.dirty());
+        let mut dirty = self.cache.dirty();
+        // In the order of the disk: what is looked at for one is at hand for the next.
+        dirty.sort_unstable_by_key(|key| key.token);
+        self.dirty.extend(dirty);
     }
 
     fn group(&mut self, mut orders: impl Iterator<Item = Order>) {
