@@ -126,7 +126,7 @@ impl<'a> Work<'a> {
             };
             if Instant::now() >= self.next_flush {
                 self.next_flush = Instant::now() + FLUSH / PARTS;
-                self.dirty.extend(self.cache.dirty(self.part, PARTS));
+                self.collect(self.part, PARTS);
                 self.part = (self.part + 1) % PARTS;
                 if self.part == 0 {
                     self.recovery.look(self.cache);
@@ -139,11 +139,15 @@ impl<'a> Work<'a> {
 
     fn close(&mut self) {
         self.closing = true;
-        self.collect();
+        self.collect(0, 1);
     }
 
-    fn collect(&mut self) {
-        self.dirty.extend(self.cache.dirty(0, 1));
+    /// Takes on the n-th of some even parts of what gets have changed.
+    fn collect(&mut self, part: u32, parts: u32) {
+        let mut dirty = self.cache.dirty(part, parts);
+        // In the order of the disk: what is looked at for one is at hand for the next.
+        dirty.sort_unstable_by_key(|key| key.token);
+        self.dirty.extend(dirty);
     }
 
     fn group(&mut self, mut orders: impl Iterator<Item = Order>) {
@@ -223,7 +227,7 @@ impl<'a> Work<'a> {
                 answers.push(after_commit(reply, Ok(())));
             }
             Order::Flush(reply) => {
-                self.collect();
+                self.collect(0, 1);
                 self.flushes.push_back((self.left + self.dirty.len(), reply));
             }
             Order::Close(reply) => {
