@@ -15,6 +15,8 @@ use deadpool::{
 };
 use deadpool_redis::redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
+use tokio::time::timeout;
+
 use super::{
     failure::{Failure, elsewhere, reason, useless},
     link::{Link, Manager},
@@ -213,7 +215,11 @@ impl Pool {
         let mut now = links.timeouts();
         now.wait = Some(Duration::ZERO);
         let link = match links.timeout_get(&now).await {
-            Err(PoolError::Timeout(TimeoutType::Wait)) => links.get().await,
+            Err(PoolError::Timeout(TimeoutType::Wait)) => {
+                // Waiting and connecting after that are one time for this request.
+                let wait = timeout(self.timeout, links.get()).await;
+                wait.unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
+            }
             link => link,
         };
         let reason = match link {
