@@ -10,12 +10,8 @@
 //! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    any::Any,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -26,6 +22,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error};
 
@@ -63,10 +61,11 @@ impl Stack {
         let meter = layers.meters.find(request.method(), request.uri().path());
         let (mut request, rest) = drain::lend(request);
         drop_trailing_slash(&mut request);
-        let answer = layers.router.clone().call(request);
+        let answer = CatchPanicLayer::custom(panicked)
+            .layer(layers.router.clone())
+            .call(request);
         async move {
-            let mut answer = pin!(answer);
-            let mut response = poll_fn(|context| poll_unless_it_panics(answer.as_mut(), context)).await;
+            let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
             let Layers { meters, patience, .. } = &*layers;
             // A body that is late has had its time.
             let late = response.status() == StatusCode::REQUEST_TIMEOUT;
@@ -88,19 +87,10 @@ impl Stack {
     }
 }
 
-/// The answer of the router, or a 500 if it panics.
-fn poll_unless_it_panics(
-    answer: Pin<&mut impl Future<Output = Result<Response, Infallible>>>,
-    context: &mut Context<'_>,
-) -> Poll<Response> {
-    // Nothing is left to be used again of what a panic has broken off.
-    let polled = catch_unwind(AssertUnwindSafe(|| answer.poll(context)));
-    let polled = polled.unwrap_or_else(|_| {
-        // What the panic says went to stderr; it may quote its input, which is not for the log.
-        error!("a handler panicked");
-        Poll::Ready(Ok(Error::Internal.into_response()))
-    });
-    polled.map(|answer| answer.unwrap_or_else(|never| match never {}))
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    // What the panic says went to stderr; it may quote its input, which is not for the log.
+    error!("a handler panicked");
+    Error::Internal.into_response()
 }
 
 /// Drops the slash at the end of a request's path, if it has one.

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::unconstrained,
     time::timeout,
 };
 use tracing::{debug, info, warn};
@@ -124,7 +125,8 @@ async fn connection(
     });
     let serving = http.timer(Timer::new()).serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    let (glance, mut end) = (ending.clone(), pin!(ending.changed()));
+    // Unconstrained: it is asked once, and has to have been heard.
+    let (glance, mut end) = (ending.clone(), pin!(unconstrained(ending.changed())));
     // To wait for the end takes a lock. So that is done once, and not with each request: tokio wakes a task with the same
     // waker all its life.
     let mut waiting = Waker::noop().clone();

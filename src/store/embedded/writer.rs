@@ -124,8 +124,11 @@ impl<'a> Work<'a> {
                     None
                 }
             };
-            if Instant::now() >= self.next_flush {
-                self.next_flush = Instant::now() + FLUSH / PARTS;
+            let now = Instant::now();
+            // A group may have taken longer than there is between two parts, but never does one wait for more than a round.
+            self.next_flush = self.next_flush.max(now.checked_sub(FLUSH).unwrap_or(now));
+            while self.next_flush <= now {
+                self.next_flush += FLUSH / PARTS;
                 self.collect(self.part, PARTS);
                 self.part = (self.part + 1) % PARTS;
                 if self.part == 0 {

@@ -78,6 +78,9 @@ pub(super) fn role() -> Cmd {
 
 /// Fails if who replied to that is not, or not any more, the master that sentinels took it for.
 pub(super) fn be_master(role: &Value) -> Result<(), RedisError> {
+    if let Value::ServerError(error) = role {
+        return Err(error.clone().into());
+    }
     let is_master =
         matches!(role, Value::Array(parts) if parts.first() == Some(&Value::BulkString(b"master".to_vec())));
     if is_master {

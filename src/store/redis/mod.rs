@@ -72,7 +72,7 @@ pub struct Options {
     pub namespace: String,
     /// Into how many parts a cluster divides the sessions, 1 to 256. Must never change.
     pub shards: usize,
-    /// The deadline around each operation. A round trip gets nine tenths of it, waiting for a connection included: who
+    /// The deadline around each operation. Waiting for a connection and waiting for a reply get nine tenths of it: who
     /// gives up first is who learns that Redis does not answer.
     pub timeout: Duration,
     /// How many connections to each server all requests share; at least 1.

@@ -29,7 +29,7 @@ use super::{
 /// How a server is to be used.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// For each request as a whole.
+    /// For a connection, and then for the reply.
     pub(super) timeout: Duration,
     /// Connections that all requests share.
     pub(super) connections: usize,

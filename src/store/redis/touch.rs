@@ -52,11 +52,12 @@ impl Touches {
         let mut ticks = tokio::time::interval(self.every / u32::try_from(parts).unwrap_or(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let mut away = false;
             for part in 0..parts {
                 ticks.tick().await;
                 let shards = SHARDS * part / parts..SHARDS * (part + 1) / parts;
-                // Why it failed is logged; what is noted stays so.
-                let _ = self.flush_shards(shards, |_| true).await;
+                // Why it failed is logged; what is noted stays so. The next try is that of the next round.
+                away = away || self.flush_shards(shards, |_| true).await.is_err();
             }
         }
     }

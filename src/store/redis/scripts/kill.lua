@@ -18,8 +18,10 @@ call('DEL', KEYS[1])
 if id then
   call('ZREM', KEYS[2], token .. ':' .. id)
   call('ZREM', KEYS[4], message .. ':' .. id)
-  if others == 0 or type(others) == 'table' then
+  if others == 0 or type(others) == 'table' and string.find(others.err, 'non local key', 1, true) then
     call('ZREM', KEYS[3], id)
+  elseif type(others) == 'table' then
+    -- A right that the user lacks. There may be others: better one id too many among the active.
   elseif ARGV[5] ~= '0' then
     call('ZADD', KEYS[3], 'GT', ARGV[5], id)
   end

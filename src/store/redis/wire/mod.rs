@@ -106,9 +106,9 @@ impl Wire {
             timeout,
         });
         let task = match socket::connect(info.addr(), tls).await? {
-            socket::Socket::Tcp(stream) => tokio::spawn(shared.clone().serve(stream)),
-            socket::Socket::Tls(stream) => tokio::spawn(shared.clone().serve(stream)),
-            socket::Socket::Unix(stream) => tokio::spawn(shared.clone().serve(stream)),
+            socket::Socket::Tcp(stream) => tokio::spawn(shared.clone().serve(stream, true)),
+            socket::Socket::Tls(stream) => tokio::spawn(shared.clone().serve(stream, false)),
+            socket::Socket::Unix(stream) => tokio::spawn(shared.clone().serve(stream, true)),
         };
         let wire = Self {
             shared,
@@ -179,8 +179,9 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends and reads until the connection ends, and tells all who wait that it has.
-    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite) {
+    /// Sends and reads until the connection ends, and tells all who wait that it has. `exact`: a write that fails has sent
+    /// nothing, which TLS cannot say.
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite, exact: bool) {
         let mut traffic = Traffic::new();
         let why = traffic.flow(&self, stream).await;
         self.broken.store(true, Ordering::Release);
@@ -194,7 +195,7 @@ impl Shared {
             let _ = request.reply.send(Err(Lost::NotSent));
         }
         for sent in traffic.asked {
-            let lost = if sent.begins < traffic.written {
+            let lost = if sent.begins < traffic.written || !exact {
                 Lost::Ended(io::Error::new(why.kind(), why.to_string()).into())
             } else {
                 Lost::NotSent
