@@ -5,6 +5,12 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
+# The allocator is built with make, which the image lacks. It is no part of what is built, so any version will do.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/*
+
 # .dockerignore is a list of what may enter, so this copies the sources and nothing else.
 COPY . .
 

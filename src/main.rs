@@ -20,6 +20,11 @@ use rest_sessions::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Buffers and records come from one thread and go with another, which the C library's allocator takes long over.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of a start that its configuration forbids, and of a check that cannot be made.
 const USAGE: u8 = 2;
 /// How long a health check waits, for a connection and then for an answer.

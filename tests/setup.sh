@@ -47,6 +47,7 @@ php_has() { has php && php -r "exit(extension_loaded('$1') ? 0 : 1);"; }
 look() {
     packages=
     need gcc has cc
+    need make has make
     need libc6-dev test -e /usr/include/stdlib.h
     need curl has curl
     need iproute2 has ip
