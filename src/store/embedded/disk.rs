@@ -117,7 +117,7 @@ impl Disk {
         app: App,
         id: &UserId,
         after: Option<Token>,
-    ) -> Result<impl Iterator<Item = Result<Token, Error>> + use<>, Error> {
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Token, Error>> + use<>, Error> {
         let after = after.map(|token| rows::user_key(&Key { app, token }, id));
         let engine = self.engine()?;
         let entries = engine.users.range(following(rows::user_prefix(app, id), after));
@@ -229,7 +229,9 @@ fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
     }
 }
 
-fn tokens(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Token, Error>> {
+fn tokens(
+    entries: impl DoubleEndedIterator<Item = fjall::Guard>,
+) -> impl DoubleEndedIterator<Item = Result<Token, Error>> {
     entries.filter_map(|entry| {
         let key = entry.key().map_err(failed);
         key.map(|key| rows::trailing_token(&key)).transpose()

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::{
     cache::{Cache, Flushed},
     engine::Batch,
@@ -21,9 +23,9 @@ pub(super) struct Group<'a> {
     cache: &'a Cache,
     batch: Batch,
     /// The sessions as this group leaves them; `None` where it removed one.
-    changed: HashMap<Key, Option<Stored>>,
+    changed: HashMap<Key, Option<Stored>, RandomState>,
     /// The sessions that this group created, which the `users` index does not show yet.
-    created: HashMap<(App, UserId), Vec<Token>>,
+    created: Vec<(Key, UserId)>,
     /// Activity that outlives its session, by id, as this group leaves it.
     outlived: HashMap<(App, UserId), Option<Seconds>>,
     /// Ids whose last session this group removed. It may have created others since.
@@ -39,8 +41,8 @@ impl<'a> Group<'a> {
         Ok(Self {
             cache,
             batch: cache.disk.batch()?,
-            changed: HashMap::new(),
-            created: HashMap::new(),
+            changed: HashMap::default(),
+            created: Vec::new(),
             outlived: HashMap::new(),
             gone: Vec::new(),
             flushed: Vec::new(),
@@ -97,8 +99,7 @@ impl<'a> Group<'a> {
         };
         self.weigh(&stored.record);
         self.batch.insert(&key, &stored);
-        let user = (key.app, stored.record.id.clone());
-        self.created.entry(user).or_default().push(key.token);
+        self.created.push((key, stored.record.id.clone()));
         self.changed.insert(key, Some(stored));
     }
 
@@ -188,21 +189,18 @@ impl<'a> Group<'a> {
         app: App,
         id: &UserId,
         after: Option<Token>,
-    ) -> Result<impl Iterator<Item = Result<Token, Error>>, Error> {
-        let created = self.created.get(&(app, id.clone()));
-        let created = created.into_iter().flatten().copied().map(Ok);
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Token, Error>>, Error> {
+        let created = self.created.iter().filter(move |(key, of)| key.app == app && of == id);
+        let created = created.map(|(key, _)| Ok(key.token));
         let removed = move |token: Token| matches!(self.changed.get(&Key { app, token }), Some(None));
         let tokens = self.cache.disk.tokens(app, id, after)?.chain(created);
         Ok(tokens.filter(move |token| !token.as_ref().is_ok_and(|token| removed(*token))))
     }
 
-    /// Another session of an id than one that was removed. They are often removed in order, and leave behind them what the
-    /// engine has to step over: look ahead first.
-    fn another(&self, removed: Key, id: &UserId) -> Result<Option<Token>, Error> {
-        match self.tokens(removed.app, id, Some(removed.token))?.next() {
-            Some(token) => token.map(Some),
-            None => self.tokens(removed.app, id, None)?.next().transpose(),
-        }
+    /// Another session of an id than those that were removed: the last one. They are often removed from the first one on, and
+    /// leave behind them what the engine has to step over.
+    fn another(&self, app: App, id: &UserId) -> Result<Option<Token>, Error> {
+        self.tokens(app, id, None)?.next_back().transpose()
     }
 
     /// Removes a session. Its activity outlives it as long as the id has others, as `activity` counts ids.
@@ -211,7 +209,7 @@ impl<'a> Group<'a> {
         self.changed.insert(key, None);
         let (app, id) = (key.app, &stored.record.id);
         let known = self.outlived(app, id)?;
-        let last = match self.another(key, id)? {
+        let last = match self.another(app, id)? {
             None => {
                 self.gone.push((app, id.clone()));
                 None

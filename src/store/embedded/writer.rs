@@ -5,7 +5,8 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -53,30 +54,36 @@ pub(super) enum Order {
 /// The way to the writer.
 #[derive(Debug)]
 pub(super) struct Writer {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
+    /// How many wait in the channel. A bounded one would go through all of its memory in turn, and no cache would have it.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Writer {
     /// Starts the thread. It ends after [`Order::Close`], or when the last sender is gone.
     pub(super) fn spawn(cache: Arc<Cache>) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (orders, inbox) = sync_channel(QUEUE);
+        let (orders, inbox) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = waiting.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || Work::new(&cache).run(&inbox))?;
-        Ok((Self { orders }, thread))
+            .spawn(move || Work::new(&cache, &taken).run(&inbox))?;
+        Ok((Self { orders, waiting }, thread))
     }
 
     /// Hands an order over and waits for what comes of it.
     pub(super) async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.orders.try_send(order(reply)).map_err(|refused| {
-            let why = match refused {
-                TrySendError::Full(_) => "the disk does not keep up",
-                TrySendError::Disconnected(_) => "its writer has ended",
-            };
+        let refuse = |why| {
             tracing::error!(why, "the embedded store refuses a change");
             Error::StoreUnavailable
-        })?;
+        };
+        if self.waiting.fetch_add(1, Relaxed) >= QUEUE {
+            self.waiting.fetch_sub(1, Relaxed);
+            return Err(refuse("the disk does not keep up"));
+        }
+        let sent = self.orders.send(order(reply));
+        sent.map_err(|_| refuse("its writer has ended"))?;
         answer.await.unwrap_or(Err(Error::StoreUnavailable))
     }
 }
@@ -86,6 +93,8 @@ type Answer = Box<dyn FnOnce(Result<(), Error>)>;
 
 struct Work<'a> {
     cache: &'a Cache,
+    /// See [`Writer::waiting`].
+    waiting: &'a AtomicUsize,
     /// Dirty sessions on their way to disk, in the order in which they were asked for.
     dirty: VecDeque<Key>,
     /// How many ever left that queue, so that a flush knows when its own have.
@@ -99,9 +108,10 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(cache: &'a Cache) -> Self {
+    fn new(cache: &'a Cache, waiting: &'a AtomicUsize) -> Self {
         Self {
             cache,
+            waiting,
             dirty: VecDeque::new(),
             left: 0,
             flushes: VecDeque::new(),
@@ -136,7 +146,8 @@ impl<'a> Work<'a> {
                     self.cache.watches.tidy();
                 }
             }
-            self.group(first.into_iter().chain(inbox.try_iter()).take(GROUP));
+            let orders = first.into_iter().chain(inbox.try_iter()).take(GROUP);
+            self.group(orders.inspect(|_| _ = self.waiting.fetch_sub(1, Relaxed)));
         }
     }
 
