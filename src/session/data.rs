@@ -150,18 +150,22 @@ impl Changes {
         if fields.0.is_empty() {
             return Ok(None);
         }
-        let text = serde_json::to_string(&fields).map_err(|_| Error::Internal)?;
-        if text.len() > MAX_DATA_BYTES {
+        let raw = serde_json::value::to_raw_value(&fields).map_err(|_| Error::Internal)?;
+        if raw.get().len() > MAX_DATA_BYTES {
             return Err(Error::TooLarge);
         }
-        let raw = RawValue::from_string(text).map_err(|_| Error::Internal)?;
         Ok(Some(Data(raw.into())))
     }
 }
 
-/// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON.
+/// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON. What looks like
+/// an object may be broken further on.
 fn json(body: &[u8]) -> Result<&str, Error> {
     let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
+    let object = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    if object.starts_with('{') {
+        return Ok(object);
+    }
     let any: &RawValue = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
     Ok(any.get())
 }
@@ -223,21 +227,32 @@ impl Fields {
 
     /// Later values win; null removes.
     fn merge(&mut self, changes: Self) {
-        let mut places: BTreeMap<String, usize> = self
-            .0
-            .iter()
-            .enumerate()
-            .map(|(place, (key, _))| (key.clone(), place))
-            .collect();
-        for (key, value) in changes.0 {
-            if let Some(place) = places.get(&key) {
-                self.0[*place].1 = value;
-            } else {
-                places.insert(key.clone(), self.0.len());
-                self.0.push((key, value));
-            }
-        }
+        self.0.extend(changes.0);
+        self.once();
         self.0.retain(|(_, value)| value.get() != "null");
+    }
+
+    /// Each key once: the last value at the first place, as in JSON.parse.
+    fn once(&mut self) {
+        // Up to here, looking at all of them is quicker than keeping their places.
+        const FEW: usize = 16;
+        let mut places = (self.0.len() > FEW).then(BTreeMap::new);
+        let mut kept: Vec<(String, Box<RawValue>)> = Vec::with_capacity(self.0.len());
+        for (key, value) in std::mem::take(&mut self.0) {
+            let place = match &places {
+                Some(places) => places.get(&key).copied(),
+                None => kept.iter().position(|(other, _)| *other == key),
+            };
+            if let Some(place) = place {
+                kept[place].1 = value;
+                continue;
+            }
+            if let Some(places) = &mut places {
+                places.insert(key.clone(), kept.len());
+            }
+            kept.push((key, value));
+        }
+        self.0 = kept;
     }
 }
 
@@ -268,19 +283,12 @@ impl<'de> Deserialize<'de> for Fields {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
-                let mut places = BTreeMap::new();
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    // A repeated key: the last value at the first place, as in JSON.parse.
-                    if let Some(place) = places.get(&key) {
-                        let (_, slot): &mut (String, Box<RawValue>) = &mut fields[*place];
-                        *slot = value;
-                    } else {
-                        places.insert(key.clone(), fields.len());
-                        fields.push((key, value));
-                    }
+                let mut fields = Fields::default();
+                while let Some(field) = map.next_entry()? {
+                    fields.0.push(field);
                 }
-                Ok(Fields(fields))
+                fields.once();
+                Ok(fields)
             }
         }
         deserializer.deserialize_map(Ordered)

@@ -133,7 +133,8 @@ pub(super) fn outlived_second(value: &[u8]) -> Option<Seconds> {
 }
 
 pub(super) fn activity_value(record: &Record) -> Vec<u8> {
-    postcard::to_allocvec(&(record.end(), &record.id)).expect("a vector takes all")
+    let room = Vec::with_capacity(NUMBER + TEXT + record.id.as_str().len());
+    postcard::to_extend(&(record.end(), &record.id), room).expect("a vector takes all")
 }
 
 pub(super) fn activity(key: &[u8], value: &[u8]) -> Option<Activity> {
@@ -152,6 +153,10 @@ pub(super) fn activity(key: &[u8], value: &[u8]) -> Option<Activity> {
     })
 }
 
+/// The most bytes that postcard takes for a number of 64 bits, and for the length of a text.
+const NUMBER: usize = 10;
+const TEXT: usize = 5;
+
 /// A record as its bytes are laid out, by postcard.
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
@@ -164,6 +169,13 @@ struct Row<'a> {
     active: Seconds,
     no_resave: bool,
     data: Option<&'a str>,
+}
+
+impl Row<'_> {
+    /// Bytes of its texts.
+    fn texts(&self) -> usize {
+        self.id.len() + self.ip.len() + self.data.map_or(0, str::len)
+    }
 }
 
 pub(super) fn encode(stored: &Stored) -> Vec<u8> {
@@ -179,7 +191,9 @@ pub(super) fn encode(stored: &Stored) -> Vec<u8> {
         no_resave: record.no_resave,
         data: record.data.as_ref().map(Data::as_str),
     };
-    postcard::to_extend(&row, vec![FORMAT]).expect("a vector takes all")
+    let mut bytes = Vec::with_capacity(1 + 5 * NUMBER + 2 + 3 * TEXT + row.texts());
+    bytes.push(FORMAT);
+    postcard::to_extend(&row, bytes).expect("a vector takes all")
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Option<Stored> {
