@@ -20,21 +20,20 @@ use crate::error::Error;
 /// Largest request body, and largest stored `d`, in bytes of JSON.
 pub const MAX_DATA_BYTES: usize = 60_000;
 
-/// The data of one session: a JSON object with at least one key, and no value that is null, an array or an object.
-#[derive(Clone, Serialize)]
-#[serde(transparent)]
-pub struct Data(Arc<RawValue>);
+/// What JSON takes for space.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// The data of one session: the text of a JSON object with at least one key, and no value that is null, an array or an
+/// object.
+#[derive(Clone)]
+pub struct Data(Arc<str>);
 
 impl Data {
     /// Reads what a store holds. `None` if it is not a flat JSON object; an empty one is `Some(None)`.
     #[must_use]
-    pub fn stored(text: String) -> Option<Option<Self>> {
-        let Flat { empty } = serde_json::from_str(&text).ok()?;
-        if empty {
-            return Some(None);
-        }
-        let raw = RawValue::from_string(text).ok()?;
-        Some(Some(Self(raw.into())))
+    pub fn stored(text: &str) -> Option<Option<Self>> {
+        let Flat { empty } = serde_json::from_str(text).ok()?;
+        Some((!empty).then(|| Self(text.trim_matches(SPACE).into())))
     }
 
     /// The values as plain text, by key: strings without quotes and escapes, numbers and booleans as JSON has them.
@@ -49,7 +48,16 @@ impl Data {
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(self.as_str()))
+            .expect("it is JSON")
+            .serialize(serializer)
     }
 }
 
@@ -150,11 +158,11 @@ impl Changes {
         if fields.0.is_empty() {
             return Ok(None);
         }
-        let raw = serde_json::value::to_raw_value(&fields).map_err(|_| Error::Internal)?;
-        if raw.get().len() > MAX_DATA_BYTES {
+        let text = serde_json::to_string(&fields).map_err(|_| Error::Internal)?;
+        if text.len() > MAX_DATA_BYTES {
             return Err(Error::TooLarge);
         }
-        Ok(Some(Data(raw.into())))
+        Ok(Some(Data(text.into())))
     }
 }
 
@@ -162,7 +170,7 @@ impl Changes {
 /// an object may be broken further on.
 fn json(body: &[u8]) -> Result<&str, Error> {
     let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
-    let object = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    let object = text.trim_start_matches(SPACE);
     if object.starts_with('{') {
         return Ok(object);
     }

@@ -159,7 +159,7 @@ mod tests {
                 idle,
                 ip: Ip::stored(&ip),
                 no_resave,
-                d: data.and_then(Data::stored).flatten(),
+                d: data.as_deref().and_then(Data::stored).flatten(),
             };
             let mut text = Vec::new();
             session.write(&mut text);

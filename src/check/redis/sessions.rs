@@ -52,7 +52,7 @@ impl<W: Write> Walk<'_, W> {
     /// Why a session is of no use to anybody, or not to be trusted: what ends all sessions of an id does not find one that is
     /// elsewhere.
     fn useless(&self, shard: Shard<'_>, Place { app, id, token, .. }: Place<'_>, d: &[u8]) -> Option<&'static str> {
-        let readable = || Data::stored(String::from_utf8(d.to_vec()).ok()?);
+        let readable = || Data::stored(std::str::from_utf8(d).ok()?);
         if !d.is_empty() && readable().is_none() {
             Some("unreadable d")
         } else if !self.layout.has_token(shard, token.unwrap_or_default()) {

@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, compaction::Leveled,
+};
 use tracing::error;
 
 use super::rows::{self, END, Stored};
@@ -37,15 +39,25 @@ impl Engine {
         const MEMTABLE: u64 = 8 * 1024 * 1024;
         // The least that fjall takes. What stands in journals is replayed at the next start.
         const JOURNALS: u64 = 64 * 1024 * 1024;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
+        // Tokens are random, so what is written is spread over all that there is. The more of it comes together before it is
+        // merged, the less often the rest is written again with it; the first level stays as large as it is by default. The
+        // index of activity grows at its end.
+        let options = |tables: u8, target: u64| {
+            let merges = Leveled::default()
+                .with_l0_threshold(tables)
+                .with_table_target_size(target * 1024 * 1024);
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE)
+                .compaction_strategy(Arc::new(merges))
+        };
         let db = Database::builder(path)
             .cache_size(cache)
             .max_journaling_size(JOURNALS)
             .open()?;
         Ok(Self {
-            sessions: db.keyspace("sessions", options)?,
-            users: db.keyspace("users", options)?,
-            activity: db.keyspace("activity", options)?,
+            sessions: db.keyspace("sessions", || options(12, 22))?,
+            users: db.keyspace("users", || options(8, 32))?,
+            activity: db.keyspace("activity", || options(4, 64))?,
             db,
         })
     }

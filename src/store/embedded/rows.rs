@@ -202,7 +202,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Stored> {
     };
     let row: Row<'_> = postcard::from_bytes(bytes).ok()?;
     let data = match row.data {
-        Some(text) => Data::stored(text.to_owned())?,
+        Some(text) => Data::stored(text)?,
         None => None,
     };
     Some(Stored {

@@ -94,7 +94,7 @@ fn read(fields: [Option<&[u8]>; 8]) -> Option<Record> {
         no_resave: utf8(no_resave.unwrap_or_default())? == "1",
         data: match utf8(data.unwrap_or_default())? {
             "" => None,
-            data => Data::stored(data.to_owned())?,
+            data => Data::stored(data)?,
         },
     })
 }
@@ -105,9 +105,11 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
 
 /// Decimal digits, as many as a script of Redis counts exactly.
 fn digits(field: Option<&[u8]>) -> Option<u64> {
-    let text = utf8(field?)?;
-    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
+    let digits = field.filter(|digits| (1..=15).contains(&digits.len()))?;
+    digits.iter().try_fold(0, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(number * 10 + digit)
+    })
 }
 
 /// `None` if it is no text, `Some(None)` if there is none.
@@ -169,7 +171,7 @@ fn unpack(packed: &[u8]) -> Option<Record> {
     let (ip, data) = rest.split_at_checked(usize::try_from(ip).ok()?)?;
     let data = match data {
         "" => None,
-        data => Data::stored(data.to_owned())?,
+        data => Data::stored(data)?,
     };
     Some(Record {
         id: UserId::stored(id),

@@ -82,7 +82,7 @@ fn assert_applied(applied: Result<Option<Data>, Error>, expected: Option<String>
     assert_eq!(applied.as_ref().map(Data::as_str), expected.as_deref());
     if let Some(text) = expected {
         // What was stored can be read again, and is the same then.
-        let again = Data::stored(text.clone()).flatten().expect("it was stored");
+        let again = Data::stored(&text).flatten().expect("it was stored");
         assert_eq!(again.as_str(), text);
         let Some(Text::Object(fields)) = json::read(&text) else {
             panic!("{text}")
@@ -220,7 +220,7 @@ fn what_a_store_holds_is_a_flat_object_or_nothing() {
             }
             _ => None,
         };
-        let read = Data::stored(text.to_owned());
+        let read = Data::stored(text);
         assert_eq!(read.as_ref().map(Option::is_none), flat, "{text}");
         if let Some(Some(data)) = read {
             assert_eq!(data.as_str(), text.trim_matches([' ', '\t', '\n', '\r']));

@@ -15,7 +15,7 @@ fn numbers() -> impl Strategy<Value = u64> {
 /// Records as they are written.
 fn records() -> impl Strategy<Value = Vec<u8>> {
     let data = text(false).prop_map(|bytes| {
-        let stored = String::from_utf8(bytes).ok().and_then(Data::stored);
+        let stored = std::str::from_utf8(&bytes).ok().and_then(Data::stored);
         stored.flatten()
     });
     let names = ("\\PC{0,20}", "[0-9a-f:.]{0,39}");

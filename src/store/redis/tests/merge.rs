@@ -148,7 +148,7 @@ async fn set_merges_like_changes_apply() {
         };
         let session = store.set(app(), token('a'), parsed, NOW).await.unwrap();
         let left: Option<String> = raw.send(&["HGET", &hash, "d"]);
-        if let Some(old) = Data::stored(stored.clone()) {
+        if let Some(old) = Data::stored(&stored) {
             let expected = changes(&change).apply(old.as_ref()).unwrap();
             let expected = expected.as_ref().map(Data::as_str);
             let session = session.unwrap_or_else(|| panic!("{stored:?} is an object"));

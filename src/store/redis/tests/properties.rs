@@ -150,7 +150,7 @@ fn the_script_merges_as_it_is_done_here() {
         let old = if stored.is_empty() {
             Some(None)
         } else {
-            Data::stored(stored.to_owned())
+            Data::stored(stored)
         };
         let unchanged = (Some(stored), "1");
         match old.map(|old| change().expect("as before").apply(old.as_ref())) {
