@@ -93,7 +93,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
 /// Raises the limit of open files as far as the connections need and the system allows: many systems begin with 1024.
 fn allow_connections(connections: u32) {
     // The store and the connections to it need some as well.
-    let wanted = u64::from(connections) + 512;
+    let wanted = u64::from(connections) + 1024;
     let now = getrlimit(Resource::Nofile);
     let allowed = now.maximum.map_or(wanted, |most| most.min(wanted));
     if now.current.is_some_and(|current| current < allowed) {

@@ -39,9 +39,11 @@ impl Engine {
         const MEMTABLE: u64 = 8 * 1024 * 1024;
         // The least that fjall takes. What stands in journals is replayed at the next start.
         const JOURNALS: u64 = 64 * 1024 * 1024;
+        // One of the threads only flushes, and where all others merge it asks without a rest for what else there is to merge.
+        const THREADS: usize = 4;
         // Tokens are random, so what is written is spread over all that there is. The more of it comes together before it is
         // merged, the less often the rest is written again with it; the first level stays as large as it is by default. The
-        // index of activity grows at its end.
+        // index of activity grows at its end. A folder keeps what it was made with.
         let options = |tables: u8, target: u64| {
             let merges = Leveled::default()
                 .with_l0_threshold(tables)
@@ -51,11 +53,12 @@ impl Engine {
                 .compaction_strategy(Arc::new(merges))
         };
         let db = Database::builder(path)
+            .worker_threads(THREADS)
             .cache_size(cache)
             .max_journaling_size(JOURNALS)
             .open()?;
         Ok(Self {
-            sessions: db.keyspace("sessions", || options(12, 22))?,
+            sessions: db.keyspace("sessions", || options(8, 32))?,
             users: db.keyspace("users", || options(8, 32))?,
             activity: db.keyspace("activity", || options(4, 64))?,
             db,

@@ -83,7 +83,10 @@ impl Writer {
             return Err(refuse("the disk does not keep up"));
         }
         let sent = self.orders.send(order(reply));
-        sent.map_err(|_| refuse("its writer has ended"))?;
+        sent.map_err(|_| {
+            self.waiting.fetch_sub(1, Relaxed);
+            refuse("its writer has ended")
+        })?;
         answer.await.unwrap_or(Err(Error::StoreUnavailable))
     }
 }

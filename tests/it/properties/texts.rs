@@ -71,9 +71,12 @@ fn value(deep: bool) -> BoxedStrategy<String> {
 
 /// Objects; flat ones unless they may be `deep`.
 pub(crate) fn object(deep: bool) -> impl Strategy<Value = String> {
-    let field = (space(), string(), space(), space(), value(deep), space())
-        .prop_map(|(a, key, b, c, value, d)| format!("{a}{key}{b}:{c}{value}{d}"));
-    (space(), vec(field, 0..8), space()).prop_map(|(a, fields, b)| format!("{a}{{{}}}{b}", fields.join(",")))
+    let field = || {
+        (space(), string(), space(), space(), value(deep), space())
+            .prop_map(|(a, key, b, c, value, d)| format!("{a}{key}{b}:{c}{value}{d}"))
+    };
+    let fields = prop_oneof![9 => vec(field(), 0..8), 1 => vec(field(), 8..40)];
+    (space(), fields, space()).prop_map(|(a, fields, b)| format!("{a}{{{}}}{b}", fields.join(",")))
 }
 
 /// Texts that are JSON, or nearly so.
