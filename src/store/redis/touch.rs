@@ -15,7 +15,7 @@ use crate::{error::Error, metrics::Metrics, session::Seconds, store::Key};
 
 /// In how many parts all notes are written, evenly spread over the time that they have: gets would have to wait for all of
 /// them at once.
-const PARTS: usize = 32;
+const PARTS: usize = 128;
 
 /// The noted reads, and the way to Redis.
 pub(super) struct Touches {
