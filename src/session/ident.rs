@@ -124,6 +124,17 @@ impl Token {
         Some(digit(self.0[0])? * 16 + digit(self.0[1])?)
     }
 
+    /// In which of so many even ranges of all tokens, in their order, this one is.
+    #[must_use]
+    pub(crate) fn range(&self, ranges: usize) -> usize {
+        let rank = |byte: u8| match byte {
+            b'0'..=b'9' => usize::from(byte - b'0'),
+            b'A'..=b'Z' => usize::from(byte - b'A') + 10,
+            _ => usize::from(byte - b'a') + 36,
+        };
+        (rank(self.0[0]) * 62 + rank(self.0[1])) * ranges / (62 * 62)
+    }
+
     /// The token as text. It is a secret: it belongs in an answer or a key, nowhere else.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "parse and generate let only ASCII in")]
@@ -244,4 +255,29 @@ pub fn limit(text: &str) -> Result<usize, Error> {
         .and_then(|text| text.parse().ok())
         .filter(|limit| (1..=2_147_483_647).contains(limit))
         .ok_or_else(|| Error::InvalidValue("limit must be a positive integer".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn ranges_of_tokens_are_in_their_order_and_even() {
+        let mut letters = *Token::ALPHABET;
+        letters.sort_unstable();
+        let token = |first, second| {
+            let mut token = Token(*b"0000000000000000000000000000000000000000000000000000000000000000");
+            token.0[..2].copy_from_slice(&[first, second]);
+            token
+        };
+        let tokens = letters
+            .iter()
+            .flat_map(|first| letters.map(|second| token(*first, second)));
+        let ranges: Vec<_> = tokens.map(|token| token.range(64)).collect();
+        assert!(ranges.is_sorted());
+        for range in 0..64 {
+            let size = ranges.iter().filter(|other| **other == range).count();
+            assert!((60..=61).contains(&size), "{size} of {} in {range}", ranges.len());
+        }
+    }
 }

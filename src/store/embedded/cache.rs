@@ -78,10 +78,8 @@ impl Cache {
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        // Tokens are random, so two of their characters spread well enough; both are ASCII letters or digits.
-        let [.., high, low] = key.token.as_bytes();
-        let place = usize::from(*high) * 31 + usize::from(*low);
-        lock(&self.shards[place % SHARDS])
+        // What is written together are neighbours on the disk, which the engine has at hand then.
+        lock(&self.shards[key.token.range(SHARDS)])
     }
 
     /// A read that counts: answers the session as it was, then adds to `r` and moves `la`.
