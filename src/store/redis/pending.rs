@@ -12,9 +12,12 @@
 mod note;
 mod set;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -30,8 +33,9 @@ use crate::{
 /// Each a lock, and a part of the sessions that is written apart from the others.
 pub(super) const SHARDS: usize = 256;
 
-/// Sessions in one batch: Redis serves nobody else for the third of a millisecond that it takes.
-pub(super) const BATCH: usize = 50;
+/// Sessions in one batch, at least and at most: Redis serves nobody else for as long as it takes, up to a third of a
+/// millisecond. Small ones hold gets up less, but all of them together take longer.
+const BATCH: RangeInclusive<usize> = 10..=50;
 
 /// The notes of one server.
 pub(super) struct Pending {
@@ -197,16 +201,19 @@ impl Pending {
         }
     }
 
-    /// Begins a batch of one shard, with sessions that are `wanted`; at most [`BATCH`].
-    pub(super) fn take(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Touch> {
+    /// Begins a batch of one shard, with sessions that are `wanted`, and says whether it is the last one for now. Four make
+    /// up what is noted, as long as their sizes are those of a [`BATCH`].
+    pub(super) fn take(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> (Vec<Touch>, bool) {
         let mut notes = self.shards[shard].lock();
+        let most = (notes.len() / 4).clamp(*BATCH.start(), *BATCH.end());
         let free = notes
             .iter_mut()
             .filter(|(key, note)| note.free() && wanted(key))
-            .take(BATCH);
+            .take(most);
         let mut batch: Vec<_> = free.map(|(key, note)| note.take(*key)).collect();
         batch.sort_unstable_by_key(|touch| touch.key.token);
-        batch
+        let last = batch.len() < most;
+        (batch, last)
     }
 
     /// Begins a batch of one session; `None` if nothing is noted or nothing can be written now.

@@ -76,8 +76,7 @@ impl Touches {
     async fn flush_shards(&self, shards: Range<usize>, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
         for shard in shards {
             loop {
-                let batch = self.pending.take(shard, &wanted);
-                let last = batch.len() < super::pending::BATCH;
+                let (batch, last) = self.pending.take(shard, &wanted);
                 self.write(&batch).await?;
                 if last {
                     break;

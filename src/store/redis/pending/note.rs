@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::{
     session::{Record, Seconds},
     store::Key,
 };
 
-pub(super) type Notes = HashMap<Key, Note>;
+pub(super) type Notes = HashMap<Key, Note, RandomState>;
 
 #[derive(Default)]
 pub(super) struct Note {
