@@ -11,13 +11,12 @@
 
 mod note;
 mod set;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    ops::RangeInclusive,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::Notify;
@@ -32,10 +31,6 @@ use crate::{
 
 /// Each a lock, and a part of the sessions that is written apart from the others.
 pub(super) const SHARDS: usize = 256;
-
-/// Sessions in one batch, at least and at most: Redis serves nobody else for as long as it takes, up to a third of a
-/// millisecond. Small ones hold gets up less, but all of them together take longer.
-const BATCH: RangeInclusive<usize> = 10..=50;
 
 /// The notes of one server.
 pub(super) struct Pending {
@@ -201,19 +196,31 @@ impl Pending {
         }
     }
 
-    /// Begins a batch of one shard, with sessions that are `wanted`, and says whether it is the last one for now. Four make
-    /// up what is noted, as long as their sizes are those of a [`BATCH`].
-    pub(super) fn take(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> (Vec<Touch>, bool) {
+    /// The sessions of one shard that something is noted of and that are `wanted`, in the order of their tokens; not those with
+    /// a set under way.
+    pub(super) fn noted(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let notes = self.shards[shard].lock();
+        let noted = notes
+            .iter()
+            .filter(|(key, note)| note.reads > 0 && note.sets == 0 && wanted(key));
+        let mut keys: Vec<_> = noted.map(|(key, _)| *key).collect();
+        drop(notes);
+        keys.sort_unstable_by_key(|key| key.token);
+        keys
+    }
+
+    /// Begins a batch of some sessions of one shard. Those that are in another one are left over.
+    pub(super) fn take(&self, shard: usize, keys: &[Key]) -> (Vec<Touch>, Vec<Key>) {
+        let (mut batch, mut left) = (Vec::with_capacity(keys.len()), Vec::new());
         let mut notes = self.shards[shard].lock();
-        let most = (notes.len() / 4).clamp(*BATCH.start(), *BATCH.end());
-        let free = notes
-            .iter_mut()
-            .filter(|(key, note)| note.free() && wanted(key))
-            .take(most);
-        let mut batch: Vec<_> = free.map(|(key, note)| note.take(*key)).collect();
-        batch.sort_unstable_by_key(|touch| touch.key.token);
-        let last = batch.len() < most;
-        (batch, last)
+        for key in keys {
+            match notes.get_mut(key) {
+                Some(note) if note.free() => batch.push(note.take(*key)),
+                Some(note) if note.writing => left.push(*key),
+                _ => {}
+            }
+        }
+        (batch, left)
     }
 
     /// Begins a batch of one session; `None` if nothing is noted or nothing can be written now.
@@ -246,13 +253,6 @@ impl Pending {
             }
         }
         self.ended.notify_waiters();
-    }
-
-    /// Sessions of one shard that are `wanted` and in a batch under way.
-    pub(super) fn under_way(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
-        let notes = self.shards[shard].lock();
-        let writing = notes.iter().filter(|(key, note)| note.writing && wanted(key));
-        writing.map(|(key, _)| *key).collect()
     }
 }
 
