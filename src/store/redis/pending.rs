@@ -200,10 +200,10 @@ impl Pending {
     /// a set under way.
     pub(super) fn noted(&self, shard: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
         let notes = self.shards[shard].lock();
-        let noted = notes
+        let waiting = notes
             .iter()
             .filter(|(key, note)| note.reads > 0 && note.sets == 0 && wanted(key));
-        let mut keys: Vec<_> = noted.map(|(key, _)| *key).collect();
+        let mut keys: Vec<_> = waiting.map(|(key, _)| *key).collect();
         drop(notes);
         keys.sort_unstable_by_key(|key| key.token);
         keys
