@@ -150,8 +150,8 @@ impl Token {
 }
 
 impl Hash for Token {
-    /// A quarter of it tells tokens apart as well as the whole: they are random, 95 bits of them here. The beginning may be
-    /// a shard's number.
+    /// A quarter of it tells tokens apart as well as the whole: 95 random bits are here, and 41 in the tokens of redis-sessions,
+    /// which end in the time. The beginning may be a shard's number.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.0[Self::LEN - 16..]);
     }
