@@ -273,11 +273,15 @@ mod tests {
         let tokens = letters
             .iter()
             .flat_map(|first| letters.map(|second| token(*first, second)));
-        let ranges: Vec<_> = tokens.map(|token| token.range(64)).collect();
-        assert!(ranges.is_sorted());
-        for range in 0..64 {
-            let size = ranges.iter().filter(|other| **other == range).count();
-            assert!((60..=61).contains(&size), "{size} of {} in {range}", ranges.len());
+        let tokens: Vec<_> = tokens.collect();
+        for count in [64, 256] {
+            let ranges: Vec<_> = tokens.iter().map(|token| token.range(count)).collect();
+            assert!(ranges.is_sorted());
+            for range in 0..count {
+                let size = ranges.iter().filter(|other| **other == range).count();
+                let even = tokens.len() / count;
+                assert!((even..=even + 1).contains(&size), "{size} tokens in {range} of {count}");
+            }
         }
     }
 }
