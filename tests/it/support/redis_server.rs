@@ -5,6 +5,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
+    iter,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -129,17 +130,26 @@ pub(crate) fn fresh_namespace() -> String {
 
 /// A Redis with further options on a free port.
 pub(crate) fn start(options: &[&str]) -> Result<Redis, String> {
+    start_on(free_port, options)
+}
+
+/// A node of a cluster. Its bus listens 10,000 above its port; Redis 6.2 cannot be told another one.
+pub(super) fn start_node(options: &[&str]) -> Result<Redis, String> {
+    let below = || iter::repeat_with(free_port).find(|port| *port < u16::MAX - 10_000);
+    start_on(|| below().expect("the ports repeat for ever"), options)
+}
+
+fn start_on(port: impl Fn() -> u16, options: &[&str]) -> Result<Redis, String> {
     // Another process may take the port between our look and Redis'; not several times in a row.
     for _ in 0..5 {
-        if let Some(redis) = try_start(options)? {
+        if let Some(redis) = try_start(port(), options)? {
             return Ok(redis);
         }
     }
     Err("redis-server does not answer on any free port of 127.0.0.1".into())
 }
 
-fn try_start(options: &[&str]) -> Result<Option<Redis>, String> {
-    let port = free_port();
+fn try_start(port: u16, options: &[&str]) -> Result<Option<Redis>, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options: Vec<_> = options.iter().map(ToString::to_string).collect();
     let mut server = spawn(port, folder.path(), &options)?;

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs the tests that depend on Redis on the other servers that README.md names: the oldest and the newest Redis, and Valkey.
+# `cargo test` alone runs them on the redis-server of the PATH, Debian's.
+#
+#   tests/redis/servers.sh
+#
+# The servers come from TOOLS/redis (see tests/setup.sh). They are built without TLS, so its tests run on Debian's only.
+set -euo pipefail
+
+repo=$(cd "$(dirname "$0")/../.." && pwd)
+servers=${TOOLS:-$repo/.tools}/redis
+cd "$repo"
+
+for folder in redis-6.2 redis-8.2 valkey-9.1; do
+    server=$servers/$folder/redis-server
+    [ -x "$server" ] || { echo "servers.sh: $server is missing: run tests/setup.sh" >&2; exit 1; }
+    version=${folder#*-}
+    "$server" --version | grep -q "v=$version\." || { echo "servers.sh: $folder is another version" >&2; exit 1; }
+    printf -- '-- %s\n' "$("$server" --version | cut -d ' ' -f 1-3)"
+    PATH=$servers/$folder:$PATH cargo test --locked --test it -- behaviour:: peers:: outage:: check::cluster check::redis \
+        near:: --skip tls
+done
