@@ -12,8 +12,10 @@ mod auth;
 pub mod check;
 pub mod config;
 mod drain;
+mod early_refusal;
 pub mod error;
 mod extract;
+mod framing;
 pub mod layers;
 pub mod listen;
 mod listing;
@@ -29,6 +31,7 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 mod timer;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
