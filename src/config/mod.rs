@@ -250,6 +250,10 @@ pub struct Config {
     /// mistake
     #[arg(skip)]
     pub said_of_redis: Option<String>,
+
+    /// Variables that have the name of an option and are not meant for it, each with the reason
+    #[arg(skip)]
+    pub ignored: Vec<String>,
 }
 
 /// What a Redis URL leads to.
