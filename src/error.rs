@@ -118,7 +118,11 @@ impl Error {
         let body = self.body();
         let (line, length) = (status.canonical_reason().unwrap_or_default(), body.len());
         let mut answer = format!("HTTP/1.1 {} {line}\r\n", status.as_str()).into_bytes();
-        for part in [b"content-type: ", JSON.as_bytes(), b"\r\ncache-control: no-store\r\nconnection: close\r\n"] {
+        for part in [
+            b"content-type: ",
+            JSON.as_bytes(),
+            b"\r\ncache-control: no-store\r\nconnection: close\r\n",
+        ] {
             answer.extend(part);
         }
         answer.extend(format!("content-length: {length}\r\ndate: ").bytes());

@@ -85,8 +85,8 @@ fn serve(config: &Config) -> Result<ExitCode, Failure> {
         tracing::warn!("{line}");
     }
     let draining = config.drain_delay.0 + config.drain_timeout.0;
-    let shutdown = Shutdown::on_signals(draining)
-        .map_err(|cause| Failure::Start(format!("cannot wait for signals: {cause}")))?;
+    let shutdown =
+        Shutdown::on_signals(draining).map_err(|cause| Failure::Start(format!("cannot wait for signals: {cause}")))?;
     allow_connections(config.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {

@@ -157,12 +157,7 @@ async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Re
     state.service().get(app, token).await.map(session)
 }
 
-async fn auth(
-    State(state): State<AppState>,
-    app: App,
-    wanted: Wanted,
-    visitor: Visitor,
-) -> Result<Response, Error> {
+async fn auth(State(state): State<AppState>, app: App, wanted: Wanted, visitor: Visitor) -> Result<Response, Error> {
     for token in visitor.tokens() {
         if let Some((session, left)) = state.service().auth(app, token, wanted.renew).await? {
             return passed(&session, left, &wanted);

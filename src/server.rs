@@ -134,7 +134,9 @@ async fn connection(
         let answer = stack.answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let serving = http.timer(Timer::new()).serve_connection(TokioIo::new(EarlyRefusal::new(stream)), service);
+    let serving = http
+        .timer(Timer::new())
+        .serve_connection(TokioIo::new(EarlyRefusal::new(stream)), service);
     let mut serving = pin!(serving);
     // Unconstrained: it is asked once, and has to have been heard.
     let (glance, mut end) = (ending.clone(), pin!(unconstrained(ending.changed())));

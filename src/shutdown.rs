@@ -6,8 +6,7 @@
 //! finds what it finds after a kill.
 
 use std::{
-    io,
-    process,
+    io, process,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::Duration,
@@ -85,7 +84,9 @@ fn expire(draining: Duration, drained: &Receiver<()>) {
 fn say() {
     let (said, done) = channel();
     let line = move || {
-        error!("the shutdown takes too long: the store does not close or a thread is stuck; ending with exit code {FORCED}");
+        error!(
+            "the shutdown takes too long: the store does not close or a thread is stuck; ending with exit code {FORCED}"
+        );
         let _ = said.send(());
     };
     if thread::Builder::new().spawn(line).is_ok() {

@@ -92,8 +92,8 @@ impl Changes {
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Error> {
-        let mut changes = match without_mark(body) {
-            b"" => Self::default(),
+        let mut changes = match body {
+            body if without_mark(body).is_empty() => Self::default(),
             body if unset.is_empty() => Self::parse(json(body)?)?,
             body => Self::for_create(body)?,
         };
@@ -135,7 +135,9 @@ impl Changes {
                 )));
             }
             if infinite(value) {
-                return Err(Error::InvalidValue(format!("d.{key} is beyond the numbers of a double.")));
+                return Err(Error::InvalidValue(format!(
+                    "d.{key} is beyond the numbers of a double."
+                )));
             }
         }
         Ok(Self(fields))
@@ -230,9 +232,7 @@ fn infinite(value: &RawValue) -> bool {
     const SAFE: usize = 300;
     let text = value.get();
     let number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    number
-        && (text.len() > SAFE || text.contains(['e', 'E']))
-        && text.parse::<f64>().is_ok_and(f64::is_infinite)
+    number && (text.len() > SAFE || text.contains(['e', 'E'])) && text.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 
 /// Whether an escape in a string is half of a character: JSON's grammar allows it, but readers such as PHP's refuse the

@@ -53,7 +53,10 @@ fn a_failed_check_of_health_says_it_last() {
     let finished = finish(health);
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let lines: Vec<_> = finished.stderr.lines().collect();
-    assert!(lines.len() == 2 && lines[0].contains("127.0.0.2:3000") && says(lines[1]), "{lines:?}");
+    assert!(
+        lines.len() == 2 && lines[0].contains("127.0.0.2:3000") && says(lines[1]),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -257,21 +257,54 @@ fn what_is_printed_of_a_value_is_one_short_line() {
     let odd = "a\nb\r\u{1b}[2J\u{7}\u{202e}\u{2028}c";
     let long = "x".repeat(50_000);
     for value in [odd, &long] {
-        let toml = |text: &str| format!("{text:?}").replace("\\u{1b}", "\\u001b").replace("\\u{7}", "\\u0007");
-        let toml = toml(value).replace("\\u{202e}", "\\u202e").replace("\\u{2028}", "\\u2028");
-        let of_file = ["port = V", "V = 1", "cookie = V", "loglevel = V", "redis_url = V", "[V]", "host = [V, 1"];
+        let toml = |text: &str| {
+            format!("{text:?}")
+                .replace("\\u{1b}", "\\u001b")
+                .replace("\\u{7}", "\\u0007")
+        };
+        let toml = toml(value)
+            .replace("\\u{202e}", "\\u202e")
+            .replace("\\u{2028}", "\\u2028");
+        let of_file = [
+            "port = V",
+            "V = 1",
+            "cookie = V",
+            "loglevel = V",
+            "redis_url = V",
+            "[V]",
+            "host = [V, 1",
+        ];
         let files = of_file.map(|line| line.replace('V', &toml));
         let files = files.iter().map(|file| (file.as_str(), [].as_slice(), String::new()));
         let of_flags = [
-            "--port=V", "--V", "-V", "V", "--cookie=V", "--namespace=V", "--config=V", "--loglevel=V", "--redis-url=V",
-            "--redis-url=redis://V", "--redis-url=rediss://h --redis-ca=V", "--redis-url=redis://h --redis-password-file=V",
-            "--redis-mode=V", "--timeout=V", "--socket-mode=V",
+            "--port=V",
+            "--V",
+            "-V",
+            "V",
+            "--cookie=V",
+            "--namespace=V",
+            "--config=V",
+            "--loglevel=V",
+            "--redis-url=V",
+            "--redis-url=http://V",
+            "--redis-url=rediss://h --redis-ca=V",
+            "--redis-url=redis://h --redis-password-file=V",
+            "--redis-mode=V",
+            "--timeout=V",
+            "--socket-mode=V",
         ];
         let flags = of_flags.map(|flag| flag.replace('V', value));
         let flags = flags.iter().map(|flag| ("", [].as_slice(), flag.clone()));
-        let variables = [("RS_PORT", value), ("RS_COOKIE", value), ("RS_CONFIG", value), ("RS_REDIS_URL", value)];
+        let variables = [
+            ("RS_PORT", value),
+            ("RS_COOKIE", value),
+            ("RS_CONFIG", value),
+            ("RS_REDIS_URL", value),
+        ];
         let variables = variables.map(|variable| [variable]);
-        let variables = variables.iter().map(|variable| ("", variable.as_slice(), String::new()));
+        let variables = variables
+            .iter()
+            .map(|variable| ("", variable.as_slice(), String::new()));
         for (file, environment, flags) in files.chain(flags).chain(variables) {
             let flags: Vec<_> = flags.split(' ').filter(|flag| !flag.is_empty()).collect();
             let line = refusal(file, environment, &flags);

@@ -36,7 +36,12 @@ fn options_are_read() {
         let config = parse(folder.path(), &file).expect("it is right");
         assert_eq!((&*config.cookie, config.cache_size), ("first", 7));
     }
-    for broken in [&b"\xff\xfec\0o"[..], b"\xff\xfec\0o\0o", b"\xff\xfe\0\xd8", b"cookie = \"\xe9\""] {
+    for broken in [
+        &b"\xff\xfec\0o"[..],
+        b"\xff\xfec\0o\0o",
+        b"\xff\xfe\0\xd8",
+        b"cookie = \"\xe9\"",
+    ] {
         let line = parse(folder.path(), broken).err().expect("it is no text");
         assert!(line.contains("options.toml"), "{line}");
     }
@@ -46,7 +51,10 @@ fn options_are_read() {
 fn a_password_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");
-    for file in files("öpen sesame\nand no more\n").into_iter().chain(files("öpen sesame")) {
+    for file in files("öpen sesame\nand no more\n")
+        .into_iter()
+        .chain(files("öpen sesame"))
+    {
         fs::write(&path, file).expect("a file");
         let config = Config {
             redis_url: Some("redis://127.0.0.1:1".into()),
@@ -74,9 +82,20 @@ fn a_password_is_read() {
 fn certificates_are_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]);
     openssl.args(["-keyout", "redis.key", "-out", "ca.pem", "-subj", "/CN=test"]);
-    let made = openssl.current_dir(folder.path()).output().expect("openssl is installed");
+    let made = openssl
+        .current_dir(folder.path())
+        .output()
+        .expect("openssl is installed");
     assert!(made.status.success(), "{made:?}");
     let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was made");
     let (certificate, key) = (text("ca.pem"), text("redis.key"));
@@ -84,11 +103,20 @@ fn certificates_are_read() {
     for (certificate, key) in files(&certificate).iter().zip(files(&key)) {
         fs::write(folder.path().join("ca.pem"), certificate).expect("a file");
         fs::write(folder.path().join("redis.key"), key).expect("a file");
-        let flags = ["--redis-ca=ca.pem", "--redis-cert=ca.pem", "--redis-key=redis.key", "--redis-url", &url];
+        let flags = [
+            "--redis-ca=ca.pem",
+            "--redis-cert=ca.pem",
+            "--redis-key=redis.key",
+            "--redis-url",
+            &url,
+        ];
         // Read, and of use: it listens, and only Redis is away.
         Process::start(folder.path(), &flags).stop();
     }
     fs::write(folder.path().join("ca.pem"), "nothing").expect("a file");
-    let finished = finish(Process::command(folder.path(), &["--redis-ca=ca.pem", "--redis-url", &url]));
+    let finished = finish(Process::command(
+        folder.path(),
+        &["--redis-ca=ca.pem", "--redis-url", &url],
+    ));
     assert!(finished.refusal(2).contains("ca.pem holds no certificate"));
 }

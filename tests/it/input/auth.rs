@@ -43,7 +43,10 @@ async fn a_token_is_found_in_its_cookie_or_its_header() {
         // What is no token is passed over; `every_part_of_a_site_takes_the_same_cookie` has more.
         (line("Cookie: session=T; session=x"), 204),
         (line("Cookie: session=x; session=T"), 204),
-        (line("X-Session-Token: x\r\nCookie: session=T"), 401),
+        (
+            vec!["X-Session-Token: x".into(), format!("Cookie: session={token}")],
+            401,
+        ),
         (line("Cookie: xsession=T"), 401),
         (line("Cookie: session2=T"), 401),
         (line("Cookie: Session=T"), 401),
@@ -72,18 +75,24 @@ async fn every_part_of_a_site_takes_the_same_cookie() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../../cookies.json")).expect("a table");
     let server = server().await;
     let app = server.app("forum");
-    let (ann, bob, dead) = (app.create("ann").await, app.create("bob").await, app.create("eve").await);
+    let (ann, bob, dead) = (
+        app.create("ann").await,
+        app.create("bob").await,
+        app.create("eve").await,
+    );
     app.kill(&dead).await;
     let mut passed = 0;
     for case in cases {
         let lines = case.lines.iter().map(|line| {
-            let line = line.replace("{ann}", &ann).replace("{bob}", &bob).replace("{dead}", &dead);
+            let line = line
+                .replace("{ann}", &ann)
+                .replace("{bob}", &bob)
+                .replace("{dead}", &dead);
             format!("Cookie: {line}\r\n")
         });
         let lines: String = lines.collect();
         for query in ["", "?touch=0"] {
-            let request =
-                format!("GET /forum/auth{query} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
+            let request = format!("GET /forum/auth{query} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
             let answer = raw::exchange(&server, request).await;
             let who = (answer.status == 204).then(|| answer.header("x-session-id").to_owned());
             assert_eq!(who, case.who, "{}", case.name);

@@ -183,9 +183,23 @@ async fn a_byte_order_mark_is_skipped() {
 async fn a_number_beyond_a_double_is_refused() {
     let server = server().await;
     let digits = "9".repeat(309);
-    for number in ["1e999", "-1e999", "1E+309", "1.8e308", "-0.1e400", &digits, &format!("-{digits}.5")] {
+    for number in [
+        "1e999",
+        "-1e999",
+        "1E+309",
+        "1.8e308",
+        "-0.1e400",
+        &digits,
+        &format!("-{digits}.5"),
+    ] {
         let body = format!(r#"{{"a":1,"b":{number}}}"#);
-        both_refuse(&server, &[body.as_bytes()], "invalidValue", "d.b is beyond the numbers of a double.").await;
+        both_refuse(
+            &server,
+            &[body.as_bytes()],
+            "invalidValue",
+            "d.b is beyond the numbers of a double.",
+        )
+        .await;
     }
     let app = server.app("forum");
     // The largest double, what rounds to zero, more digits than any double has, and texts.

@@ -79,7 +79,11 @@ async fn an_address_loses_its_port_and_keeps_its_zone() {
         ("host:80", "host:80"),
         ("[203.0.113.7]:80", "[203.0.113.7]:80"),
     ] {
-        let escaped = sent.replace('%', "%25").replace('+', "%2B").replace('[', "%5B").replace(']', "%5D");
+        let escaped = sent
+            .replace('%', "%25")
+            .replace('+', "%2B")
+            .replace('[', "%5B")
+            .replace(']', "%5D");
         assert_eq!(created(&server, &format!("ip={escaped}")).await.ip, ip);
     }
     for ip in [

@@ -43,7 +43,9 @@ fn expected(body: &[u8]) -> Result<Pairs, Error> {
             )));
         }
         if infinite(value) {
-            return Err(Error::InvalidValue(format!("d.{key} is beyond the numbers of a double.")));
+            return Err(Error::InvalidValue(format!(
+                "d.{key} is beyond the numbers of a double."
+            )));
         }
     }
     Ok(pairs)

@@ -208,11 +208,15 @@ fn the_end_has_a_limit_where_threads_are_stuck() {
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
-        client.set_read_timeout(Some(Duration::from_secs(1))).expect("an option");
+        client
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .expect("an option");
         let requests = "GET /ping HTTP/1.1\r\nHost: test\r\n\r\n".repeat(500);
         client.write_all(requests.as_bytes()).expect("small");
         let mut buffer = vec![0; 1 << 20];
-        let answered = (0..200).map_while(|_| client.read(&mut buffer).ok().filter(|read| *read > 0)).count();
+        let answered = (0..200)
+            .map_while(|_| client.read(&mut buffer).ok().filter(|read| *read > 0))
+            .count();
         silent = if answered == 0 { silent + 1 } else { 0 };
         clients.push(client);
     }
