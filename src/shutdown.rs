@@ -2,8 +2,8 @@
 //!
 //! A frozen disk, a store that does not close or a log that is not read can block every thread of the runtime, and with
 //! them its timers and signals. So this runs on a thread of its own: it hears the signal, and ends the process by force when
-//! draining and closing take longer than they may. What was answered is durable by then, so nothing is lost: the next start
-//! finds what it finds after a kill.
+//! draining and closing take longer than they may. The store is then left as a kill leaves it, which its next start copes
+//! with: creates, sets and kills that were answered are kept.
 
 use std::{
     io, process,
@@ -84,9 +84,8 @@ fn expire(draining: Duration, drained: &Receiver<()>) {
 fn say() {
     let (said, done) = channel();
     let line = move || {
-        error!(
-            "the shutdown takes too long: the store does not close or a thread is stuck; ending with exit code {FORCED}"
-        );
+        error!("the shutdown exceeds its limit: the store does not close, or threads are stuck in the disk or the log");
+        error!("exiting with code {FORCED}");
         let _ = said.send(());
     };
     if thread::Builder::new().spawn(line).is_ok() {
