@@ -72,15 +72,16 @@ pub(super) fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -
 }
 
 fn without_unusable_variable(arg: clap::Arg) -> clap::Arg {
-    let empty = arg
-        .get_env()
-        .and_then(std::env::var_os)
-        .is_some_and(|value| value.is_empty());
-    if empty || service_link(&arg).is_some() {
-        arg.env(None::<&str>)
-    } else {
-        arg
+    let Some(value) = arg.get_env().and_then(std::env::var_os) else {
+        return arg;
+    };
+    if value.is_empty() || service_link(&arg).is_some() {
+        return arg.env(None::<&str>);
     }
+    // `--help` prints the values of variables.
+    let text = value.to_string_lossy();
+    let plain = shown::value(&text) == text;
+    if plain { arg } else { arg.hide_env_values(true) }
 }
 
 /// Says that the variable of an option is ignored, because no operator has set it: Kubernetes and Docker's old links describe

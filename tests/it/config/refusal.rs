@@ -349,3 +349,20 @@ fn so_is_what_is_printed_of_a_place() {
     let begun = |line: &str| line.starts_with("20");
     assert!(log.lines().all(begun), "{log}");
 }
+
+#[test]
+fn so_is_what_help_prints_of_a_variable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Process::command(folder.path(), &["--help"]);
+    command.envs([
+        ("RS_DATA_DIR", "a\u{1b}[2Jb"),
+        ("RS_HOST", &*"x".repeat(5000)),
+        ("RS_COOKIE", "plain"),
+    ]);
+    let help = finish(command).stdout;
+    assert!(
+        help.contains("[env: RS_DATA_DIR]") && help.contains("[env: RS_COOKIE=plain]"),
+        "{help}"
+    );
+    assert!(!help.contains('\u{1b}') && !help.contains("xxxx"), "{help}");
+}

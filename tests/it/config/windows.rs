@@ -42,7 +42,7 @@ fn options_are_read() {
         b"\xff\xfe\0\xd8",
         b"cookie = \"\xe9\"",
     ] {
-        let line = parse(folder.path(), broken).err().expect("it is no text");
+        let line = parse(folder.path(), broken).expect_err("it is no text");
         assert!(line.contains("options.toml"), "{line}");
     }
 }

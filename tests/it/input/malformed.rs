@@ -51,7 +51,8 @@ async fn a_head_without_end_is_answered_with_431() {
 
 /// The status of a request with so many headers besides its `Host`.
 async fn with_headers(server: &Server, count: usize) -> u16 {
-    let headers: String = (0..count).map(|n| format!("X-Header-{n}: value\r\n")).collect();
+    let headers: Vec<_> = (0..count).map(|n| format!("X-Header-{n}: value\r\n")).collect();
+    let headers = headers.concat();
     let request = format!("GET /ping HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
     let answer = raw::exchange(server, request).await;
     if answer.status != 200 {
