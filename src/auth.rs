@@ -31,9 +31,23 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Clone, Debug)]
 pub(crate) struct Cookie(pub(crate) Arc<str>);
 
-/// The token that a request brings along, in its header or else in its cookie; `None` if that is no token.
+/// The tokens that a request may mean, in the order in which they are tried: that of the header `X-Session-Token` alone, or
+/// those of its cookies. The first one that names a live session counts. Empty if none is a token.
+///
+/// Why several: a browser sends every cookie of the name, also one that another path, another domain or another program
+/// has left behind, and does not say which is which.
 #[derive(Debug)]
-pub(crate) struct Visitor(pub(crate) Option<Token>);
+pub(crate) struct Visitor([Option<Token>; Self::MOST]);
+
+impl Visitor {
+    /// Most tokens of a request: each may cost a look into the store.
+    const MOST: usize = 4;
+
+    /// The tokens, each once, in order.
+    pub(crate) fn tokens(self) -> impl Iterator<Item = Token> {
+        self.0.into_iter().flatten()
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Visitor
 where
@@ -43,29 +57,44 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let Cookie(name) = Cookie::from_ref(state);
-        let header = parts.headers.get(TOKEN).filter(|value| !value.is_empty());
-        let text = match header {
-            Some(value) => value.to_str().ok(),
-            None => cookie(&parts.headers, &name),
-        };
-        Ok(Self(text.and_then(|text| Token::parse(text).ok())))
+        let mut tokens = [None; Self::MOST];
+        if let Some(value) = parts.headers.get(TOKEN).filter(|value| !value.is_empty()) {
+            tokens[0] = token(value.as_bytes());
+            return Ok(Self(tokens));
+        }
+        let mut found = 0;
+        for token in cookies(&parts.headers, &name) {
+            if found == Self::MOST {
+                break;
+            }
+            if !tokens[..found].contains(&Some(token)) {
+                tokens[found] = Some(token);
+                found += 1;
+            }
+        }
+        Ok(Self(tokens))
     }
 }
 
-/// The first cookie of this name, without the quotes that it may stand in.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn token(value: &[u8]) -> Option<Token> {
+    Token::parse(std::str::from_utf8(value).ok()?).ok()
+}
+
+/// The tokens in the cookies of this name, in the order in which they were sent, as every adapter finds them:
+/// `tests/cookies.json` has the cases.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = Token> + 'a {
     // Bytes that are no text in another cookie are no reason to lose ours.
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+    // CGI and proxies join several header lines with a comma.
+    let pairs = lines.flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')));
     let values = pairs.filter_map(|pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
         value.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii)
     });
-    let value = values.map(|value| {
+    values.filter_map(|value| {
         let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        quoted.unwrap_or(value)
-    });
-    value.map(|value| std::str::from_utf8(value).unwrap_or_default()).next()
+        token(quoted.unwrap_or(value))
+    })
 }
 
 /// What the query asks for.
@@ -73,7 +102,8 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(crate) struct Wanted {
     /// Whether the look counts as a get, and renews the session.
     pub(crate) renew: bool,
-    /// An id that does not pass: that of visitors who have a session but no name.
+    /// An id that does not pass, nor does one that begins with it and a colon: those of visitors who have a session but no
+    /// name. The adapters give each of them an id of its own, as `anonymous:1f…`.
     except: Option<UserId>,
     /// Keys of `d`, by the header that each goes into.
     keys: BTreeMap<String, String>,
@@ -105,6 +135,14 @@ impl<S: Sync> FromRequestParts<S> for Wanted {
     }
 }
 
+impl Wanted {
+    fn keeps_out(&self, id: &UserId) -> bool {
+        let after = |name: &UserId| id.as_str().strip_prefix(name.as_str());
+        let after = self.except.as_ref().and_then(after);
+        after.is_some_and(|after| after.is_empty() || after.starts_with(':'))
+    }
+}
+
 /// Keys between commas, each with its header. A key is a part of a header's name, where case makes no difference.
 fn keys(text: &str) -> Result<BTreeMap<String, String>, Error> {
     let wrong = |message: &str| Err(Error::InvalidValue(message.into()));
@@ -123,7 +161,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, Error> {
 
 /// The answer for a session that ends `left` seconds from now, unless somebody uses it.
 pub(crate) fn passed(session: &Session, left: Seconds, wanted: &Wanted) -> Result<Response, Error> {
-    if wanted.except.as_ref() == Some(&session.id) {
+    if wanted.keeps_out(&session.id) {
         return Err(Error::Unauthorized);
     }
     let mut response = Response::default();

@@ -8,7 +8,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) 
             body: Some(body),
             rest: rest.0.clone(),
             polled: !waits,
+            ended: false,
         })
     };
     (request.map(lend), Some(rest))
@@ -54,13 +55,16 @@ impl Rest {
         let body_length = body.size_hint().lower();
         let to_its_end = async {
             let mut thrown = 0;
-            while let Some(Ok(frame)) = body.frame().await {
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else {
+                    return false;
+                };
                 thrown += frame.data_ref().map_or(0, Bytes::len);
                 if thrown > MOST {
                     return false;
                 }
             }
-            body.is_end_stream()
+            true
         };
         let hopeless = body_length > MOST as u64;
         if hopeless || !timeout(patience, to_its_end).await.unwrap_or(false) {
@@ -75,6 +79,8 @@ struct Lent {
     body: Option<Incoming>,
     rest: Arc<Mutex<Option<Incoming>>>,
     polled: bool,
+    /// Whether the end was read. A body in chunks cannot tell by itself, since it does not know its length.
+    ended: bool,
 }
 
 impl HttpBody for Lent {
@@ -86,14 +92,16 @@ impl HttpBody for Lent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.polled = true;
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
-        }
+        let frame = match &mut self.body {
+            Some(body) => ready!(Pin::new(body).poll_frame(context)),
+            None => None,
+        };
+        self.ended = frame.is_none();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.ended || self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

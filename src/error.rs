@@ -18,6 +18,8 @@ pub enum Error {
     InvalidValue(String),
     /// 400: the body is not JSON.
     InvalidJson,
+    /// 400: the head is no HTTP, or can be read in two ways.
+    InvalidRequest,
     /// 401 of `auth`: the request brings no token of a live session of this app.
     Unauthorized,
     /// 404: no such route.
@@ -28,8 +30,12 @@ pub enum Error {
     RequestTimeout,
     /// 413: the body, or `d` after a set, exceeds [`crate::session::MAX_DATA_BYTES`].
     TooLarge,
+    /// 414: the path and query exceed what hyper takes.
+    UriTooLong,
     /// 415: the body is not JSON by its `Content-Type` or `Content-Encoding`.
     UnsupportedMediaType,
+    /// 431: the head has too many bytes or headers; see [`crate::server`].
+    HeadTooLarge,
     /// 500: a defect of this service.
     Internal,
     /// 503: the store is away or too slow. Whether a change was applied is unknown.
@@ -51,6 +57,13 @@ impl Error {
             Self::InvalidFormat(name) => return (S::BAD_REQUEST, "invalidFormat", format!("Invalid {name} format")),
             Self::InvalidValue(message) => return (S::BAD_REQUEST, "invalidValue", message.clone()),
             Self::InvalidJson => (S::BAD_REQUEST, "invalidJson", "The body is not valid JSON"),
+            Self::InvalidRequest => (S::BAD_REQUEST, "invalidRequest", "The request is not valid HTTP"),
+            Self::UriTooLong => (S::URI_TOO_LONG, "uriTooLong", "The path and query are too long"),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headTooLarge",
+                "The head of the request is too large",
+            ),
             Self::Unauthorized => (
                 S::UNAUTHORIZED,
                 "unauthorized",
@@ -88,18 +101,42 @@ impl Error {
         };
         (status, name, message.to_owned())
     }
-}
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
+    fn body(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Answer {
             name: &'static str,
             message: String,
         }
-        let (status, name, message) = self.parts();
-        let body = serde_json::to_vec(&Answer { name, message }).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let (_, name, message) = self.parts();
+        serde_json::to_vec(&Answer { name, message }).unwrap_or_default()
+    }
+
+    /// The whole answer as bytes of HTTP/1.1, after which the connection ends, with this value as its `Date`.
+    pub(crate) fn http(&self, date: &[u8]) -> Vec<u8> {
+        let (status, ..) = self.parts();
+        let body = self.body();
+        let (line, length) = (status.canonical_reason().unwrap_or_default(), body.len());
+        let mut answer = format!("HTTP/1.1 {} {line}\r\n", status.as_str()).into_bytes();
+        for part in [
+            b"content-type: ",
+            JSON.as_bytes(),
+            b"\r\ncache-control: no-store\r\nconnection: close\r\n",
+        ] {
+            answer.extend(part);
+        }
+        answer.extend(format!("content-length: {length}\r\ndate: ").bytes());
+        for part in [date, b"\r\n\r\n", &body] {
+            answer.extend(part);
+        }
+        answer
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.parts();
+        let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
@@ -112,8 +149,9 @@ impl IntoResponse for Error {
             Self::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
             }
-            // The rest of the body is still on its way; reading it to keep the connection is not worth it.
-            Self::RequestTimeout => {
+            // The rest of the body is still on its way, and reading it to keep the connection is not worth it; or where the
+            // request ends is a matter of opinion.
+            Self::RequestTimeout | Self::InvalidRequest | Self::UriTooLong | Self::HeadTooLarge => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -1,10 +1,11 @@
 //! What every request passes. From the outside in:
 //!
 //! 1. it is counted and timed, under the route that its path matches, whatever comes of it;
-//! 2. one trailing slash is dropped, before the router looks at the path;
-//! 3. what is left of a body that nobody read is thrown away;
-//! 4. a panic becomes a 500;
-//! 5. the router and its handlers, with the fallbacks for unknown routes and methods.
+//! 2. one that can be read in two ways is refused;
+//! 3. one trailing slash is dropped, before the router looks at the path;
+//! 4. what is left of a body that nobody read is thrown away;
+//! 5. a panic becomes a 500;
+//! 6. the router and its handlers, with the fallbacks for unknown routes and methods.
 //!
 //! The layers are around the router rather than in it: there, each would cost an allocation or two for every request.
 //! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
@@ -27,7 +28,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use tracing::{debug, error};
 
-use crate::{drain, error::Error, meters::Meters, parts::Parts, routes::AppState};
+use crate::{drain, error::Error, framing, meters::Meters, parts::Parts, routes::AppState};
 
 /// A route table with the layers around it. A handle: cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -59,13 +60,20 @@ impl Stack {
         let started = Instant::now();
         let layers = self.0.mine().clone();
         let meter = layers.meters.find(request.method(), request.uri().path());
+        let unambiguous = framing::unambiguous(&request);
         let (mut request, rest) = drain::lend(request);
         drop_trailing_slash(&mut request);
         let answer = CatchPanicLayer::custom(panicked)
             .layer(layers.router.clone())
             .call(request);
         async move {
-            let mut response = answer.await.unwrap_or_else(|never| match never {}).map(Body::new);
+            let mut response = if unambiguous {
+                answer.await.unwrap_or_else(|never| match never {}).map(Body::new)
+            } else {
+                // Nothing of it has run yet.
+                drop(answer);
+                Error::InvalidRequest.into_response()
+            };
             let Layers { meters, patience, .. } = &*layers;
             // A body that is late has had its time.
             let late = response.status() == StatusCode::REQUEST_TIMEOUT;

@@ -12,8 +12,11 @@ mod auth;
 pub mod check;
 pub mod config;
 mod drain;
+mod early_refusal;
 pub mod error;
 mod extract;
+mod files;
+mod framing;
 pub mod layers;
 pub mod listen;
 mod listing;
@@ -26,9 +29,12 @@ pub mod routes;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod shown;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 mod timer;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,6 +66,17 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    run_until(config, clock, listeners, shutdown, || ()).await
+}
+
+/// The same; `drained` is called once no request is under way any more, or those that are have had their time.
+pub async fn run_until(
+    config: &Config,
+    clock: Clock,
+    listeners: impl Into<Listeners>,
+    shutdown: impl Future<Output = ()>,
+    drained: impl FnOnce(),
+) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new());
     let backend = open(config, metrics.clone()).await?;
     let store = Store::new(backend, config.timeout.0, metrics.clone());
@@ -78,6 +95,7 @@ pub async fn run(
     };
     let stack = layers::wrap(&routes::table(), &state);
     server::serve(listeners, stack, &state, limits, shutdown).await;
+    drained();
     for task in wiper.into_iter().chain([look]) {
         task.abort();
         // Cut off is as good as done here.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::{
     Failure,
     config::{Config, Mode},
+    shown,
 };
 
 /// How many connections may wait to be accepted.
@@ -51,14 +52,14 @@ impl Listeners {
             }
             None => None,
             Some(place) => Some(TcpListener::bind(place).await.map_err(|cause| {
-                let (host, port) = place;
+                let (host, port) = (shown::value(place.0), place.1);
                 Failure::Start(format!("cannot listen on {host}:{port}: {cause}"))
             })?),
         };
         let socket = match &config.socket {
             None => None,
             Some(path) => Some(Socket::bind(path, config.socket_mode).await.map_err(|cause| {
-                let path = path.display();
+                let path = shown::path(path);
                 Failure::Start(format!("cannot listen on {path}: {cause}"))
             })?),
         };
@@ -75,7 +76,7 @@ impl Listeners {
             }
         }
         if let Some(socket) = &self.socket {
-            info!("listening on {}", socket.path.display());
+            info!("listening on {}", shown::path(&socket.path));
             if fs::metadata(&socket.path).is_ok_and(|file| file.mode() & 0o002 != 0) {
                 warn!("every user of this machine can connect to it, and read and end every session");
             }

@@ -13,12 +13,13 @@ use rest_sessions::{
     Failure, check,
     config::{Cli, Command, Config, Refusal},
     listen::Listeners,
-    run,
+    run_until,
     service::Clock,
+    shown,
+    shutdown::Shutdown,
     telemetry,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Buffers and records come from one thread and go with another, which the C library's allocator takes long over.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
@@ -39,33 +40,53 @@ fn main() -> ExitCode {
         }
         Err(Refusal::Usage(line)) => return refuse(&line, USAGE),
     };
+    let serves = cli.command.is_none();
     let done = match cli.command {
         None => serve(&cli.config),
-        Some(Command::Healthcheck) => healthcheck(&cli.config).map_err(Failure::Start),
+        Some(Command::Healthcheck) => healthcheck(&cli.config)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::Start),
         Some(Command::Check { repair }) => match check::run(&cli.config, repair, io::stdout().lock()) {
-            Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::FAILURE,
+            Ok(true) => Ok(ExitCode::SUCCESS),
+            Ok(false) => Ok(ExitCode::FAILURE),
             Err(line) => Err(Failure::Config(line)),
         },
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "rest-sessions", &mut std::io::stdout());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match done {
+        Ok(code) => code,
         Err(Failure::Start(line)) => refuse(&line, 1),
         Err(Failure::Config(line)) => refuse(&line, USAGE),
+    };
+    if !serves {
+        // Last, since it may be the reason of what went wrong. A service has it in its log.
+        for line in &cli.config.ignored {
+            say(line);
+        }
     }
+    code
 }
 
 fn refuse(line: &str, code: u8) -> ExitCode {
-    eprintln!("rest-sessions: {line}");
+    say(line);
     code.into()
 }
 
-fn serve(config: &Config) -> Result<(), Failure> {
+fn say(line: &str) {
+    eprintln!("rest-sessions: {}", shown::line(line));
+}
+
+fn serve(config: &Config) -> Result<ExitCode, Failure> {
     telemetry::start(config.loglevel, config.log_format);
+    for line in &config.ignored {
+        tracing::warn!("{line}");
+    }
+    let draining = config.drain_delay.0 + config.drain_timeout.0;
+    let shutdown =
+        Shutdown::on_signals(draining).map_err(|cause| Failure::Start(format!("cannot wait for signals: {cause}")))?;
     allow_connections(config.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
@@ -77,17 +98,10 @@ fn serve(config: &Config) -> Result<(), Failure> {
         .map_err(|cause| Failure::Start(format!("cannot start threads: {cause}")))?;
     runtime.block_on(async {
         let listeners = Listeners::bind(config).await?;
-        let signals = |kind| signal(kind).map_err(|cause| Failure::Start(format!("cannot wait for signals: {cause}")));
-        let mut terminate = signals(SignalKind::terminate())?;
-        let mut interrupt = signals(SignalKind::interrupt())?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        run(config, Clock::System, listeners, shutdown).await
-    })
+        let (shutdown, drained) = shutdown.parts();
+        run_until(config, Clock::System, listeners, shutdown, drained).await
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Raises the limit of open files as far as the connections need and the system allows: many systems begin with 1024.
@@ -113,8 +127,8 @@ fn allow_connections(connections: u32) {
 /// Asks the service's own `/readyz`, as a container's health check without curl.
 fn healthcheck(config: &Config) -> Result<(), String> {
     let (place, answer) = match (config.tcp(), &config.socket) {
-        (Some((host, port)), _) => (format!("{host}:{port}"), ask_tcp(host, port)),
-        (None, Some(path)) => (path.display().to_string(), UnixStream::connect(path).and_then(ask)),
+        (Some((host, port)), _) => (format!("{}:{port}", shown::value(host)), ask_tcp(host, port)),
+        (None, Some(path)) => (shown::path(path), UnixStream::connect(path).and_then(ask)),
         (None, None) => return Err("--host is none, and there is no --socket".into()),
     };
     let answer = answer.map_err(|cause| format!("no answer from {place}: {cause}"))?;

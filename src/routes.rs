@@ -157,16 +157,13 @@ async fn get(State(state): State<AppState>, app: App, token: Token) -> Result<Re
     state.service().get(app, token).await.map(session)
 }
 
-async fn auth(
-    State(state): State<AppState>,
-    app: App,
-    wanted: Wanted,
-    Visitor(token): Visitor,
-) -> Result<Response, Error> {
-    let token = token.ok_or(Error::Unauthorized)?;
-    let found = state.service().auth(app, token, wanted.renew).await?;
-    let (session, left) = found.ok_or(Error::Unauthorized)?;
-    passed(&session, left, &wanted)
+async fn auth(State(state): State<AppState>, app: App, wanted: Wanted, visitor: Visitor) -> Result<Response, Error> {
+    for token in visitor.tokens() {
+        if let Some((session, left)) = state.service().auth(app, token, wanted.renew).await? {
+            return passed(&session, left, &wanted);
+        }
+    }
+    Err(Error::Unauthorized)
 }
 
 async fn set(

@@ -202,7 +202,7 @@ pub struct Config {
     #[arg(long, env = "RS_TIMEOUT", default_value = "2", value_name = "SECONDS", value_parser = some_seconds, global = true)]
     pub timeout: Span,
 
-    /// Seconds that a connection may wait for the head of a request, the first or the next
+    /// Seconds that a connection may wait for the head of a request, the first or the next, and for its client to read on
     #[arg(long, env = "RS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = some_seconds, global = true)]
     pub idle_timeout: Span,
 
@@ -214,7 +214,8 @@ pub struct Config {
     #[arg(long, env = "RS_DRAIN_DELAY", default_value = "1", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub drain_delay: Span,
 
-    /// Seconds that requests under way then have to finish; with the delay, less than the 10 that Docker waits
+    /// Seconds that requests under way then have to finish; with the delay, less than the 10 that Docker waits. The store then
+    /// has 5 to close, or the process ends with exit code 3
     #[arg(long, env = "RS_DRAIN_TIMEOUT", default_value = "8", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub drain_timeout: Span,
 
@@ -250,6 +251,10 @@ pub struct Config {
     /// mistake
     #[arg(skip)]
     pub said_of_redis: Option<String>,
+
+    /// Variables that have the name of an option and are not meant for it, each with the reason
+    #[arg(skip)]
+    pub ignored: Vec<String>,
 }
 
 /// What a Redis URL leads to.

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ContextValue, parser::ValueSource};
 
 use super::Cli;
+use crate::{files, shown};
 
 /// Why the program does not start: one line, and the text of `--help` or `--version` where that was asked for.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub enum Refusal {
 impl Cli {
     /// Reads the flags, the environment and the file that they name.
     pub fn parse_all(args: impl IntoIterator<Item = OsString> + Clone) -> Result<Self, Refusal> {
-        let command = every_arg(Self::command(), without_empty_variable);
+        let ignored = Self::command().get_arguments().filter_map(service_link).collect();
+        let command = every_arg(Self::command(), without_unusable_variable);
         // First without the file, to learn its name; a wrong value is reported in the second round.
         let file = command
             .clone()
@@ -34,9 +36,10 @@ impl Cli {
             Some(path) => with_file(command, &path).map_err(Refusal::Usage)?,
             None => (command, HashMap::new()),
         };
-        let matches = command.try_get_matches_from(args).map_err(|error| refusal(&error))?;
-        let mut cli = Self::from_arg_matches(&matches).map_err(|error| refusal(&error))?;
+        let matches = command.try_get_matches_from(args).map_err(refusal)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(refusal)?;
         cli.config.said_of_redis = said_of_redis(&matches, &in_file);
+        cli.config.ignored = ignored;
         Ok(cli)
     }
 }
@@ -68,27 +71,46 @@ pub(super) fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -
     command
 }
 
-fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
-    let empty = arg
-        .get_env()
-        .and_then(std::env::var_os)
-        .is_some_and(|value| value.is_empty());
-    if empty { arg.env(None::<&str>) } else { arg }
+fn without_unusable_variable(arg: clap::Arg) -> clap::Arg {
+    let Some(value) = arg.get_env().and_then(std::env::var_os) else {
+        return arg;
+    };
+    if value.is_empty() || service_link(&arg).is_some() {
+        return arg.env(None::<&str>);
+    }
+    // `--help` prints the values of variables.
+    let text = value.to_string_lossy();
+    let plain = shown::value(&text) == text;
+    if plain { arg } else { arg.hide_env_values(true) }
+}
+
+/// Says that the variable of an option is ignored, because no operator has set it: Kubernetes and Docker's old links describe
+/// a Service called `rs` to every container beside it in `RS_PORT=tcp://10.0.0.1:3000` and a dozen more variables.
+fn service_link(arg: &clap::Arg) -> Option<String> {
+    let name = arg.get_env()?.to_str().filter(|name| name.ends_with("_PORT"))?;
+    let value = std::env::var(name).ok()?;
+    ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)).then(|| {
+        let value = shown::value(&value);
+        format!(
+            "{name}={value} is ignored: Kubernetes sets it for a Service of that name (service links); set {name} to a port, or \
+             enableServiceLinks to false"
+        )
+    })
 }
 
 /// Puts the file's values in the place of the defaults, so that flags and environment still win. Each key of the file comes
 /// with the name by which the operator knows it.
 fn with_file(mut command: clap::Command, path: &Path) -> Result<(clap::Command, HashMap<String, String>), String> {
-    let name = path.display();
+    let name = shown::path(path);
     let mut names = HashMap::new();
-    let text = std::fs::read_to_string(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
+    let text = files::text(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
     for (key, value) in table {
         let known = command
             .get_arguments()
             .any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
         if !known || key == "config" {
-            return Err(format!("{name}: unknown key {key:?}"));
+            return Err(format!("{name}: unknown key \"{}\"", shown::value(&key)));
         }
         let value = match value {
             toml::Value::String(value) => value,
@@ -119,11 +141,11 @@ fn check(arg: clap::Arg, key: &str, value: &str) -> Result<(), String> {
     let command = clap::Command::new("file").arg(arg.global(false).env(None::<&str>));
     match command.try_get_matches_from(["file", &format!("--{long}={value}")]) {
         Ok(_) => Ok(()),
-        Err(error) => Err(first_line(&error)),
+        Err(error) => Err(first_line(error)),
     }
 }
 
-fn refusal(error: &clap::Error) -> Refusal {
+fn refusal(error: clap::Error) -> Refusal {
     if error.use_stderr() {
         Refusal::Usage(first_line(error))
     } else {
@@ -131,7 +153,15 @@ fn refusal(error: &clap::Error) -> Refusal {
     }
 }
 
-fn first_line(error: &clap::Error) -> String {
+fn first_line(mut error: clap::Error) -> String {
+    // Before they become a part of the text, where nobody could tell any more where they end.
+    let given = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) => Some((kind, ContextValue::String(shown::value(text)))),
+        _ => None,
+    });
+    for (kind, value) in given.collect::<Vec<_>>() {
+        error.insert(kind, value);
+    }
     let text = error.render().to_string();
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()

@@ -1,9 +1,12 @@
 //! How the options name a Redis.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{Config, RedisMode};
-use crate::store::redis::{Address, Mode};
+use crate::{
+    files, shown,
+    store::redis::{Address, Mode},
+};
 
 impl Config {
     /// The Redis to use. `None` means the embedded store. Fails with one line, free of secrets.
@@ -66,9 +69,10 @@ impl Config {
 
 /// The first line of a file.
 fn secret(file: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))?;
+    let name = shown::path(file);
+    let text = files::text(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(format!("no password in {}", file.display())),
+        _ => Err(format!("no password in {name}")),
     }
 }

@@ -76,7 +76,7 @@ impl Changes {
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_create(body: &[u8]) -> Result<Self, Error> {
-        if body.is_empty() {
+        if without_mark(body).is_empty() {
             return Ok(Self::default());
         }
         let json = json(body)?;
@@ -93,7 +93,7 @@ impl Changes {
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Error> {
         let mut changes = match body {
-            b"" => Self::default(),
+            body if without_mark(body).is_empty() => Self::default(),
             body if unset.is_empty() => Self::parse(json(body)?)?,
             body => Self::for_create(body)?,
         };
@@ -128,12 +128,19 @@ impl Changes {
         if !fields.0.iter().all(|(_, value)| readable(value)) {
             return Err(Error::InvalidJson);
         }
-        match fields.forbidden() {
-            None => Ok(Self(fields)),
-            Some(key) => Err(Error::InvalidValue(format!(
-                "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
-            ))),
+        for (key, value) in &fields.0 {
+            if nested(value) {
+                return Err(Error::InvalidValue(format!(
+                    "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
+                )));
+            }
+            if infinite(value) {
+                return Err(Error::InvalidValue(format!(
+                    "d.{key} is beyond the numbers of a double."
+                )));
+            }
         }
+        Ok(Self(fields))
     }
 
     /// The changes in the order they came, each value as JSON text, `None` to remove the key.
@@ -166,10 +173,15 @@ impl Changes {
     }
 }
 
+/// The body without the byte order mark that some Windows programs begin UTF-8 with (RFC 8259, 8.1 lets a parser skip it).
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON. What looks like
 /// an object may be broken further on.
 fn json(body: &[u8]) -> Result<&str, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
+    let text = std::str::from_utf8(without_mark(body)).map_err(|_| Error::InvalidJson)?;
     let object = text.trim_start_matches(SPACE);
     if object.starts_with('{') {
         return Ok(object);
@@ -213,6 +225,16 @@ fn nested(value: &RawValue) -> bool {
     value.get().starts_with(['[', '{'])
 }
 
+/// Whether a value is a number too large for a double, as `1e999`. Half of all parsers make infinity of it, which JSON cannot
+/// express, and the others refuse the whole text. Stored values are not looked at: a Redis peer may have written them.
+fn infinite(value: &RawValue) -> bool {
+    // Without an exponent, a number needs 309 digits.
+    const SAFE: usize = 300;
+    let text = value.get();
+    let number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    number && (text.len() > SAFE || text.contains(['e', 'E'])) && text.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
 /// Whether an escape in a string is half of a character: JSON's grammar allows it, but readers such as PHP's refuse the
 /// whole text that it is in, and that may be a list with the sessions of others.
 fn readable(value: &RawValue) -> bool {
@@ -225,14 +247,6 @@ fn readable(value: &RawValue) -> bool {
 struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {
-    /// The first key whose value is an array or an object.
-    fn forbidden(&self) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(_, value)| nested(value))
-            .map(|(key, _)| key.as_str())
-    }
-
     /// Later values win; null removes.
     fn merge(&mut self, changes: Self) {
         self.0.extend(changes.0);

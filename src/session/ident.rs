@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -198,7 +198,9 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// Where a session was created from: 1–39 characters, or any valid IP address.
+/// Where a session was created from: 1–39 characters, or any valid IP address, an IPv6 address with a zone id too.
+///
+/// Proxies and servers often give `address:port` or `[address]:port` for the visitor's address; the port is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Ip(Arc<str>);
 
@@ -208,7 +210,8 @@ impl Ip {
         if text.is_empty() {
             return Err(Error::MissingParameter("ip"));
         }
-        let fits = text.chars().count() <= 39 || text.parse::<IpAddr>().is_ok();
+        let text = without_port(text);
+        let fits = text.chars().count() <= 39 || text.parse::<IpAddr>().is_ok() || zoned(text);
         if fits && !text.chars().any(char::is_control) {
             Ok(Self(text.into()))
         } else {
@@ -227,6 +230,31 @@ impl Ip {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The address of `address:port`, `[address]:port` or `[address]`; any other text as it is. An IPv6 address without brackets
+/// keeps its last group: `::1:8080` is an address.
+fn without_port(text: &str) -> &str {
+    let port = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    if let Some((address, after)) = text.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')) {
+        let v6 = address.parse::<Ipv6Addr>().is_ok() || zoned(address);
+        let only_port = after.is_empty() || after.strip_prefix(':').is_some_and(port);
+        return if v6 && only_port { address } else { text };
+    }
+    match text.rsplit_once(':') {
+        Some((address, after)) if port(after) && address.parse::<Ipv4Addr>().is_ok() => address,
+        _ => text,
+    }
+}
+
+/// Whether a text is an IPv6 address with a zone id (RFC 4007, 11), as `fe80::1%eth0`.
+fn zoned(text: &str) -> bool {
+    // Far more than Linux (15) and Windows allow for the name of an interface.
+    const LONGEST: usize = 64;
+    text.split_once('%').is_some_and(|(address, zone)| {
+        let named = (1..=LONGEST).contains(&zone.chars().count()) && !zone.contains(['[', ']', '%', '/']);
+        named && address.parse::<Ipv6Addr>().is_ok()
+    })
 }
 
 impl fmt::Debug for Ip {

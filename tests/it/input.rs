@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod framing;
 mod malformed;
 mod names;
 mod order;

@@ -7,6 +7,7 @@ mod health;
 mod logs;
 mod socket;
 mod storm;
+mod unread;
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

@@ -246,7 +246,10 @@ impl Tls {
 
 /// What is in the files with certificates, for the client library, if any is named, and for ourselves.
 fn certificates(address: &Address) -> Result<(Option<TlsCertificates>, Tls), String> {
-    let read = |path: &PathBuf| fs::read(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()));
+    let read = |path: &PathBuf| {
+        let bytes = fs::read(path).and_then(crate::files::decoded);
+        bytes.map_err(|cause| format!("cannot read {}: {cause}", path.display()))
+    };
     let mut authorities = RootCertStore::empty();
     let root_cert = address.ca.as_ref().map(read).transpose()?;
     if let (Some(path), Some(pem)) = (&address.ca, &root_cert) {

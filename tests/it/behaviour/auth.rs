@@ -166,12 +166,26 @@ async fn one_id_can_be_kept_out(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let (guest, ann) = (app.create("anonymous").await, app.create("ann").await);
+    let (one, like) = (
+        app.create("anonymous:1f2e3d4c5b6a7988").await,
+        app.create("anonymousse").await,
+    );
     for query in ["?except=anonymous", "?touch=0&except=%61nonymous"] {
-        assert_eq!(auth(&app, query, &guest).await.status, 401, "{query}");
+        for guest in [&guest, &one] {
+            assert_eq!(auth(&app, query, guest).await.status, 401, "{query}");
+        }
         passed(&auth(&app, query, &ann).await, "ann", "7200");
+        passed(&auth(&app, query, &like).await, "anonymousse", "7200");
     }
-    for query in ["", "?except=", "?except=anon", "?except=Anonymous"] {
+    for query in [
+        "",
+        "?except=",
+        "?except=anon",
+        "?except=Anonymous",
+        "?except=anonymous:",
+    ] {
         passed(&auth(&app, query, &guest).await, "anonymous", "7200");
+        passed(&auth(&app, query, &one).await, "anonymous%3A1f2e3d4c5b6a7988", "7200");
     }
 }
 

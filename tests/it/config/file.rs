@@ -95,6 +95,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         loglevel,
         log_format,
         said_of_redis: _,
+        ignored: _,
     } = config;
     vec![
         ("host", host),

@@ -40,9 +40,13 @@ async fn a_token_is_found_in_its_cookie_or_its_header() {
             401,
         ),
         (vec!["X-Session-Token:".into(), format!("Cookie: session={token}")], 204),
-        // The first of its name counts.
+        // What is no token is passed over; `every_part_of_a_site_takes_the_same_cookie` has more.
         (line("Cookie: session=T; session=x"), 204),
-        (line("Cookie: session=x; session=T"), 401),
+        (line("Cookie: session=x; session=T"), 204),
+        (
+            vec!["X-Session-Token: x".into(), format!("Cookie: session={token}")],
+            401,
+        ),
         (line("Cookie: xsession=T"), 401),
         (line("Cookie: session2=T"), 401),
         (line("Cookie: Session=T"), 401),
@@ -57,6 +61,65 @@ async fn a_token_is_found_in_its_cookie_or_its_header() {
     ] {
         assert_eq!(status(&server, &lines).await, expected, "{lines:?}");
     }
+}
+
+/// The same table holds for every adapter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_part_of_a_site_takes_the_same_cookie() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Case {
+        name: String,
+        lines: Vec<String>,
+        who: Option<String>,
+    }
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../../cookies.json")).expect("a table");
+    let server = server().await;
+    let app = server.app("forum");
+    let (ann, bob, dead) = (
+        app.create("ann").await,
+        app.create("bob").await,
+        app.create("eve").await,
+    );
+    app.kill(&dead).await;
+    let mut passed = 0;
+    for case in cases {
+        let lines = case.lines.iter().map(|line| {
+            let line = line
+                .replace("{ann}", &ann)
+                .replace("{bob}", &bob)
+                .replace("{dead}", &dead);
+            format!("Cookie: {line}\r\n")
+        });
+        let lines: String = lines.collect();
+        for query in ["", "?touch=0"] {
+            let request = format!("GET /forum/auth{query} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
+            let answer = raw::exchange(&server, request).await;
+            let who = (answer.status == 204).then(|| answer.header("x-session-id").to_owned());
+            assert_eq!(who, case.who, "{}", case.name);
+            passed += u32::from(who.is_some());
+        }
+    }
+    assert!(passed > 20, "{passed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_cookies_of_a_name_are_tried_in_order() {
+    let server = server().await;
+    let app = server.app("forum");
+    let token = app.create("ann").await;
+    let dead: Vec<_> = (0..4).map(|n| format!("session={n}{}; ", &NO_TOKEN[1..])).collect();
+    for (before, expected) in [(0, 204), (3, 204), (4, 401)] {
+        let lines = [format!("Cookie: {}session={token}", dead[..before].concat())];
+        assert_eq!(status(&server, &lines).await, expected, "{before}");
+    }
+    // A proxy or CGI has made one line of two.
+    let lines = [format!("Cookie: a=1, session=x,session={token}, b=2")];
+    assert_eq!(status(&server, &lines).await, 204);
+    // A visit counts for the session that it was made with, and for no other.
+    let (first, second) = (app.create("bob").await, app.create("eve").await);
+    status(&server, &[format!("Cookie: session={first}; session={second}")]).await;
+    let r = async |token: &str| app.get(token).await.expect("alive").r;
+    assert_eq!((r(&first).await, r(&second).await), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

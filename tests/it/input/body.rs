@@ -67,7 +67,7 @@ async fn a_set_needs_a_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_json_is_refused() {
-    let bodies: [&[u8]; 42] = [
+    let bodies: [&[u8]; 44] = [
         // White space is not nothing, and a form feed is not even white space.
         b" ",
         b"\r\n\t",
@@ -110,8 +110,10 @@ async fn what_is_no_json_is_refused() {
         b"{\"a\":\"\\udc00\\ud800\"}",
         b"{\"\\ud800\":1}",
         b"{\"a\":1} // comment",
-        // A byte order mark, and a byte that is no UTF-8.
-        b"\xef\xbb\xbf{\"a\":1}",
+        // Byte order marks where there may be none, or of another encoding, and a byte that is no UTF-8.
+        b"\xef\xbb\xbf\xef\xbb\xbf{\"a\":1}",
+        b" \xef\xbb\xbf{\"a\":1}",
+        b"\xfe\xff\0{\0}",
         b"{\"a\":\"\xff\"}",
     ];
     both_refuse(&server().await, &bodies, "invalidJson", NOT_JSON).await;
@@ -150,6 +152,70 @@ async fn a_value_is_no_array_and_no_object() {
     ] {
         let message = format!("d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed.");
         both_refuse(&server, &[body.as_bytes()], "invalidValue", &message).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_byte_order_mark_is_skipped() {
+    let server = server().await;
+    let (app, token) = app_and_token(&server).await;
+    for (body, d) in [
+        ("\u{feff}{\"a\":1}", r#"{"a":1}"#),
+        ("\u{feff} {\"a\":\"\u{feff}\"}", "{\"a\":\"\u{feff}\"}"),
+        ("\u{feff}", ""),
+        ("\u{feff}{}", ""),
+        ("\u{feff}[]", ""),
+        ("\u{feff}null", ""),
+    ] {
+        create(&app, body).await.ok();
+        let sessions = app.soid("ann").await;
+        assert_eq!(sessions.len(), 1);
+        assert_eq!(sessions[0].d(), d, "{body:?}");
+        app.killsoid("ann").await;
+    }
+    let session = app.set(&token, "\u{feff}{\"old\":2}").await.expect("alive");
+    assert_eq!(session.d(), r#"{"old":2}"#);
+    let none = app.try_set(&token, "\u{feff}").await;
+    none.refused(400, "invalidValue", "d must contain at least one key.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_beyond_a_double_is_refused() {
+    let server = server().await;
+    let digits = "9".repeat(309);
+    for number in [
+        "1e999",
+        "-1e999",
+        "1E+309",
+        "1.8e308",
+        "-0.1e400",
+        &digits,
+        &format!("-{digits}.5"),
+    ] {
+        let body = format!(r#"{{"a":1,"b":{number}}}"#);
+        both_refuse(
+            &server,
+            &[body.as_bytes()],
+            "invalidValue",
+            "d.b is beyond the numbers of a double.",
+        )
+        .await;
+    }
+    let app = server.app("forum");
+    // The largest double, what rounds to zero, more digits than any double has, and texts.
+    for number in [
+        "1.7976931348623157e308",
+        "-1e308",
+        "1e-999",
+        "0e999",
+        "18446744073709551616",
+        &"9".repeat(308),
+        &"1".repeat(300),
+        r#""1e999""#,
+    ] {
+        let d = format!(r#"{{"n":{number}}}"#);
+        let token = app.create_with("eve", "", &d).await;
+        assert_eq!(app.get(&token).await.expect("alive").d(), d);
     }
 }
 

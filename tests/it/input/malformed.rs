@@ -1,7 +1,12 @@
-//! What is no HTTP gets an answer all the same, from a layer below ours: the status, and nothing of what was sent.
+//! Heads that never become a request: the answer is an error like any other, and has nothing of what was sent.
+
+use tokio::io::AsyncWriteExt;
 
 use super::server;
-use crate::support::raw;
+use crate::support::{Server, raw};
+
+const WRONG: &str = "The request is not valid HTTP";
+const TOO_LARGE: &str = "The head of the request is too large";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_request_is_answered_with_400() {
@@ -22,11 +27,9 @@ async fn what_is_no_request_is_answered_with_400() {
     ] {
         eprintln!("{}", String::from_utf8_lossy(request));
         let answer = raw::exchange(&server, request).await;
-        assert_eq!(answer.status, 400);
-        assert!(
-            answer.body.is_empty() || answer.body.starts_with(r#"{"name":""#),
-            "{answer:?}"
-        );
+        answer.refused(400, "invalidRequest", WRONG);
+        assert_eq!(answer.header("connection"), "close");
+        assert!(!answer.header("date").is_empty());
     }
     // And whoever speaks HTTP is served.
     assert_eq!(raw::request(&server, "GET /ping").await.status, 200);
@@ -35,13 +38,51 @@ async fn what_is_no_request_is_answered_with_400() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_without_end_is_answered_with_431() {
     let server = server().await;
-    // As many bytes as the server takes, so that it has read them all when it answers.
-    let mut request = "GET /ping HTTP/1.1\r\nHost: test\r\nX-Long: ".to_owned();
-    request += &"x".repeat((64 << 10) - request.len());
-    let answer = raw::exchange(&server, request).await;
-    assert_eq!(answer.status, 431);
-    assert!(
-        answer.body.is_empty() || answer.body.starts_with(r#"{"name":""#),
-        "{answer:?}"
-    );
+    // As many bytes as the server takes, and many more than it reads before it answers.
+    for bytes in [64 << 10, 200 << 10, 2 << 20] {
+        for start in ["GET /ping HTTP/1.1\r\nHost: test\r\nX-Long: ", "GET /forum/get/"] {
+            let request = start.to_owned() + &"x".repeat(bytes - start.len());
+            let answer = raw::exchange(&server, request).await;
+            answer.refused(431, "headTooLarge", TOO_LARGE);
+            assert_eq!(answer.header("connection"), "close");
+        }
+    }
+}
+
+/// The status of a request with so many headers besides its `Host`.
+async fn with_headers(server: &Server, count: usize) -> u16 {
+    let headers: Vec<_> = (0..count).map(|n| format!("X-Header-{n}: value\r\n")).collect();
+    let headers = headers.concat();
+    let request = format!("GET /ping HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+    let answer = raw::exchange(server, request).await;
+    if answer.status != 200 {
+        answer.refused(431, "headTooLarge", TOO_LARGE);
+    }
+    answer.status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn some_hundred_headers_are_served() {
+    let server = server().await;
+    for (count, status) in [(90, 200), (110, 200), (256, 200), (446, 200), (447, 431), (2000, 431)] {
+        assert_eq!(with_headers(&server, count).await, status, "{count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_to_what_came_before_are_whole() {
+    let server = server().await;
+    let mut stream = raw::connect(server.address).await;
+    let ping = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n";
+    let requests = ping.repeat(5) + "GARBAGE\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.expect("the server reads");
+    let mut answers = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answers)
+        .await
+        .expect("answers");
+    let contract = include_str!("../../../openapi.yaml");
+    assert_eq!(answers.matches(contract).count(), 5);
+    let last = answers.rsplit("\r\n\r\n").next().expect("a body");
+    assert_eq!(last, format!(r#"{{"name":"invalidRequest","message":"{WRONG}"}}"#));
+    assert_eq!(answers.matches("HTTP/1.1 400 ").count(), 1);
 }

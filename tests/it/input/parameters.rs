@@ -52,6 +52,54 @@ async fn an_ip_is_up_to_39_characters_or_any_ip_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_loses_its_port_and_keeps_its_zone() {
+    let server = server().await;
+    let full = "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11";
+    let zone = "fe80:0:0:0:a202:b3ff:fe1e:8329%enp0s31f6";
+    let long = format!("fe80::1%{}", "x".repeat(64));
+    for (sent, ip) in [
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("203.0.113.7:0", "203.0.113.7"),
+        (&format!("[{full}]:51234"), full),
+        (&format!("[{full}]"), full),
+        ("[::1]:80", "::1"),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+        (&format!("[{zone}]:65535"), zone),
+        (zone, zone),
+        (&long, &long),
+        // An address as it is, and what only looks like one with a port.
+        ("::1:8080", "::1:8080"),
+        ("203.0.113.7:", "203.0.113.7:"),
+        ("203.0.113.7:65536", "203.0.113.7:65536"),
+        ("203.0.113.7:80x", "203.0.113.7:80x"),
+        ("203.0.113.7:+80", "203.0.113.7:+80"),
+        ("[::1]80", "[::1]80"),
+        ("[::1", "[::1"),
+        ("[]:80", "[]:80"),
+        ("host:80", "host:80"),
+        ("[203.0.113.7]:80", "[203.0.113.7]:80"),
+    ] {
+        let escaped = sent
+            .replace('%', "%25")
+            .replace('+', "%2B")
+            .replace('[', "%5B")
+            .replace(']', "%5D");
+        assert_eq!(created(&server, &format!("ip={escaped}")).await.ip, ip);
+    }
+    for ip in [
+        format!("fe80::1%25{}", "x".repeat(65)),
+        format!("{full}%25"),
+        format!("{full}%25a%0Ab"),
+        format!("{}%25eth0", "x".repeat(40)),
+        format!("[{full}]:65536"),
+        format!("[{full}]:51234x"),
+    ] {
+        let answer = create(&server, &format!("ip={ip}")).await;
+        answer.refused(400, "invalidFormat", WRONG_IP);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ip_is_required() {
     let server = server().await;
     for query in ["", "ip", "ip=", "ip=&ttl=10", "IP=::1", "ttl=10", "xip=::1", "ip2=::1"] {

@@ -83,6 +83,7 @@ fn bad_bodies(request: &Request) -> Vec<Case> {
         body("{", 400),
         body("[1]", 400),
         body(r#"{"cart":[]}"#, 400),
+        body(r#"{"cart":1e999}"#, 400),
         body(&large(60_000), 413),
         case(request.clone().content_type("text/plain"), 415, Plain),
         Case {

@@ -16,6 +16,9 @@ fn all() -> Vec<Error> {
         Error::InvalidFormat("app"),
         Error::InvalidValue("ttl".into()),
         Error::InvalidJson,
+        Error::InvalidRequest,
+        Error::UriTooLong,
+        Error::HeadTooLarge,
         Error::Unauthorized,
         Error::NotFound,
         Error::MethodNotAllowed,
@@ -33,6 +36,9 @@ fn all() -> Vec<Error> {
             | Error::InvalidFormat(_)
             | Error::InvalidValue(_)
             | Error::InvalidJson
+            | Error::InvalidRequest
+            | Error::UriTooLong
+            | Error::HeadTooLarge
             | Error::Unauthorized
             | Error::NotFound
             | Error::MethodNotAllowed

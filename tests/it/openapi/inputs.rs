@@ -197,7 +197,22 @@ async fn what_the_service_takes_beyond_the_schemas_is_told_in_words() {
         (
             create().with("ip", long),
             "/components/parameters/ip",
-            "If it is one, it may be longer",
+            "An IP address may be longer",
+        ),
+        (
+            create().with("ip", "fe80:0:0:0:a202:b3ff:fe1e:8329%enp0s31f6"),
+            "/components/parameters/ip",
+            "with a zone id",
+        ),
+        (
+            create().with("ip", "[2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11]:443"),
+            "/components/parameters/ip",
+            "the address without the port is stored",
+        ),
+        (
+            create().body("\u{feff}{\"a\":1}"),
+            "/info",
+            "A byte order mark before it is skipped",
         ),
     ] {
         assert!(taken(&server, &request).await, "{request:?}");

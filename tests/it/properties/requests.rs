@@ -147,8 +147,31 @@ fn is_token(text: &str) -> bool {
     text.len() == 64 && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-fn is_ip(text: &str) -> bool {
-    (text.chars().count() <= 39 || text.parse::<IpAddr>().is_ok()) && !text.chars().any(char::is_control)
+/// What is stored of an ip; `None` if it is none.
+fn ip(text: &str) -> Option<String> {
+    let zoned = |text: &str| {
+        let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+        let odd = zone.is_empty() || zone.chars().count() > 64 || zone.contains(['[', ']', '%', '/']);
+        !odd && address.parse::<std::net::Ipv6Addr>().is_ok()
+    };
+    let mut ip = text;
+    for (end, _) in text.char_indices().chain([(text.len(), ' ')]) {
+        let (address, port) = text.split_at(end);
+        let port_is_good = |port: &str| !port.is_empty() && span_of_digits(port) && port.parse::<u16>().is_ok();
+        let with_port = port.strip_prefix(':').is_some_and(port_is_good);
+        let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match inside {
+            Some(inside) if zoned(inside) && (port.is_empty() || with_port) => ip = inside,
+            None if with_port && address.parse::<std::net::Ipv4Addr>().is_ok() => ip = address,
+            _ => {}
+        }
+    }
+    let fits = ip.chars().count() <= 39 || ip.parse::<IpAddr>().is_ok() || zoned(ip);
+    (fits && !ip.chars().any(char::is_control)).then(|| ip.to_owned())
+}
+
+fn span_of_digits(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit())
 }
 
 fn span(text: &str) -> Option<u64> {
@@ -253,9 +276,7 @@ fn one(query: &str, name: &str) -> Result<Option<String>, ()> {
 /// What a create takes from its query: `ip`, `ttl`, `no_resave`.
 fn create(query: &str) -> Result<(String, u64, bool), String> {
     let ip = match one(query, "ip") {
-        Ok(Some(ip)) if !ip.is_empty() => Some(ip)
-            .filter(|ip| is_ip(ip))
-            .ok_or("invalidFormat: Invalid ip format")?,
+        Ok(Some(text)) if !text.is_empty() => ip(&text).ok_or("invalidFormat: Invalid ip format")?,
         Ok(_) => return Err("missingParameter: No ip supplied".into()),
         Err(()) => return Err("invalidFormat: Invalid ip format".into()),
     };
@@ -332,7 +353,8 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
             "10.0.0.1", "::1", "", "10", "9", "7200", "2147483647", "2147483648", "000000000000000000000010",
             "12abc", "+10", "1e2", "-1", "%31%30", "true", "1", "0", "a", "b", "c%20d", "c+d", "a,b", "a,A", "role,,n",
             "%C3%A9", "%00", "%zz", "%",
-            "2001:0db8:0000:0000:0000:0000:255.255.255.255", "%E2%80%A8",
+            "2001:0db8:0000:0000:0000:0000:255.255.255.255", "%E2%80%A8", "10.0.0.1:80", "%5B::1%5D:80", "[::1]:65536",
+            "fe80::1%25eth0", "[fe80::1%25eth0]",
         ]).prop_map(ToOwned::to_owned).boxed(),
         1 => string_regex("[!-~é]{0,45}|[0-9]{1,25}").expect("an expression").boxed(),
     ];

@@ -88,7 +88,8 @@ pub(crate) fn text(deep: bool) -> impl Strategy<Value = Vec<u8>> {
         Just(String::new()),
         Just(" null ".to_owned())
     ];
-    let text = prop_oneof![12 => object(deep).boxed(), 1 => other.boxed()];
+    let marked = object(deep).prop_map(|object| format!("\u{feff}{object}"));
+    let text = prop_oneof![12 => object(deep).boxed(), 1 => other.boxed(), 1 => marked.boxed()];
     damaged(text.prop_map(String::into_bytes))
 }
 

@@ -1,13 +1,17 @@
 //! SIGTERM and SIGINT: not ready first, then no new connections, then the end, whatever clients do.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+    time::Duration,
+};
 
 use tokio::net::TcpStream;
 
 use super::Wire;
 use crate::{
-    process::{PATIENCE, Process},
-    support::json,
+    process::{PATIENCE, Process, eventually, signal},
+    support::{json, redis_server},
 };
 
 /// Waits for what comes without a request of ours.
@@ -182,4 +186,58 @@ async fn answers(process: &Process) -> u64 {
     let metrics = process.ask("GET", "/metrics", "").await.body;
     let count = metrics.lines().find_map(|line| line.strip_prefix(SERIES));
     count.map_or(0, |count| count.parse().expect("a count"))
+}
+
+/// Every thread that logs is stuck, as it would be with a disk that has frozen.
+#[test]
+fn the_end_has_a_limit_where_threads_are_stuck() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = crate::process::free_port();
+    let mut command = Process::command(folder.path(), &["--loglevel", "debug", "--drain-timeout", "0.5"]);
+    command.env("RS_PORT", port.to_string()).stdout(Stdio::null());
+    // Its log goes into a pipe that nobody reads.
+    let mut process = command.spawn().expect("the program starts");
+    let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+    let mut clients = Vec::new();
+    let filled = std::time::Instant::now();
+    let mut silent = 0;
+    // At one line each, some thousand answers fill it; then nobody is answered any more.
+    while silent < 10 {
+        assert!(filled.elapsed() < PATIENCE * 6, "the pipe takes everything");
+        let Some(mut client) = connect() else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        client
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .expect("an option");
+        let requests = "GET /ping HTTP/1.1\r\nHost: test\r\n\r\n".repeat(500);
+        client.write_all(requests.as_bytes()).expect("small");
+        let mut buffer = vec![0; 1 << 20];
+        let answered = (0..200)
+            .map_while(|_| client.read(&mut buffer).ok().filter(|read| *read > 0))
+            .count();
+        silent = if answered == 0 { silent + 1 } else { 0 };
+        clients.push(client);
+    }
+    signal(process.id(), "TERM");
+    let status = eventually("the end", || process.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(3), "it ended as if all had been well");
+}
+
+#[tokio::test]
+async fn a_frozen_redis_does_not_hold_the_end_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = redis_server::start(&[]).expect("redis-server");
+    let flags = ["--redis-url", &redis.url(), "--timeout", "1", "--touch", "30"];
+    let process = Process::start(folder.path(), &flags);
+    let app = process.app();
+    let token = app.create("ann").await;
+    // A read that is still to be told to Redis.
+    app.get(&token).await.expect("alive");
+    redis.freeze();
+    process.signal("TERM");
+    let (code, log) = process.wait();
+    redis.thaw();
+    assert!(matches!(code, Some(0 | 1)), "{code:?}: {log}");
 }

@@ -1,0 +1,75 @@
+//! What Kubernetes tells every container of a Service called `rs` looks like our options, and is none.
+
+use std::process::Command;
+
+use crate::process::{Process, finish, free_port, program};
+
+fn with_links(command: &mut Command) {
+    command.envs([
+        ("RS_PORT", "tcp://10.96.12.7:3000"),
+        ("RS_SERVICE_HOST", "10.96.12.7"),
+        ("RS_SERVICE_PORT", "3000"),
+        ("RS_SERVICE_PORT_HTTP", "3000"),
+        ("RS_PORT_3000_TCP", "tcp://10.96.12.7:3000"),
+        ("RS_PORT_3000_TCP_ADDR", "10.96.12.7"),
+        ("RS_PORT_3000_TCP_PORT", "3000"),
+        ("RS_PORT_3000_TCP_PROTO", "tcp"),
+    ]);
+}
+
+/// Whether a line says what was ignored, and why.
+fn says(line: &str) -> bool {
+    line.contains("RS_PORT=tcp://10.96.12.7:3000 is ignored") && line.contains("Kubernetes")
+}
+
+#[test]
+fn they_are_ignored_with_a_line_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port().to_string();
+    let mut command = program(folder.path(), &["--port", &port, "--drain-delay", "0"]);
+    with_links(&mut command);
+    let process = Process::spawn(command);
+    assert!(process.address().ends_with(&port));
+    let mut health = program(folder.path(), &["healthcheck", "--port", &port]);
+    with_links(&mut health);
+    let finished = finish(health);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.one_line() && says(&finished.stderr), "{finished:?}");
+    let log = process.stop();
+    let lines: Vec<_> = log.lines().filter(|line| says(line)).collect();
+    assert!(lines.len() == 1 && lines[0].contains(" WARN "), "{log}");
+    // The store can be checked, too.
+    let mut check = program(folder.path(), &["check"]);
+    with_links(&mut check);
+    let finished = finish(check);
+    assert!(finished.code == Some(0) && says(&finished.stderr), "{finished:?}");
+}
+
+#[test]
+fn a_failed_check_of_health_says_it_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut health = program(folder.path(), &["healthcheck", "--host", "127.0.0.2"]);
+    with_links(&mut health);
+    let finished = finish(health);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let lines: Vec<_> = finished.stderr.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].contains("127.0.0.2:3000") && says(lines[1]),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn other_words_for_a_port_are_refused() {
+    for wrong in ["http://10.96.12.7:3000", "tcp:10.96.12.7:3000", "10.96.12.7:3000", "x"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Process::command(folder.path(), &[]);
+        command.env("RS_PORT", wrong);
+        let finished = finish(command);
+        assert!(finished.refusal(2).contains("--port"), "{finished:?}");
+    }
+    // A flag or a file is an operator's.
+    let folder = tempfile::tempdir().expect("a folder");
+    let finished = finish(Process::command(folder.path(), &["--port=tcp://10.96.12.7:3000"]));
+    assert!(finished.refusal(2).contains("--port"), "{finished:?}");
+}

@@ -1,0 +1,104 @@
+//! Clients that ask and do not read: they lose their connection, and others are served.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use crate::process::{PATIENCE, Process, eventually};
+
+const CLIENTS: usize = 8;
+
+/// Few connections, and little time for those that do nothing.
+fn start(folder: &Path) -> Process {
+    let flags = ["--max-connections", "8", "--idle-timeout", "1", "--socket", "http.sock"];
+    Process::start(folder, &flags)
+}
+
+/// Asks until neither side takes anything any more.
+fn stuff(mut client: impl Write) {
+    let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n".repeat(400);
+    // The server stops reading when its answers are not read.
+    while client.write_all(requests.as_bytes()).is_ok() {}
+}
+
+fn connect(process: &Process) -> TcpStream {
+    let client = TcpStream::connect(process.address()).expect("a connection");
+    let timeout = Some(Duration::from_millis(200));
+    client.set_write_timeout(timeout).expect("an option");
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_read_nothing_lose_their_connections() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = start(folder.path());
+    process.ask("GET", "/openapi.yaml", "").await;
+    let before = process.memory();
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..CLIENTS {
+            let client = connect(&process);
+            stuff(&client);
+            deaf.push(client);
+        }
+        // All slots were taken; the one who asks now waits until one of them is free.
+        assert_eq!(process.ask("GET", "/livez", "").await.status, 200);
+    }
+    let grown = process.memory().saturating_sub(before);
+    assert!(grown < 30 << 10, "{grown} KiB for clients that do not read");
+    process.stop();
+}
+
+#[test]
+fn one_at_the_unix_socket_does_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = start(folder.path());
+    let socket = folder.path().join("http.sock");
+    let mut client = UnixStream::connect(&socket).expect("a connection");
+    client
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .expect("an option");
+    stuff(&client);
+    client.set_read_timeout(Some(PATIENCE)).expect("an option");
+    std::thread::sleep(Duration::from_secs(3));
+    // What is left in the buffers, then the end.
+    let mut left = Vec::new();
+    let end = client.read_to_end(&mut left);
+    assert!(end.is_ok_and(|_| left.len() < 64 << 20) || left.len() < 64 << 20);
+    assert!(client.write_all(b"GET /ping HTTP/1.1\r\nHost: test\r\n\r\n").is_err());
+    process.stop();
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_it() {
+    const ANSWERS: usize = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = start(folder.path());
+    let client = connect(&process);
+    let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n".repeat(ANSWERS - 1);
+    let last = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    (&client).write_all((requests + last).as_bytes()).expect("small");
+    let (mut answers, mut buffer) = (Vec::new(), vec![0; 128 << 10]);
+    // Many times the limit in all, with a pause that is well within it before each read.
+    eventually("all of it", || {
+        std::thread::sleep(Duration::from_millis(100));
+        match (&client).read(&mut buffer) {
+            Ok(0) => Some(()),
+            Ok(read) => {
+                answers.extend_from_slice(&buffer[..read]);
+                None
+            }
+            Err(cause) => {
+                assert_eq!(cause.kind(), ErrorKind::Interrupted, "{cause}");
+                None
+            }
+        }
+    });
+    let text = String::from_utf8(answers).expect("a text");
+    assert_eq!(text.matches("HTTP/1.1 200 ").count(), ANSWERS);
+    process.stop();
+}
