@@ -4,6 +4,9 @@
 //! A panic in it costs the group that it was at work on: those requests get a 503, the engine is opened again, and the
 //! thread goes on with what waits. A second panic soon after ends the process, see [`crate::background`].
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
