@@ -8,5 +8,6 @@ mod full;
 mod journal;
 mod kills;
 mod lag;
+mod place;
 mod room;
 mod used;

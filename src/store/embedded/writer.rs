@@ -178,7 +178,9 @@ fn supervise(cache: &Cache, waiting: &Waiting, inbox: &Receiver<Order>, end: &En
         let work = Work::new(cache, waiting, recovery);
         let now = match catch_unwind(AssertUnwindSafe(|| work.run(inbox))) {
             Ok(Done::Closed) => return cache.disk.shut(),
-            Ok(Done::GivenUp) => return end("the embedded store could not be opened again after a panic of its writer"),
+            Ok(Done::GivenUp) => {
+                return end("the embedded store could not be opened again after a panic of its writer");
+            }
             Err(_) => Instant::now(),
         };
         if panics.again(now) {

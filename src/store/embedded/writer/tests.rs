@@ -78,7 +78,11 @@ impl World {
     }
 
     async fn reads(&self, token: Token) -> Option<u64> {
-        self.store.get(app(), token, NOW).await.unwrap().map(|session| session.r)
+        self.store
+            .get(app(), token, NOW)
+            .await
+            .unwrap()
+            .map(|session| session.r)
     }
 
     fn ends(&self) -> Vec<String> {
@@ -151,7 +155,10 @@ async fn a_panic_costs_its_own_group_and_nothing_that_was_answered() {
     assert_eq!(world.reads(ann).await, Some(2));
     let set = world.store.set(app(), ann, changes(r#"{"a":1}"#), NOW).await;
     assert_eq!(set.unwrap().unwrap().w, 2);
-    assert_eq!(world.store.activity(app(), NOW).await, Ok(1 + u64::from(answered.is_ok())));
+    assert_eq!(
+        world.store.activity(app(), NOW).await,
+        Ok(1 + u64::from(answered.is_ok()))
+    );
     assert_eq!(world.ends(), [""; 0]);
     world.store.close().await.unwrap();
 }
@@ -211,19 +218,30 @@ async fn a_second_panic_ends_the_process() {
 #[test]
 fn the_process_ends_with_a_line_and_a_failure() {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "store::embedded::writer::tests::panics_twice", "--ignored", "--nocapture"]);
+    child.args([
+        "--exact",
+        "store::embedded::writer::tests::panics_twice",
+        "--ignored",
+        "--nocapture",
+    ]);
     let output = child.output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     // Not 101, with which a failed test ends.
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.contains("panicked twice within ten minutes: the process ends"), "{log}");
+    assert!(
+        log.contains("panicked twice within ten minutes: the process ends"),
+        "{log}"
+    );
 }
 
 #[test]
 #[ignore = "ends the process; the test before this one runs it in another"]
 fn panics_twice() {
     telemetry::start(LogLevel::Error, LogFormat::Text);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let (folder, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new()));
         let embedded = Embedded::open(folder.path(), 1 << 20, PATIENCE, metrics.clone()).unwrap();
@@ -267,7 +285,9 @@ async fn what_waits_for_a_disk_that_does_not_answer_is_bounded() {
     let thaw = world.freeze().await;
     // All share the text, so that this test takes no such memory itself.
     let mut large = record("large");
-    large.data = changes(&format!(r#"{{"a":"{}"}}"#, "x".repeat(50_000))).apply(None).unwrap();
+    large.data = changes(&format!(r#"{{"a":"{}"}}"#, "x".repeat(50_000)))
+        .apply(None)
+        .unwrap();
     let mut refused = 0;
     for _ in 0..2000 {
         let create = world.store.create(app(), token(), large.clone());
@@ -278,10 +298,20 @@ async fn what_waits_for_a_disk_that_does_not_answer_is_bounded() {
         }
     }
     assert!((500..1000).contains(&refused), "{refused}");
-    let kill = world.store.kill(app(), ann, NOW);
+    let mut kill = std::pin::pin!(world.store.kill(app(), ann, NOW));
+    let waits = tokio::time::timeout(Duration::from_millis(50), kill.as_mut()).await;
+    assert!(waits.is_err(), "refused: {waits:?}");
     drop(thaw);
     assert_eq!(kill.await, Ok(true));
-    assert_eq!(world.store.soid(app(), UserId::stored("large"), NOW).await.unwrap().len(), 0);
+    assert_eq!(
+        world
+            .store
+            .soid(app(), UserId::stored("large"), NOW)
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
     world.create("later").await.1.unwrap();
 }
 
