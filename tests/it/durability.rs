@@ -1,6 +1,7 @@
 //! What the embedded store promises of its folder: answers outlive the process, nobody else's folder is touched, and damage
 //! is told, never mended by forgetting.
 
+mod clock;
 mod crash;
 mod damage;
 mod folder;
