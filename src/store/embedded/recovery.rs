@@ -104,3 +104,48 @@ impl Recovery {
 fn alive(cache: &Cache) -> bool {
     cache.disk.engine().is_ok_and(|engine| engine.alive())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        metrics::Metrics,
+        store::embedded::{activity::Watches, disk::Disk, folder::Folder},
+    };
+
+    fn cache() -> (Cache, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let claimed = Folder::claim(&folder.path().join("data")).unwrap();
+        let disk = Disk::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
+        (Cache::new(Arc::new(disk), 1 << 20, Watches::new(1 << 20)), folder)
+    }
+
+    #[test]
+    fn a_panic_that_cannot_be_recovered_from_is_given_up_in_time() {
+        let (cache, folder) = cache();
+        fs::rename(folder.path().join("data"), folder.path().join("away")).unwrap();
+        let now = Instant::now();
+        assert!(Recovery::after_panic(&cache, now).look(&cache));
+        let long_ago = now.checked_sub(AFTER_PANIC).unwrap();
+        assert!(!Recovery::after_panic(&cache, long_ago).look(&cache));
+        // In time or not, what works counts.
+        fs::rename(folder.path().join("away"), folder.path().join("data")).unwrap();
+        let mut recovery = Recovery::after_panic(&cache, long_ago);
+        assert!(recovery.look(&cache));
+        assert!(recovery.group(&cache).is_ok_and(|group| group.commit().is_ok()));
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_waited_for_without_end() {
+        let (cache, folder) = cache();
+        let mut recovery = Recovery::default();
+        fs::rename(folder.path().join("data"), folder.path().join("away")).unwrap();
+        assert!(recovery.look(&cache));
+        assert!(cache.disk.gone() && recovery.group(&cache).is_err());
+        assert!(recovery.end.is_none());
+    }
+}
