@@ -69,9 +69,23 @@ impl Disk {
         Process::spawn(command)
     }
 
-    fn freeze(&self, option: &str) {
+    /// Freezes it until that is dropped, before the process that waits for it.
+    fn freeze(&self) -> Frozen<'_> {
+        self.set("-f");
+        Frozen(self)
+    }
+
+    fn set(&self, option: &str) {
         let status = self.inside("fsfreeze").arg(option).arg(self.path("")).status();
         assert!(status.expect("fsfreeze is there").success(), "{option}");
+    }
+}
+
+struct Frozen<'a>(&'a Disk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.set("-u");
     }
 }
 
@@ -95,7 +109,7 @@ async fn what_timed_out_on_a_frozen_disk_is_not_done_later_but_kills_are() {
     let app = process.app();
     let ann = app.create_with("ann", "", r#"{"a":1}"#).await;
     let ben = app.create("ben").await;
-    disk.freeze("-f");
+    let frozen = disk.freeze();
     // This is what the writer waits with; the rest waits for the writer.
     refused(&process, "GET", "/readyz", "").await;
     for _ in 0..3 {
@@ -104,7 +118,7 @@ async fn what_timed_out_on_a_frozen_disk_is_not_done_later_but_kills_are() {
     refused(&process, "POST", &format!("/test-app/set/{ann}"), r#"{"b":2}"#).await;
     refused(&process, "DELETE", &format!("/test-app/kill/{ben}"), "").await;
     assert_eq!(app.get(&ann).await.expect("alive").d(), r#"{"a":1}"#);
-    disk.freeze("-u");
+    drop(frozen);
     eventually("service again", async || {
         process.ask("GET", "/readyz", "").await.status == 200
     })
@@ -125,7 +139,7 @@ async fn a_frozen_disk_does_not_hold_the_end_back() {
     let app = process.app();
     let token = app.create("ann").await;
     app.get(&token).await.expect("alive");
-    disk.freeze("-f");
+    let frozen = disk.freeze();
     refused(&process, "GET", "/readyz", "").await;
     process.signal("TERM");
     let status = format!("/proc/{}/status", process.id());
@@ -133,7 +147,7 @@ async fn a_frozen_disk_does_not_hold_the_end_back() {
         fs::read_to_string(&status).is_ok_and(|status| status.contains("State:\tZ"))
     })
     .await;
-    disk.freeze("-u");
+    drop(frozen);
     let (code, log) = process.wait();
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("the disk does not answer"), "{log}");
