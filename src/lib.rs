@@ -9,6 +9,7 @@
 //! is no server: it looks whether what a store holds agrees.
 
 mod auth;
+mod background;
 pub mod check;
 pub mod config;
 mod drain;
@@ -31,6 +32,7 @@ pub mod service;
 pub mod session;
 pub mod shown;
 pub mod shutdown;
+mod steady;
 pub mod store;
 pub mod telemetry;
 mod timer;
@@ -85,8 +87,14 @@ pub async fn run_until(
     let listeners = listeners.into();
     listeners.announce();
     // Not waited for: a store that does not answer must not keep connections waiting.
-    let look = tokio::spawn(look(service.clone()));
-    let wiper = (config.wipe > 0).then(|| tokio::spawn(wipe(service.clone(), Duration::from_secs(config.wipe))));
+    let look = {
+        let service = service.clone();
+        background::spawn("first look at the store", move || look(service.clone()))
+    };
+    let wiper = (config.wipe > 0).then(|| {
+        let (service, every) = (service.clone(), Duration::from_secs(config.wipe));
+        background::spawn("wiper", move || wipe(service.clone(), every))
+    });
     let limits = Limits {
         idle: config.idle_timeout.0,
         connections: config.max_connections,

@@ -1,14 +1,18 @@
 //! One function per route: the rules and the clock, then one store operation.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use crate::{
     error::Error,
     metrics::{KillReason, Metrics},
     session::{App, Changes, Cursor, Ip, Record, Seconds, Session, Token, UserId},
+    steady::Steady,
     store::{Listed, Listing, Span, Store},
 };
 
@@ -19,6 +23,13 @@ pub enum Clock {
     System,
     /// Whoever holds the other end: tests, which let sessions expire without sleeping.
     Manual(Arc<AtomicU64>),
+    /// The same with the monotonic clock apart: for tests of a wall clock that jumps.
+    Jumping {
+        /// Seconds since the Unix epoch.
+        wall: Arc<AtomicU64>,
+        /// Seconds since some moment.
+        uptime: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
@@ -29,7 +40,19 @@ impl Clock {
             Self::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
-            Self::Manual(seconds) => seconds.load(Ordering::SeqCst),
+            Self::Manual(wall) | Self::Jumping { wall, .. } => wall.load(Ordering::SeqCst),
+        }
+    }
+
+    /// The time since some moment, by a clock that nobody sets.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => START.elapsed(),
+            Self::Manual(seconds) | Self::Jumping { uptime: seconds, .. } => {
+                Duration::from_secs(seconds.load(Ordering::SeqCst))
+            }
         }
     }
 }
@@ -39,6 +62,7 @@ impl Clock {
 pub struct Service {
     store: Store,
     clock: Clock,
+    steady: Mutex<Steady>,
     metrics: Arc<Metrics>,
 }
 
@@ -59,7 +83,12 @@ impl Service {
     /// A service on `store`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { store, clock, metrics }
+        Self {
+            store,
+            steady: Mutex::new(Steady::new(clock.now(), clock.uptime())),
+            clock,
+            metrics,
+        }
     }
 
     /// Creates a session and answers its token. Fails with `tooLarge`.
@@ -155,11 +184,21 @@ impl Service {
         Ok(killed)
     }
 
-    /// Removes the expired sessions of every app, and says how many.
+    /// Removes the expired sessions of every app, and says how many: none while the clock cannot be trusted, see
+    /// [`crate::steady`].
     pub async fn wipe(&self) -> Result<u64, Error> {
-        let removed = self.store.wipe(self.clock.now()).await?;
+        let now = self.clock.now();
+        if !self.steady(now) {
+            return Ok(0);
+        }
+        let removed = self.store.wipe(now).await?;
         self.metrics.expired(removed);
         Ok(removed)
+    }
+
+    fn steady(&self, now: Seconds) -> bool {
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.look(now, self.clock.uptime())
     }
 
     /// Whether the store answers.

@@ -104,6 +104,13 @@ impl Changes {
         Ok(changes)
     }
 
+    /// How much there is of it, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let fields = self.0.0.iter();
+        fields.map(|(key, value)| key.len() + value.get().len()).sum()
+    }
+
     /// Adds the removal of some keys.
     fn unset(&mut self, keys: Vec<String>) -> Result<(), Error> {
         let places: BTreeMap<_, _> = (0..).zip(&self.0.0).map(|(place, (key, _))| (key, place)).collect();

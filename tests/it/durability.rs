@@ -1,12 +1,15 @@
 //! What the embedded store promises of its folder: answers outlive the process, nobody else's folder is touched, and damage
 //! is told, never mended by forgetting.
 
+mod clock;
 mod crash;
 mod damage;
 mod folder;
+mod frozen;
 mod full;
 mod journal;
 mod kills;
 mod lag;
+mod place;
 mod room;
 mod used;

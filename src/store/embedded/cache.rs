@@ -84,6 +84,7 @@ impl Cache {
 
     /// A read that counts: answers the session as it was, then adds to `r` and moves `la`.
     pub(super) fn get(&self, key: Key, now: Seconds) -> Result<Option<Session>, Error> {
+        self.there()?;
         let mut shard = self.shard(&key);
         let shard = &mut *shard;
         if let Some(stored) = shard.dirty.get_mut(&key) {
@@ -105,6 +106,14 @@ impl Cache {
         Ok(session)
     }
 
+    /// Fails if the data folder has left its place: what is in memory is not what a service there would answer.
+    fn there(&self) -> Result<(), Error> {
+        if self.disk.gone() {
+            return Err(Error::StoreUnavailable);
+        }
+        Ok(())
+    }
+
     fn read(&self, app: App, stored: &mut Stored, now: Seconds) -> Option<Session> {
         let record = &mut stored.record;
         if record.expired(now) {
@@ -121,6 +130,7 @@ impl Cache {
 
     /// The session as it is, without counting a read.
     pub(super) fn peek(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        self.there()?;
         let shard = self.shard(key);
         match shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
             Some(stored) => Ok(Some(stored.clone())),
@@ -158,7 +168,7 @@ impl Cache {
             shard.clean.clear();
             let mut gone = Vec::new();
             for (key, stored) in &mut shard.dirty {
-                match self.disk.load(key)? {
+                match self.disk.load_again(key)? {
                     Some(mut disk) => {
                         disk.record.reads = disk.record.reads.max(stored.record.reads);
                         disk.record.touch(stored.record.last_active);
@@ -172,6 +182,7 @@ impl Cache {
             }
         }
         self.watches.forget();
+        self.disk.found();
         Ok(())
     }
 

@@ -6,7 +6,10 @@
 use std::{
     ops::{Bound, RangeBounds, RangeInclusive},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,8 @@ enum Slot {
 /// The disk.
 pub(super) struct Disk {
     engine: RwLock<Slot>,
+    /// Whether the folder has left its place. Nothing is answered then, as another process may own the place.
+    gone: AtomicBool,
     /// Bytes for the engine's blocks.
     blocks: u64,
     metrics: Arc<Metrics>,
@@ -50,13 +55,22 @@ impl Disk {
         let engine = folder.open(blocks)?;
         Ok(Self {
             engine: RwLock::new(Slot::Open(Arc::new(engine))),
+            gone: AtomicBool::new(false),
             blocks,
             metrics,
             folder,
         })
     }
 
+    /// The open engine, unless the folder is not in its place.
     pub(super) fn engine(&self) -> Result<Arc<Engine>, Error> {
+        if self.gone() {
+            return Err(Error::StoreUnavailable);
+        }
+        self.any_engine()
+    }
+
+    fn any_engine(&self) -> Result<Arc<Engine>, Error> {
         match &*self.engine.read().unwrap_or_else(PoisonError::into_inner) {
             Slot::Open(engine) => Ok(engine.clone()),
             Slot::Opening | Slot::Closed => Err(Error::StoreUnavailable),
@@ -71,8 +85,50 @@ impl Disk {
         )
     }
 
+    /// Whether the folder was found to have left its place.
+    pub(super) fn gone(&self) -> bool {
+        // No data is handed over by this; a get that overlaps the change may count as before it.
+        self.gone.load(Relaxed)
+    }
+
+    /// Whether what was just committed is in the folder that the path leads to. If not, the store counts as gone from now on.
+    pub(super) fn in_place(&self) -> Result<(), Error> {
+        self.folder.in_place().map_err(|_| {
+            self.gone.store(true, Relaxed);
+            Error::StoreUnavailable
+        })
+    }
+
+    /// Looks at the folder more closely; the error says what is wrong.
+    pub(super) fn look(&self) -> Result<(), String> {
+        self.folder.look()
+    }
+
+    /// The folder has left its place: answers nothing from now on, and closes the engine, so that it does no work of its own
+    /// there either.
+    pub(super) fn lose(&self) {
+        self.gone.store(true, Relaxed);
+        self.shut();
+    }
+
+    /// The folder is in its place, and memory agrees with it.
+    pub(super) fn found(&self) {
+        self.gone.store(false, Relaxed);
+    }
+
+    /// Closes the engine, unless a list that is under way keeps it too long.
+    pub(super) fn shut(&self) {
+        if let Slot::Open(engine) = self.replace(Slot::Closed)
+            && let Err(engine) = close(engine)
+        {
+            self.replace(Slot::Open(engine));
+        }
+    }
+
     /// Closes an engine that takes no more writes and opens its folder again, once the disk has room for it to go on.
     /// Until then it is left open for those who read.
+    ///
+    /// If the folder has left its place, it has to be back; nothing is answered before [`Self::found`].
     pub(super) fn reopen(&self) -> Result<(), String> {
         self.folder.prepare()?;
         if let Slot::Open(engine) = self.replace(Slot::Opening)
@@ -101,7 +157,16 @@ impl Disk {
 
     /// Reads a session.
     pub(super) fn load(&self, key: &Key) -> Result<Option<Stored>, Error> {
-        let value = self.engine()?.sessions.get(rows::session_key(key)).map_err(failed)?;
+        self.load_from(&*self.engine()?, key)
+    }
+
+    /// The same from an engine that was opened again, before anything is answered.
+    pub(super) fn load_again(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        self.load_from(&*self.any_engine()?, key)
+    }
+
+    fn load_from(&self, engine: &Engine, key: &Key) -> Result<Option<Stored>, Error> {
+        let value = engine.sessions.get(rows::session_key(key)).map_err(failed)?;
         Ok(value.and_then(|bytes| {
             let stored = rows::decode(&bytes);
             if stored.is_none() {

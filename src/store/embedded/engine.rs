@@ -5,7 +5,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,7 +14,10 @@ use fjall::{
 };
 use tracing::error;
 
-use super::rows::{self, END, Stored};
+use super::{
+    anchor::Anchor,
+    rows::{self, END, Stored},
+};
 use crate::{
     error::Error,
     session::{App, Record, Seconds, UserId},
@@ -30,11 +33,13 @@ pub(super) struct Engine {
     pub(super) sessions: Keyspace,
     pub(super) users: Keyspace,
     pub(super) activity: Keyspace,
+    /// Last, so that its handle is closed after all that uses paths through it.
+    home: Anchor,
 }
 
 impl Engine {
-    /// Opens or creates the database at `path`, with `cache` bytes for blocks.
-    pub(super) fn open(path: &Path, cache: u64) -> fjall::Result<Self> {
+    /// Opens or creates the database in a folder, with `cache` bytes for blocks.
+    pub(super) fn open(home: Anchor, cache: u64) -> fjall::Result<Self> {
         // Small memtables keep memory a matter of settings, and flushes short; larger ones measured slower.
         const MEMTABLE: u64 = 8 * 1024 * 1024;
         // The least that fjall takes. What stands in journals is replayed at the next start.
@@ -52,7 +57,7 @@ impl Engine {
                 .max_memtable_size(MEMTABLE)
                 .compaction_strategy(Arc::new(merges))
         };
-        let db = Database::builder(path)
+        let db = Database::builder(home.base())
             .worker_threads(THREADS)
             .cache_size(cache)
             .max_journaling_size(JOURNALS)
@@ -62,6 +67,7 @@ impl Engine {
             users: db.keyspace("users", || options(8, 32))?,
             activity: db.keyspace("activity", || options(4, 64))?,
             db,
+            home,
         })
     }
 
@@ -78,6 +84,11 @@ impl Engine {
 
     fn mark(&self, batch: &mut OwnedWriteBatch) {
         batch.insert(&self.sessions, [END], []);
+    }
+
+    /// The path of one of its files, as an operator knows it.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        self.home.shown(path)
     }
 
     /// All of its keyspaces.

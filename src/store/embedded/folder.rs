@@ -1,21 +1,21 @@
 //! The data folder: claimed by one process, recognised as ours, refused and left alone otherwise.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
+    anchor::Identity,
+    claim::{Claim, LOCK},
     engine::Engine,
     journal,
     quiet::{Panicked, quietly},
 };
 
-/// Locked while a process has the folder.
-const LOCK: &str = "lock";
 /// Marks the folder as ours, and says how far it is.
 const MARKER: &str = "rest-sessions";
 /// The engine's own folder.
@@ -48,10 +48,16 @@ impl From<Refused> for String {
 
 /// A folder that this process has claimed.
 pub(super) struct Folder {
-    path: PathBuf,
+    claim: Claim,
     state: Mutex<State>,
-    /// Locked until it is dropped.
-    _lock: File,
+    engine: Mutex<Option<EngineSeen>>,
+}
+
+/// What was last seen of the open engine's folder.
+struct EngineSeen {
+    identity: Identity,
+    /// The number of the newest journal, which is the one that the engine writes.
+    journal: Option<u64>,
 }
 
 /// How far the folder is, as its marker says.
@@ -80,21 +86,10 @@ impl Folder {
                 path.display()
             ));
         }
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(io)?;
-        lock.try_lock().map_err(|refused| match refused {
-            TryLockError::WouldBlock => format!("another process uses the data folder {}", path.display()),
-            TryLockError::Error(cause) => io(cause),
-        })?;
         let folder = Self {
-            path: path.to_owned(),
+            claim: Claim::take(path)?,
             state: Mutex::new(State::New),
-            _lock: lock,
+            engine: Mutex::new(None),
         };
         // Not as it was before: another process may have made it meanwhile, and ended.
         if is_file(&marker).map_err(io)? {
@@ -119,32 +114,54 @@ impl Folder {
         }
     }
 
+    /// The path that the operator knows it by.
+    fn path(&self) -> &Path {
+        self.claim.folder().path()
+    }
+
+    /// A path that leads to it, wherever it is now.
+    fn base(&self) -> &Path {
+        self.claim.folder().base()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn engine(&self) -> MutexGuard<'_, Option<EngineSeen>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the engine, with `cache` bytes for its blocks.
     pub(super) fn open(&self, cache: u64) -> Result<Engine, Refused> {
-        let engine = self.path.join(ENGINE);
+        let engine = self.base().join(ENGINE);
         let before = *self.state();
+        let io = |cause: std::io::Error| self.refused(&cause);
         if before == State::New {
             if engine.exists() {
-                fs::remove_dir_all(&engine).map_err(|cause| self.refused(&cause))?;
+                fs::remove_dir_all(&engine).map_err(io)?;
             }
+            fs::create_dir(&engine).map_err(io)?;
         } else {
             self.examine(&engine)?;
         }
+        let home = self.claim.folder().below(ENGINE).map_err(io)?;
+        let identity = home.identity();
         if before == State::Ready {
             self.mark(State::Opening).map_err(Refused::Here)?;
         }
         let opened = quietly(|| {
-            let engine = Engine::open(&engine, cache)?;
+            let engine = Engine::open(home, cache)?;
             engine.leave_mark()?;
             Ok::<_, fjall::Error>(engine)
         });
         let refused = match opened {
             Ok(Ok(engine)) => {
                 self.mark(State::Ready).map_err(Refused::Here)?;
+                *self.engine() = Some(EngineSeen {
+                    identity,
+                    journal: None,
+                });
                 return Ok(engine);
             }
             Ok(Err(error)) => match unusable(&error) {
@@ -159,10 +176,47 @@ impl Folder {
         Err(refused)
     }
 
-    /// Makes sure that the disk has room for an engine that failed for the lack of it.
+    /// Whether the path still leads to this folder and what this process has locked in it. Cheap enough for each commit. The
+    /// error says what is wrong.
+    pub(super) fn in_place(&self) -> Result<(), String> {
+        self.claim.good()
+    }
+
+    /// Looks whether the folder is in its place and has what it must have while the engine is open; some twenty looks at
+    /// metadata. The error says what is wrong.
+    pub(super) fn look(&self) -> Result<(), String> {
+        self.claim.folder().in_place()?;
+        self.claim.good()?;
+        let gone = |name: &Path| format!("{} is missing", self.path().join(name).display());
+        let io = |cause: std::io::Error| format!("{}: {cause}", self.path().display());
+        if !is_file(&self.base().join(MARKER)).map_err(io)? {
+            return Err(gone(Path::new(MARKER)));
+        }
+        if let Some(seen) = &mut *self.engine() {
+            seen.identity.is_at(&self.path().join(ENGINE))?;
+            let engine = self.base().join(ENGINE);
+            if let Some(path) = missing(&engine).map_err(io)? {
+                return Err(gone(path.strip_prefix(self.base()).unwrap_or(&path)));
+            }
+            let newest = journal::newest(&engine).map_err(io)?;
+            if newest < seen.journal || newest.is_none() {
+                return Err(gone(Path::new("a journal of the engine")));
+            }
+            seen.journal = newest;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the folder is in its place and this process' own, and that the disk has room for an engine that
+    /// failed for the lack of it.
     pub(super) fn prepare(&self) -> Result<(), String> {
         let unusable = |cause: std::io::Error| self.unusable(&cause.to_string());
-        let disk = rustix::fs::statvfs(&self.path).map_err(|cause| unusable(cause.into()))?;
+        // A folder that somebody has emptied is left empty: with a marker, no later start would take it for a new one.
+        if !is_file(&self.base().join(MARKER)).map_err(unusable)? {
+            return Err(self.unusable("its marker file is missing"));
+        }
+        self.claim.renew().map_err(|why| self.unusable(&why))?;
+        let disk = rustix::fs::statvfs(self.base()).map_err(|cause| unusable(cause.into()))?;
         // Some file systems do not tell.
         if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM {
             return Err(unusable(std::io::ErrorKind::StorageFull.into()));
@@ -173,7 +227,7 @@ impl Folder {
 
     /// Opens an engine that failed in this process and has been closed.
     pub(super) fn open_again(&self, cache: u64) -> Result<Engine, String> {
-        let engine = self.path.join(ENGINE);
+        let engine = self.base().join(ENGINE);
         journal::wait_until_closed(&engine);
         // After a failed fsync the system may show what the disk does not have.
         let unusable = |cause: std::io::Error| self.unusable(&cause.to_string());
@@ -185,20 +239,13 @@ impl Folder {
 
     /// Finds what the engine would take for new or for the end of its journal, and mend by forgetting.
     fn examine(&self, engine: &Path) -> Result<(), Refused> {
-        let missing = |path: PathBuf| {
-            let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
+        let absent = |path: PathBuf| {
+            let name = path.strip_prefix(self.base()).unwrap_or(&path).display().to_string();
             self.damaged(&format!("{name} is missing"))
         };
         let io = |cause: std::io::Error| self.refused(&cause);
-        let mut expected = vec![engine.join("version"), engine.join("lock")];
-        for id in KEYSPACES {
-            expected.push(engine.join(format!("keyspaces/{id}/current")));
-            expected.push(engine.join(format!("keyspaces/{id}/tables")));
-        }
-        for path in expected {
-            if !path.try_exists().map_err(io)? {
-                return Err(missing(path));
-            }
+        if let Some(path) = missing(engine).map_err(io)? {
+            return Err(absent(path));
         }
         let journals = journal::all(engine).map_err(io)?;
         for path in &journals {
@@ -211,7 +258,7 @@ impl Folder {
             }
         }
         if journals.is_empty() {
-            return Err(missing(engine.join("*.jnl")));
+            return Err(absent(engine.join("*.jnl")));
         }
         Ok(())
     }
@@ -231,22 +278,22 @@ impl Folder {
 
     /// Replaces the marker at once or not at all.
     fn write_marker(&self, text: &str) -> std::io::Result<()> {
-        let draft = self.path.join(format!("{MARKER}.draft"));
+        let draft = self.base().join(format!("{MARKER}.draft"));
         let mut file = File::create(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&draft, self.path.join(MARKER))?;
-        File::open(&self.path)?.sync_all()
+        fs::rename(&draft, self.base().join(MARKER))?;
+        File::open(self.base())?.sync_all()
     }
 
     fn unusable(&self, why: &str) -> String {
-        format!("cannot use the data folder {}: {why}", self.path.display())
+        format!("cannot use the data folder {}: {why}", self.path().display())
     }
 
     fn damaged(&self, why: &str) -> Refused {
         Refused::Damaged(format!(
             "the data folder {} is damaged ({why}); it is left as it was",
-            self.path.display()
+            self.path().display()
         ))
     }
 
@@ -282,6 +329,21 @@ fn tells_of_damage(cause: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     let of_the_system = cause.raw_os_error().is_some();
     !of_the_system || matches!(cause.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
+}
+
+/// The first file or folder without which the engine would take its folder for new, if one is missing.
+fn missing(engine: &Path) -> std::io::Result<Option<PathBuf>> {
+    let mut expected = vec![engine.join("version"), engine.join("lock")];
+    for id in KEYSPACES {
+        expected.push(engine.join(format!("keyspaces/{id}/current")));
+        expected.push(engine.join(format!("keyspaces/{id}/tables")));
+    }
+    for path in expected {
+        if !path.try_exists()? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether there is a file of this name. The error is that nobody can tell.

@@ -33,6 +33,8 @@ pub(super) struct Group<'a> {
     flushed: Vec<Flushed>,
     /// Bytes of data in the batch, roughly.
     bytes: usize,
+    #[cfg(test)]
+    pub(super) after_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<'a> Group<'a> {
@@ -47,6 +49,8 @@ impl<'a> Group<'a> {
             gone: Vec::new(),
             flushed: Vec::new(),
             bytes: 0,
+            #[cfg(test)]
+            after_commit: None,
         })
     }
 
@@ -62,6 +66,11 @@ impl<'a> Group<'a> {
     /// Makes everything durable, then visible.
     pub(super) fn commit(self) -> Result<(), Error> {
         self.batch.commit()?;
+        self.cache.disk.in_place()?;
+        #[cfg(test)]
+        if let Some(happens) = self.after_commit {
+            happens();
+        }
         let Cache { watches, .. } = self.cache;
         for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
             self.cache.apply(*key, None);

@@ -36,6 +36,12 @@ pub(super) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
     Ok(journals)
 }
 
+/// The number of the newest journal.
+pub(super) fn newest(engine: &Path) -> Result<Option<u64>> {
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
+    Ok(all(engine)?.iter().filter_map(number).max())
+}
+
 /// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
 /// write then what they still have for it.
 pub(super) fn wait_until_closed(engine: &Path) {

@@ -3,11 +3,14 @@
 //! Creates, sets and kills are on disk before they are answered. Reads and last activity happen in memory and are on
 //! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
 //!
-//! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew.
+//! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew. A data folder
+//! that its path does not lead to any more stops both: another process may own what is there now. See [`claim`].
 
 mod activity;
+mod anchor;
 mod cache;
 mod check;
+mod claim;
 mod disk;
 mod engine;
 mod folder;
@@ -24,9 +27,11 @@ mod writer;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
     time::Duration,
 };
+
+use tokio::sync::oneshot;
+use tracing::error;
 
 pub use self::listing::Listing;
 use self::{
@@ -34,10 +39,11 @@ use self::{
     cache::Cache,
     disk::Disk,
     folder::Folder,
-    writer::{Order, Writer},
+    writer::{End, Order, Writer},
 };
 pub(crate) use self::{check::check, folder::Refused};
 use crate::{
+    background::end_process,
     error::Error,
     metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
@@ -46,6 +52,8 @@ use crate::{
 
 /// Entries that a list and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
+/// How long the end may take.
+const CLOSE: Duration = Duration::from_secs(5);
 /// Sessions in a part of a list.
 const LIST: usize = 500;
 
@@ -54,7 +62,8 @@ const LIST: usize = 500;
 pub struct Embedded {
     writer: Writer,
     cache: Arc<Cache>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Resolves when the writer has ended.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     /// For each batch of an operation that has many.
     deadline: Duration,
     turns: Turns,
@@ -67,14 +76,25 @@ impl Embedded {
     /// The error is one line for the operator: another process has the folder, it is not ours, or it is damaged. A folder
     /// that is refused is left as it was.
     pub fn open(folder: &Path, memory: u64, deadline: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
+        Self::open_or(folder, memory, deadline, metrics, Box::new(|why| end_process(why)))
+    }
+
+    /// The same with another way to end the process.
+    fn open_or(
+        folder: &Path,
+        memory: u64,
+        deadline: Duration,
+        metrics: Arc<Metrics>,
+        end: End,
+    ) -> Result<Self, String> {
         let disk = Disk::open(Folder::claim(folder)?, memory / 4, metrics)?;
         let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Watches::new(memory)));
-        let (writer, thread) =
-            Writer::spawn(cache.clone()).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
+        let (writer, ended) =
+            Writer::spawn(cache.clone(), end).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
         Ok(Self {
             writer,
             cache,
-            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(Some(ended)),
             deadline,
             turns: Turns::new(deadline),
         })
@@ -177,12 +197,22 @@ impl Embedded {
         self.writer.ask(Order::Ping).await
     }
 
+    /// See [`super::Store::close`]. Gives up after [`CLOSE`]: what a disk that does not answer has not taken by then is reads
+    /// of the last second, as all changes are on it before they are answered.
     pub(crate) async fn close(&self) -> Result<(), Error> {
+        let closed = tokio::time::timeout(CLOSE, self.end()).await;
+        closed.unwrap_or_else(|_| {
+            error!("the disk does not answer: the last reads are not written");
+            Err(Error::StoreUnavailable)
+        })
+    }
+
+    async fn end(&self) -> Result<(), Error> {
         self.writer.ask(Order::Close).await?;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // It has answered and is on its way out.
-            thread.join().map_err(|_| Error::Internal)?;
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            // It ends by being dropped, and that is no error.
+            let _ = ended.await;
         }
         // Lists that nobody waits for any more may still read. The folder is free once the last of them has let go.
         for _ in 0..200 {

@@ -1,21 +1,29 @@
 //! The one thread that changes the disk. Requests that arrive while it waits for the disk form the next group, and share
 //! one fsync: durable writes cost little when there are many, and wait for nobody when there are few.
+//!
+//! A panic in it costs the group that it was at work on: those requests get a 503, the engine is opened again, and the
+//! thread goes on with what waits. A second panic soon after ends the process, see [`crate::background`].
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
+use tracing::error;
 
 use super::{cache::Cache, group::Group, recovery::Recovery};
 use crate::{
+    background::Panics,
     error::Error,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
     store::Key,
@@ -31,6 +39,9 @@ const GROUP: usize = 512;
 const FLUSHED: usize = 1024;
 /// Changes that wait for the writer. Beyond this the disk does not keep up, and requests had better hear of it.
 const QUEUE: usize = 65_536;
+/// Bytes of data that wait with them: on a disk that does not answer, requests give up and come again, and what they left
+/// behind stays until the writer can pass it over.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -49,46 +60,141 @@ pub(super) enum Order {
     Flush(Reply<()>),
     /// The same, and ends the thread.
     Close(Reply<()>),
+    /// Whatever a test wants to happen in the writer: a panic, or a disk that does not answer.
+    #[cfg(test)]
+    Test(Moment, Box<dyn FnOnce() + Send>),
+}
+
+/// When [`Order::Test`] happens.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// When its turn comes, amid the orders of its group.
+    InTurn,
+    /// Once the group is on disk, before memory knows of it.
+    AfterCommit,
+}
+
+/// Ends the process, for a reason.
+pub(super) type End = Box<dyn Fn(&str) + Send>;
+
+impl Order {
+    /// The data that it holds, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Create(_, record, _) => record.data.as_ref().map_or(1, |data| data.as_str().len()),
+            Self::Set(_, changes, ..) => changes.bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Whether no request waits for it any more, and it may be left undone.
+    fn abandoned(&self) -> bool {
+        match self {
+            Self::Create(_, _, reply) | Self::Ping(reply) | Self::Flush(reply) => reply.is_closed(),
+            Self::Set(_, _, _, reply) => reply.is_closed(),
+            // The wiper comes back to what has expired.
+            Self::Remove(_, Some(_), reply) => reply.is_closed(),
+            Self::Remove(_, None, _) | Self::Kill(..) | Self::Killsoid(..) | Self::Close(_) => false,
+            #[cfg(test)]
+            Self::Test(..) => false,
+        }
+    }
 }
 
 /// The way to the writer.
 #[derive(Debug)]
 pub(super) struct Writer {
     orders: Sender<Order>,
-    /// How many wait in the channel. A bounded one would go through all of its memory in turn, and no cache would have it.
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits in the channel. A bounded one would go through all of its memory in turn, and no cache would have it.
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: AtomicUsize,
+    /// Of their data.
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    /// Counts an order, and says whether there is room for it.
+    fn enter(&self, bytes: usize) -> bool {
+        let orders = self.orders.fetch_add(1, Relaxed);
+        let before = self.bytes.fetch_add(bytes, Relaxed);
+        // What ends sessions has no data, and is let in.
+        orders < QUEUE && (bytes == 0 || before < QUEUE_BYTES)
+    }
+
+    fn leave(&self, bytes: usize) {
+        self.orders.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
 }
 
 impl Writer {
-    /// Starts the thread. It ends after [`Order::Close`], or when the last sender is gone.
-    pub(super) fn spawn(cache: Arc<Cache>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread. It ends after [`Order::Close`], when the last sender is gone, or with `end`. What is returned
+    /// besides resolves when it has ended and let go of the engine.
+    pub(super) fn spawn(cache: Arc<Cache>, end: End) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
         let (orders, inbox) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
         let taken = waiting.clone();
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || Work::new(&cache, &taken).run(&inbox))?;
-        Ok((Self { orders, waiting }, thread))
+        let (alive, ended) = oneshot::channel();
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            let _alive = alive;
+            supervise(&cache, &taken, &inbox, &end);
+        })?;
+        Ok((Self { orders, waiting }, ended))
     }
 
     /// Hands an order over and waits for what comes of it.
     pub(super) async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let refuse = |why| {
-            tracing::error!(why, "the embedded store refuses a change");
+            error!(why, "the embedded store refuses a change");
             Error::StoreUnavailable
         };
-        if self.waiting.fetch_add(1, Relaxed) >= QUEUE {
-            self.waiting.fetch_sub(1, Relaxed);
+        let order = order(reply);
+        let bytes = order.bytes();
+        if !self.waiting.enter(bytes) {
+            self.waiting.leave(bytes);
             return Err(refuse("the disk does not keep up"));
         }
-        let sent = self.orders.send(order(reply));
-        sent.map_err(|_| {
-            self.waiting.fetch_sub(1, Relaxed);
+        self.orders.send(order).map_err(|_| {
+            self.waiting.leave(bytes);
             refuse("its writer has ended")
         })?;
         answer.await.unwrap_or(Err(Error::StoreUnavailable))
     }
+}
+
+/// Writes until it is told to close, whatever panics meanwhile: once, that is.
+fn supervise(cache: &Cache, waiting: &Waiting, inbox: &Receiver<Order>, end: &End) {
+    let mut panics = Panics::default();
+    let mut recovery = Recovery::default();
+    loop {
+        // What a panic leaves behind is not looked at any more: replies that are dropped are 503, and the engine and the
+        // cache come back from the disk.
+        let work = Work::new(cache, waiting, recovery);
+        let now = match catch_unwind(AssertUnwindSafe(|| work.run(inbox))) {
+            Ok(Done::Closed) => return cache.disk.shut(),
+            Ok(Done::GivenUp) => {
+                return end("the embedded store could not be opened again after a panic of its writer");
+            }
+            Err(_) => Instant::now(),
+        };
+        if panics.again(now) {
+            return end("the writer of the embedded store panicked twice within ten minutes");
+        }
+        error!("the writer of the embedded store panicked: its changes are refused, and the store is opened again");
+        recovery = Recovery::after_panic(cache, now);
+    }
+}
+
+/// Why the writer has ended.
+enum Done {
+    Closed,
+    GivenUp,
 }
 
 /// An answer that waits for the commit, and is told how that went.
@@ -96,8 +202,7 @@ type Answer = Box<dyn FnOnce(Result<(), Error>)>;
 
 struct Work<'a> {
     cache: &'a Cache,
-    /// See [`Writer::waiting`].
-    waiting: &'a AtomicUsize,
+    waiting: &'a Waiting,
     /// Dirty sessions on their way to disk, in the order in which they were asked for.
     dirty: VecDeque<Key>,
     /// How many ever left that queue, so that a flush knows when its own have.
@@ -111,7 +216,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(cache: &'a Cache, waiting: &'a AtomicUsize) -> Self {
+    fn new(cache: &'a Cache, waiting: &'a Waiting, recovery: Recovery) -> Self {
         Self {
             cache,
             waiting,
@@ -120,17 +225,20 @@ impl<'a> Work<'a> {
             flushes: VecDeque::new(),
             next_flush: Instant::now() + FLUSH / PARTS,
             part: 0,
-            recovery: Recovery::default(),
+            recovery,
             closing: false,
         }
     }
 
-    fn run(mut self, inbox: &Receiver<Order>) {
+    fn run(mut self, inbox: &Receiver<Order>) -> Done {
+        let taken = |order: &Order| self.waiting.leave(order.bytes());
+        // After a panic, there is something to do at once.
+        self.recovery.look(self.cache);
         while !(self.closing && self.dirty.is_empty()) {
             let idle = self.dirty.is_empty() && self.flushes.is_empty();
             let wait = self.next_flush.saturating_duration_since(Instant::now());
             let first = match inbox.recv_timeout(if idle { wait } else { Duration::ZERO }) {
-                Ok(order) => Some(order),
+                Ok(order) => Some(order).inspect(taken),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.close();
@@ -145,13 +253,16 @@ impl<'a> Work<'a> {
                 self.collect(self.part, PARTS);
                 self.part = (self.part + 1) % PARTS;
                 if self.part == 0 {
-                    self.recovery.look(self.cache);
+                    if !self.recovery.look(self.cache) {
+                        return Done::GivenUp;
+                    }
                     self.cache.watches.tidy();
                 }
             }
-            let orders = first.into_iter().chain(inbox.try_iter()).take(GROUP);
-            self.group(orders.inspect(|_| _ = self.waiting.fetch_sub(1, Relaxed)));
+            let orders = first.into_iter().chain(inbox.try_iter().inspect(taken)).take(GROUP);
+            self.group(orders);
         }
+        Done::Closed
     }
 
     fn close(&mut self) {
@@ -222,11 +333,16 @@ impl<'a> Work<'a> {
                 self.close();
                 self.flushes.push_back((self.left + self.dirty.len(), reply));
             }
+            #[cfg(test)]
+            Order::Test(_, happens) => happens(),
         }
     }
 
     fn order(&mut self, group: &mut Group<'_>, order: Order, answers: &mut Vec<Answer>) {
         match order {
+            // Work that no request waits for any more is not done: with a slow disk it would keep the others waiting, and a
+            // create would leave a session whose token nobody has. What ends sessions is done all the same.
+            order if order.abandoned() => {}
             Order::Create(key, record, reply) => {
                 group.create(key, record);
                 answers.push(after_commit(reply, Ok(())));
@@ -251,6 +367,10 @@ impl<'a> Work<'a> {
                 self.close();
                 self.flushes.push_back((self.left + self.dirty.len(), reply));
             }
+            #[cfg(test)]
+            Order::Test(Moment::InTurn, happens) => happens(),
+            #[cfg(test)]
+            Order::Test(Moment::AfterCommit, happens) => group.after_commit = Some(happens),
         }
     }
 }

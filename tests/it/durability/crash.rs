@@ -141,7 +141,8 @@ async fn rounds(size: usize, rounds: usize) {
         let clients = (0..CLIENTS).map(|n| tokio::spawn(client(process.clone(), format!("user-{round}-{n}"), size)));
         let clients: Vec<_> = clients.collect();
         let moment = 150 + u64::from(getrandom::u32().expect("the system has randomness") % 300);
-        eventually("load", async || created(&process).await >= CLIENTS).await;
+        // One of the clients has then created four, and killed the third, however slow the machine is.
+        eventually("load", async || created(&process).await > 3 * CLIENTS).await;
         tokio::time::sleep(Duration::from_millis(moment)).await;
         process.signal("KILL");
         for client in clients {

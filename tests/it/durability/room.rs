@@ -20,13 +20,13 @@ const MIB: usize = 1 << 20;
 
 /// A small file system of its own, in a mount namespace that others do not see. It is gone with its keeper, which ends when
 /// its input does: with this process at the latest.
-struct SmallDisk {
+pub(super) struct SmallDisk {
     keeper: Child,
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn new(mib: usize) -> Self {
+    pub(super) fn new(mib: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut keeper = Command::new("unshare")
             .args(["--mount", "sh", "-c"])
@@ -62,8 +62,18 @@ impl SmallDisk {
     }
 
     /// The service, with next to no cache, so that gets come from the disk.
-    fn serve(&self) -> Process {
+    pub(super) fn serve(&self) -> Process {
         Process::spawn(self.program(&["--cache-size", "1", "--port", "0", "--drain-delay", "0"]))
+    }
+
+    /// Runs a command of the shell in the folder that the disk is mounted on, as its programs see it.
+    pub(super) fn shell(&self, line: &str) {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.keeper.id()))
+            .args(["--", "sh", "-ec"]);
+        command.arg(format!("cd '{}'; {line}", self.folder.path().display()));
+        assert!(command.status().expect("nsenter is there").success(), "{line}");
     }
 
     /// The program's own check of everything.

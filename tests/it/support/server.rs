@@ -58,11 +58,32 @@ impl Store {
     }
 }
 
+/// The clocks of a server: what the system tells, and what it counts.
+#[derive(Clone)]
+struct Clocks {
+    wall: Arc<AtomicU64>,
+    uptime: Arc<AtomicU64>,
+}
+
+impl Clocks {
+    fn at(now: u64) -> Self {
+        Self {
+            wall: Arc::new(AtomicU64::new(now)),
+            uptime: Arc::default(),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        let Self { wall, uptime } = self.clone();
+        Clock::Jumping { wall, uptime }
+    }
+}
+
 /// A running server. It ends with the test that holds it.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) config: Config,
-    clock: Arc<AtomicU64>,
+    clocks: Clocks,
     client: Client,
     end: oneshot::Sender<()>,
     running: JoinHandle<Result<(), Failure>>,
@@ -106,28 +127,28 @@ impl Server {
             }
         };
         change(&mut config);
-        Self::launch(config, folder, Arc::new(AtomicU64::new(START))).await
+        Self::launch(config, folder, Clocks::at(START)).await
     }
 
     /// One more server on the same Redis, namespace and clock.
     pub(crate) async fn start_peer(&self) -> Self {
         assert!(self.folder.is_none(), "the embedded store has one server");
-        Self::launch(self.config.clone(), None, self.clock.clone()).await
+        Self::launch(self.config.clone(), None, self.clocks.clone()).await
     }
 
     /// The same with some options changed.
     pub(crate) async fn start_elsewhere(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
-        Self::launch(config, None, self.clock.clone()).await
+        Self::launch(config, None, self.clocks.clone()).await
     }
 
     /// The same with another clock, ahead by some seconds, and some options changed.
     pub(crate) async fn start_ahead(&self, seconds: u64, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
-        let now = self.clock.load(Ordering::SeqCst) + seconds;
-        Self::launch(config, None, Arc::new(AtomicU64::new(now))).await
+        let now = self.clocks.wall.load(Ordering::SeqCst) + seconds;
+        Self::launch(config, None, Clocks::at(now)).await
     }
 
     /// Ends the server in good order and starts another on the same store and clock.
@@ -135,15 +156,15 @@ impl Server {
         // Nobody may listen at the other end if the server has ended by itself; its result tells.
         let _ = self.end.send(());
         self.running.await.expect("no panic").expect("a good end");
-        Self::launch(self.config, self.folder, self.clock).await
+        Self::launch(self.config, self.folder, self.clocks).await
     }
 
-    async fn launch(config: Config, folder: Option<TempDir>, clock: Arc<AtomicU64>) -> Self {
+    async fn launch(config: Config, folder: Option<TempDir>, clocks: Clocks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (end, ending) = oneshot::channel();
         let running = tokio::spawn({
-            let (config, clock) = (config.clone(), Clock::Manual(clock.clone()));
+            let (config, clock) = (config.clone(), clocks.clock());
             async move {
                 let shutdown = async {
                     // A test that ends early drops the sender, which means the same.
@@ -161,7 +182,7 @@ impl Server {
         Self {
             address,
             config,
-            clock,
+            clocks,
             client,
             end,
             running,
@@ -184,9 +205,18 @@ impl Server {
         &self.client
     }
 
-    /// Moves the clock, which stands still otherwise.
+    /// Lets time pass, which stands still otherwise.
     pub(crate) fn advance(&self, seconds: u64) {
-        self.clock.fetch_add(seconds, Ordering::SeqCst);
+        self.clocks.uptime.fetch_add(seconds, Ordering::SeqCst);
+        self.clocks.wall.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Sets the clock to another time, without any passing.
+    pub(crate) fn jump(&self, seconds: i64) {
+        let jumped = |now: u64| now.checked_add_signed(seconds);
+        let wall = &self.clocks.wall;
+        let set = wall.fetch_update(Ordering::SeqCst, Ordering::SeqCst, jumped);
+        set.expect("a time that there is");
     }
 
     /// What `/metrics` says.

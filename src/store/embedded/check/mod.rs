@@ -63,7 +63,8 @@ impl<W: Write> Check<'_, W> {
     /// nothing is mended.
     fn files(&mut self) {
         let mut whole = true;
-        for keyspace in self.engine.clone().keyspaces() {
+        let engine = self.engine.clone();
+        for keyspace in engine.keyspaces() {
             for table in keyspace.tree.current_version().iter_tables() {
                 let name = format!("tables/{}", table.id());
                 let path = keyspace.path().join(&name);
@@ -71,6 +72,7 @@ impl<W: Write> Check<'_, W> {
                     Ok(sum) if sum == table.checksum().into_u128() => {}
                     Ok(_) => {
                         whole = false;
+                        let path = engine.shown(&path);
                         self.report.unreadable("damaged table", &path.display());
                     }
                     Err(cause) => {
