@@ -1,15 +1,18 @@
 //! One function per route: the rules and the clock, then one store operation.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     error::Error,
     metrics::{KillReason, Metrics},
     session::{App, Changes, Cursor, Ip, Record, Seconds, Session, Token, UserId},
-    store::{Listed, Listing, Span, Store},
+    store::{Listed, Listing, Span, Store, redis::Time},
 };
 
 /// Where the time comes from, in seconds since the Unix epoch.
@@ -17,6 +20,10 @@ use crate::{
 pub enum Clock {
     /// The operating system.
     System,
+    /// The operating system, so many seconds off: a machine whose clock is wrong.
+    Off(i64),
+    /// The Redis that the sessions are in.
+    Redis(Arc<Time>),
     /// Whoever holds the other end: tests, which let sessions expire without sleeping.
     Manual(Arc<AtomicU64>),
 }
@@ -26,12 +33,30 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Seconds {
         match self {
-            Self::System => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            Self::System => system().as_secs(),
+            Self::Off(seconds) => system().as_secs().saturating_add_signed(*seconds),
+            Self::Redis(time) => time.now(),
             Self::Manual(seconds) => seconds.load(Ordering::SeqCst),
         }
     }
+
+    /// The time since the Unix epoch, with fractions where they are known.
+    #[must_use]
+    pub fn precise(&self) -> Duration {
+        match self {
+            Self::System => system(),
+            Self::Off(seconds) => {
+                let now = system();
+                Duration::new(now.as_secs().saturating_add_signed(*seconds), now.subsec_nanos())
+            }
+            Self::Redis(_) | Self::Manual(_) => Duration::from_secs(self.now()),
+        }
+    }
+}
+
+/// What the operating system has for the time since the Unix epoch.
+fn system() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The session service.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Config, RedisMode};
+use super::{Config, MasterTls, RedisMode};
 use crate::store::redis::{Address, Mode};
 
 impl Config {
@@ -39,6 +39,11 @@ impl Config {
             username: self.redis_username.clone(),
             password,
             sentinel_password: self.redis_sentinel_password_file.as_deref().map(secret).transpose()?,
+            master_tls: match self.redis_master_tls {
+                MasterTls::Url => None,
+                MasterTls::On => Some(true),
+                MasterTls::Off => Some(false),
+            },
             ca: self.redis_ca.clone(),
             identity: self.redis_cert.clone().zip(self.redis_key.clone()),
         }))
@@ -64,10 +69,10 @@ impl Config {
     }
 }
 
-/// The first line of a file.
+/// The first line of a file, without the byte order mark and the carriage return of files made on Windows.
 fn secret(file: &Path) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))?;
-    match text.lines().next() {
+    match text.strip_prefix('\u{feff}').unwrap_or(&text).lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(format!("no password in {}", file.display())),
     }
