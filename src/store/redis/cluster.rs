@@ -186,7 +186,9 @@ impl Cluster {
                 failure => return Err(failure),
             }
             if Instant::now() >= deadline && moves > 3 && self.shared.astray.passes() {
-                tracing::warn!("the nodes of the Redis cluster send requests to each other, or to where no node is (MOVED)");
+                tracing::warn!(
+                    "the nodes of the Redis cluster send requests to each other, or to where no node is (MOVED)"
+                );
             }
             if Instant::now() >= deadline || self.shared.closed.load(Ordering::Relaxed) {
                 return Err(Failure::Unavailable);

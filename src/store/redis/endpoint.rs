@@ -207,7 +207,8 @@ const MASTER: &str = "rediss://master";
 fn urls(list: &str) -> impl Iterator<Item = &str> {
     let begins = |text: &str| {
         let scheme = text.trim_start().split_once("://").map(|(scheme, _)| scheme);
-        scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+'))
+        scheme
+            .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+'))
     };
     let mut rest = Some(list);
     std::iter::from_fn(move || {
@@ -261,9 +262,7 @@ fn info(url: &str, certificates: Option<&TlsCertificates>, plain_too: bool) -> R
             .clone();
     }
     let settings = ours(info.redis_settings().clone());
-    Ok(info
-        .set_redis_settings(settings)
-        .set_tcp_settings(tcp_settings()))
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
 }
 
 /// The settings of the client library's connections, the same as those of our own.

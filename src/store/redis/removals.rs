@@ -10,8 +10,8 @@ use crate::{
 const BATCH: u64 = 100;
 
 /// The most batches in a row that may remove nothing although more is left: that many meet what the indexes still hold of
-/// 100,000 sessions that are gone. What they have removed from the indexes stays removed, so that the next call goes on.
-const IDLE: u32 = 1000;
+/// 50,000 sessions that are gone. What they have removed from the indexes stays removed, so that the next call goes on.
+const IDLE: u32 = 500;
 
 /// Whether batches get anywhere. A server that replies nonsense must not keep a request for ever.
 #[derive(Default)]

@@ -271,7 +271,11 @@ mod tests {
 
     #[test]
     fn what_makes_no_record_is_unreadable() {
-        for text in [&b"1 0 1 1 1 1 0\na{"[..], "1 0 1 1 1 1 0\nü".as_bytes(), b"1 0 1 1 1 1 0\n\xff"] {
+        for text in [
+            &b"1 0 1 1 1 1 0\na{"[..],
+            "1 0 1 1 1 1 0\nü".as_bytes(),
+            b"1 0 1 1 1 1 0\n\xff",
+        ] {
             assert!(unpack(text).unwrap().is_none(), "{text:?}");
         }
     }
@@ -289,7 +293,11 @@ mod tests {
             text(""),
             text("OK"),
         ] {
-            assert_eq!(record(reply.clone(), &metrics).err(), Some(Error::StoreUnavailable), "{reply:?}");
+            assert_eq!(
+                record(reply.clone(), &metrics).err(),
+                Some(Error::StoreUnavailable),
+                "{reply:?}"
+            );
             assert_eq!(stored(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
             assert_eq!(counts::<2>(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
         }

@@ -108,7 +108,9 @@ impl Time {
             return Ok(Some(self.now()));
         }
         if due(&mut self.told().kept) {
-            tracing::warn!("expired sessions are not wiped by this instance: its clock is off, or that of Redis is not known");
+            tracing::warn!(
+                "expired sessions are not wiped by this instance: its clock is off, or that of Redis is not known"
+            );
         }
         Ok(None)
     }
@@ -141,7 +143,9 @@ impl Time {
             }
             Err(Failure::Refused) => {
                 // What was known stays: this machine's monotonic clock goes on.
-                let _ = self.base.compare_exchange(UNKNOWN, UNTOLD, Ordering::AcqRel, Ordering::Acquire);
+                let _ = self
+                    .base
+                    .compare_exchange(UNKNOWN, UNTOLD, Ordering::AcqRel, Ordering::Acquire);
                 if due(&mut self.told().unknown) {
                     tracing::warn!(
                         "Redis does not tell its time: this instance goes by its own clock and wipes no expired sessions; \
@@ -165,9 +169,9 @@ impl Time {
             gauge.set((skew * 1000.0).round() / 1000.0);
         }
         let mut told = self.told();
-        let off = skew.abs() > BOUND;
-        if off && (!told.off || due(&mut told.skew)) {
-            told.skew = Some(Instant::now());
+        // A skew at the bound must not fill the log.
+        let off = skew.abs() > if told.off { BOUND * 0.8 } else { BOUND };
+        if off && due(&mut told.skew) {
             let ahead = if skew > 0.0 { "ahead of" } else { "behind" };
             tracing::warn!(
                 "the clock of this machine is {:.1} s {ahead} that of Redis: this instance goes by the clock of Redis and wipes \

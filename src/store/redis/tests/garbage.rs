@@ -115,11 +115,19 @@ async fn odd_but_sound_records_are_read() {
         write(&mut raw, changed);
         // A ttl of 0 ends with its second.
         let later = if changed.contains(&("ttl", "0")) { NOW } else { NOW + 1 };
-        let forever = changed.iter().any(|(field, value)| *field == "no_resave" && *value == "1");
+        let forever = changed
+            .iter()
+            .any(|(field, value)| *field == "no_resave" && *value == "1");
         for _ in 0..2 {
             let session = store.get(app(), token('a'), NOW).await.unwrap();
-            assert!(session.is_some_and(|session| session.no_resave == forever), "{changed:?}");
-            let set = store.set(app(), token('a'), changes(r#"{"c":1}"#), later).await.unwrap();
+            assert!(
+                session.is_some_and(|session| session.no_resave == forever),
+                "{changed:?}"
+            );
+            let set = store
+                .set(app(), token('a'), changes(r#"{"c":1}"#), later)
+                .await
+                .unwrap();
             assert!(set.is_some(), "{changed:?}");
         }
         let looked = store.look(app(), token('a'), later).await.unwrap();

@@ -5,6 +5,7 @@ mod layout;
 mod merge;
 mod outage;
 mod properties;
+mod silent;
 
 use std::{
     net::TcpListener,

@@ -66,7 +66,9 @@ mod tests {
     use super::*;
 
     fn addresses(count: u16) -> Vec<SocketAddr> {
-        (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+        (1..=count)
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .collect()
     }
 
     fn refused() -> RedisError {
@@ -99,12 +101,17 @@ mod tests {
     #[tokio::test]
     async fn all_that_was_tried_is_told() {
         let deadline = Instant::now() + Duration::from_millis(200);
-        let found = first(addresses(9), deadline, async |address: SocketAddr| match address.port() {
-            1 => std::future::pending::<Result<(), RedisError>>().await,
-            _ => Err(refused()),
+        let found = first(addresses(9), deadline, async |address: SocketAddr| {
+            match address.port() {
+                1 => std::future::pending::<Result<(), RedisError>>().await,
+                _ => Err(refused()),
+            }
         });
         let tried = found.await.expect_err("none is of use");
-        let ports: Vec<_> = tried.iter().map(|(address, why)| (address.port(), why.is_some())).collect();
+        let ports: Vec<_> = tried
+            .iter()
+            .map(|(address, why)| (address.port(), why.is_some()))
+            .collect();
         assert_eq!(ports, (1..=9).map(|port| (port, port > 1)).collect::<Vec<_>>());
         assert!(first(Vec::new(), soon(), async |_| Ok(())).await.is_err());
     }

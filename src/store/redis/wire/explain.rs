@@ -17,7 +17,11 @@ impl Attempt<'_> {
     /// To where, and how.
     pub(in super::super) fn target(&self) -> String {
         let (host, port) = (self.host, self.port);
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
         let how = if self.tls { "with TLS" } else { "without TLS" };
         format!("{host}:{port} {how}")
     }
@@ -76,7 +80,11 @@ mod tests {
     #[test]
     fn what_was_tried_is_told() {
         let error = |kind: io::ErrorKind| Some(RedisError::from(io::Error::from(kind)));
-        let plain = Attempt { host: "redis.test", port: 6379, tls: false };
+        let plain = Attempt {
+            host: "redis.test",
+            port: 6379,
+            tls: false,
+        };
         let tried = vec![
             ("127.0.0.1:6379".parse().unwrap(), None),
             ("[::1]:6379".parse().unwrap(), error(io::ErrorKind::ConnectionRefused)),
@@ -86,10 +94,17 @@ mod tests {
             told,
             "cannot connect to redis.test:6379 without TLS: 127.0.0.1: no answer in time; ::1: connection refused"
         );
-        let literal = Attempt { host: "::1", port: 7000, tls: false };
+        let literal = Attempt {
+            host: "::1",
+            port: 7000,
+            tls: false,
+        };
         let tried = vec![("[::1]:7000".parse().unwrap(), error(io::ErrorKind::UnexpectedEof))];
         let told = reason(&literal.failed(tried));
-        assert!(told.starts_with("cannot connect to [::1]:7000 without TLS: unexpected end of file: "), "{told}");
+        assert!(
+            told.starts_with("cannot connect to [::1]:7000 without TLS: unexpected end of file: "),
+            "{told}"
+        );
         assert!(told.ends_with("see rediss:// and --redis-master-tls"), "{told}");
         assert!(reason(&plain.failed(Vec::new())).ends_with("the name has no address"));
     }

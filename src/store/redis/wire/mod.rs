@@ -31,12 +31,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{socket::Socket, traffic::Traffic};
 pub(super) use self::{
     explain::Attempt,
     reply::Reply,
     socket::{UNACKNOWLEDGED, keepalive},
 };
+use self::{socket::Socket, traffic::Traffic};
 
 /// A handle of one connection: cloning it is cheap. The connection ends with the last one.
 #[derive(Clone)]
@@ -110,13 +110,18 @@ impl Wire {
             (ConnectionAddr::Tcp(host, port), _) => (host, *port, None),
             (ConnectionAddr::TcpTls { host, port, .. }, Some(config)) => (host, *port, Some(config)),
             (ConnectionAddr::Unix(path), _) => {
-                let open = async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, timeout).await };
+                let open =
+                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, timeout).await };
                 let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 return timeout_at(deadline, open).await.unwrap_or_else(|_| late());
             }
             _ => return Err(io::Error::other("no way to connect to such an address").into()),
         };
-        let attempt = Attempt { host, port, tls: tls.is_some() };
+        let attempt = Attempt {
+            host,
+            port,
+            tls: tls.is_some(),
+        };
         let addresses = match timeout_at(deadline, lookup_host((host.as_str(), port))).await {
             Ok(Ok(addresses)) => addresses.collect(),
             Ok(Err(error)) => return Err(attempt.error(&error.to_string())),

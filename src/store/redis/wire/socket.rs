@@ -33,7 +33,10 @@ pub(super) enum Socket {
 
 /// The probes of every connection to a server.
 pub(in super::super) fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(PROBES)
+    TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE)
+        .with_retries(PROBES)
 }
 
 /// Connects to one address; `tls` has the name that the server's certificate must be for.
