@@ -80,7 +80,12 @@ pub async fn run_until(
     drained: impl FnOnce(),
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new());
-    let backend = open(config, metrics.clone()).await?;
+    let backend = open(config, clock.clone(), metrics.clone()).await?;
+    // All instances on one Redis go by its clock.
+    let clock = match &backend {
+        Backend::Redis(redis) => redis.clock(),
+        Backend::Embedded(_) => clock,
+    };
     let store = Store::new(backend, config.timeout.0, metrics.clone());
     let service = Arc::new(Service::new(store, clock, metrics.clone()));
     let state = AppState::new(service.clone(), metrics, config.timeout.0, &config.cookie);
@@ -114,7 +119,7 @@ pub async fn run_until(
     closed.map_err(|_| Failure::Start("the store could not be closed".into()))
 }
 
-async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure> {
+async fn open(config: &Config, clock: Clock, metrics: Arc<Metrics>) -> Result<Backend, Failure> {
     if let Some(address) = config.redis().map_err(Failure::Config)? {
         let options = redis::Options {
             address,
@@ -126,6 +131,7 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Backend, Failure
             touch: config.touch.0,
             cachetime: config.cachetime.0,
             cachemax: usize::try_from(config.cachemax).unwrap_or(usize::MAX),
+            clock,
         };
         let redis = redis::Redis::open(options, metrics).map_err(Failure::Config)?;
         return Ok(Backend::Redis(Box::new(redis)));

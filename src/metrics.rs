@@ -8,7 +8,7 @@ use std::{
 };
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
     local::LocalIntCounter,
 };
 
@@ -210,6 +210,23 @@ impl Metrics {
             misses: counter("miss"),
             bypassed: counter("bypassed"),
         }
+    }
+
+    /// The gauge of the clock's skew, which is there from now on; `NaN` until it is known. To be asked for once.
+    ///
+    /// # Panics
+    ///
+    /// The second time.
+    #[must_use]
+    pub fn clock_skew(&self) -> Gauge {
+        let gauge = Gauge::new(
+            "rest_sessions_clock_skew_seconds",
+            "Seconds that the clock of this machine is ahead of that of Redis.",
+        )
+        .expect("a valid name");
+        gauge.set(f64::NAN);
+        self.registry.register(Box::new(gauge.clone())).expect("a unique name");
+        gauge
     }
 
     /// Everything, in the Prometheus text format.

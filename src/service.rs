@@ -5,7 +5,7 @@ use std::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     metrics::{KillReason, Metrics},
     session::{App, Changes, Cursor, Ip, Record, Seconds, Session, Token, UserId},
     steady::Steady,
-    store::{Listed, Listing, Span, Store},
+    store::{Listed, Listing, Span, Store, redis::Time},
 };
 
 /// Where the time comes from, in seconds since the Unix epoch.
@@ -21,6 +21,10 @@ use crate::{
 pub enum Clock {
     /// The operating system.
     System,
+    /// The operating system, so many seconds off: a machine whose clock is wrong.
+    Off(i64),
+    /// The Redis that the sessions are in.
+    Redis(Arc<Time>),
     /// Whoever holds the other end: tests, which let sessions expire without sleeping.
     Manual(Arc<AtomicU64>),
     /// The same with the monotonic clock apart: for tests of a wall clock that jumps.
@@ -37,9 +41,9 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Seconds {
         match self {
-            Self::System => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            Self::System => system().as_secs(),
+            Self::Off(seconds) => system().as_secs().saturating_add_signed(*seconds),
+            Self::Redis(time) => time.now(),
             Self::Manual(wall) | Self::Jumping { wall, .. } => wall.load(Ordering::SeqCst),
         }
     }
@@ -49,12 +53,30 @@ impl Clock {
     pub fn uptime(&self) -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
-            Self::System => START.elapsed(),
+            Self::System | Self::Off(_) | Self::Redis(_) => START.elapsed(),
             Self::Manual(seconds) | Self::Jumping { uptime: seconds, .. } => {
                 Duration::from_secs(seconds.load(Ordering::SeqCst))
             }
         }
     }
+
+    /// The time since the Unix epoch, with fractions where they are known.
+    #[must_use]
+    pub fn precise(&self) -> Duration {
+        match self {
+            Self::System => system(),
+            Self::Off(seconds) => {
+                let now = system();
+                Duration::new(now.as_secs().saturating_add_signed(*seconds), now.subsec_nanos())
+            }
+            Self::Redis(_) | Self::Manual(_) | Self::Jumping { .. } => Duration::from_secs(self.now()),
+        }
+    }
+}
+
+/// What the operating system has for the time since the Unix epoch.
+fn system() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The session service.

@@ -118,6 +118,18 @@ pub struct Config {
     #[arg(long, env = "RS_REDIS_MASTER", default_value = "mymaster", value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub redis_master: String,
 
+    /// Whether the master that sentinels name speaks TLS: url = as the sentinels do by their URLs, on, off
+    #[arg(
+        long,
+        env = "RS_REDIS_MASTER_TLS",
+        default_value = "url",
+        value_name = "WHEN",
+        ignore_case = true,
+        hide_possible_values = true,
+        global = true
+    )]
+    pub redis_master_tls: MasterTls,
+
     /// User of Redis, where the URL names none; with sentinels, the URL names theirs
     #[arg(long, env = "RS_REDIS_USERNAME", value_name = "NAME", global = true)]
     pub redis_username: Option<String>,
@@ -264,6 +276,15 @@ pub enum RedisMode {
     Single,
     Sentinel,
     Cluster,
+}
+
+/// Whether the master behind sentinels speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say all")]
+pub enum MasterTls {
+    Url,
+    On,
+    Off,
 }
 
 /// How much to log.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, RedisMode};
+use super::{Config, MasterTls, RedisMode};
 use crate::{
     files, shown,
     store::redis::{Address, Mode},
@@ -42,6 +42,11 @@ impl Config {
             username: self.redis_username.clone(),
             password,
             sentinel_password: self.redis_sentinel_password_file.as_deref().map(secret).transpose()?,
+            master_tls: match self.redis_master_tls {
+                MasterTls::Url => None,
+                MasterTls::On => Some(true),
+                MasterTls::Off => Some(false),
+            },
             ca: self.redis_ca.clone(),
             identity: self.redis_cert.clone().zip(self.redis_key.clone()),
         }))
@@ -67,7 +72,7 @@ impl Config {
     }
 }
 
-/// The first line of a file.
+/// The first line of a file, without the byte order mark and the carriage return of files made on Windows.
 fn secret(file: &Path) -> Result<String, String> {
     let name = shown::path(file);
     let text = files::text(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;

@@ -2,11 +2,13 @@
 //! service goes on by itself.
 
 mod away;
+mod clocks;
 mod cluster;
 mod connections;
 mod durable;
 mod frozen;
 mod hiccups;
+mod nonsense;
 mod password;
 mod redis;
 mod replicated;

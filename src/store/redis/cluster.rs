@@ -17,7 +17,7 @@ use deadpool_redis::redis::{Cmd, Value};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     servers::Server,
     shards::Shards,
     slots::{Map, Range, ranges},
+    voice::{Throttle, Voice},
     wire::Reply,
 };
 
@@ -63,6 +64,9 @@ struct Shared {
     layout: watch::Sender<Layout>,
     /// Whether the log says that there is no cluster.
     away: AtomicBool,
+    /// For the log: of nodes that only others tell of, and of slots that are nowhere.
+    strangers: Arc<Throttle>,
+    astray: Throttle,
 }
 
 impl Cluster {
@@ -76,6 +80,8 @@ impl Cluster {
             closed: AtomicBool::new(false),
             layout: watch::Sender::new(Layout::Unknown),
             away: AtomicBool::new(false),
+            strangers: Arc::default(),
+            astray: Throttle::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -145,8 +151,8 @@ impl Cluster {
         loop {
             let map = self.shared.map();
             let known = told.take().or_else(|| Some((map.master(slot)?, false)));
-            let failure = match known {
-                Some((node, asking)) => match node.pool.answer(request(), asking).await {
+            let failure = match &known {
+                Some((node, asking)) => match node.pool.answer(request(), *asking).await {
                     Err(failure) => failure,
                     reply => return reply,
                 },
@@ -154,7 +160,7 @@ impl Cluster {
             };
             match failure {
                 Failure::Moved(address) => {
-                    told = Some((self.shared.node(&address), false));
+                    told = self.shared.told_of(&address, known).map(|node| (node, false));
                     self.look_again_after(map.generation);
                     moves += 1;
                     if moves > 3 {
@@ -163,13 +169,13 @@ impl Cluster {
                     }
                 }
                 Failure::Ask(address) if matches!(request(), Request::Read(_)) => {
-                    told = Some((self.shared.node(&address), true));
+                    told = self.shared.told_of(&address, known).map(|node| (node, true));
                 }
                 // A script needs keys that may still be at the old node, and would not be missed at the new one.
                 Failure::Ask(_) | Failure::TryAgain => sleep(PAUSE).await,
                 Failure::NotSent => {
                     // Bounded: a deadline that has passed is looked at below.
-                    let _ = tokio::time::timeout_at(deadline, self.shared.refresh(map.generation)).await;
+                    let _ = timeout_at(deadline, self.shared.refresh(map.generation)).await;
                     sleep(PAUSE).await;
                 }
                 Failure::Unavailable => {
@@ -178,6 +184,11 @@ impl Cluster {
                     return Err(Failure::Unavailable);
                 }
                 failure => return Err(failure),
+            }
+            if Instant::now() >= deadline && moves > 3 && self.shared.astray.passes() {
+                tracing::warn!(
+                    "the nodes of the Redis cluster send requests to each other, or to where no node is (MOVED)"
+                );
             }
             if Instant::now() >= deadline || self.shared.closed.load(Ordering::Relaxed) {
                 return Err(Failure::Unavailable);
@@ -203,6 +214,35 @@ impl Cluster {
         }
         self.look_again_after(map.generation);
         Err(Failure::Unavailable)
+    }
+
+    /// The median of the clocks of the masters that answer soon: one that is off does not count.
+    pub(super) async fn time(&self) -> Result<Duration, Failure> {
+        let mut map = self.shared.map();
+        if map.masters.is_empty() {
+            self.shared.refresh(map.generation).await;
+            map = self.shared.map();
+        }
+        let begun = Instant::now();
+        let mut asked: FuturesUnordered<_> = map.masters.iter().map(|(_, node)| node.pool.time()).collect();
+        let mut times = Vec::new();
+        let mut failure = Failure::NotSent;
+        let mut end = begun + self.shared.limits.timeout;
+        while let Ok(Some(time)) = timeout_at(end, asked.next()).await {
+            match time {
+                Ok(time) => {
+                    end = end.min(Instant::now() + STRAGGLERS);
+                    // As of the beginning, so that they can be compared.
+                    times.push(time.saturating_sub(begun.elapsed()));
+                }
+                Err(why) => failure = why,
+            }
+        }
+        times.sort_unstable();
+        match times.get(times.len() / 2) {
+            Some(time) => Ok(*time + begun.elapsed()),
+            None => Err(failure),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -259,9 +299,26 @@ impl Shared {
 
     /// The node at an address, which need not be known yet.
     fn node(&self, address: &str) -> Arc<Server> {
+        self.node_with(address, Voice::of)
+    }
+
+    /// The node that another one tells of. Without a host, it is at that of the one that told.
+    fn told_of(&self, address: &str, teller: Option<(Arc<Server>, bool)>) -> Option<Arc<Server>> {
+        let mut address = address.to_owned();
+        if let Some(("" | "?", port)) = address.rsplit_once(':') {
+            let (teller, _) = teller?;
+            let nodes = self.lock();
+            let (known, _) = nodes.iter().find(|(_, node)| Arc::ptr_eq(node, &teller))?;
+            let (host, _) = known.rsplit_once(':')?;
+            address = format!("{host}:{port}");
+        }
+        Some(self.node_with(&address, |at| Voice::of_stranger(at, self.strangers.clone())))
+    }
+
+    fn node_with(&self, address: &str, voice: impl FnOnce(String) -> Voice) -> Arc<Server> {
         let mut nodes = self.lock();
         let start = || {
-            let pool = Pool::new(self.manager(address), format!(" at {address}"), self.limits);
+            let pool = Pool::new(self.manager(address), voice(format!(" at {address}")), self.limits);
             Arc::new(Server::start(pool))
         };
         nodes.entry(address.to_owned()).or_insert_with(start).clone()

@@ -15,6 +15,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use super::wire::{UNACKNOWLEDGED, keepalive};
+
 /// What kind of servers the URLs lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -41,6 +43,8 @@ pub struct Address {
     pub password: Option<String>,
     /// Password of the sentinels, if not in their URLs.
     pub sentinel_password: Option<String>,
+    /// Whether the master that sentinels name speaks TLS, if that is not as with the sentinels.
+    pub master_tls: Option<bool>,
     /// PEM file with the authorities that sign the servers' certificates; without it the system's count.
     pub ca: Option<PathBuf>,
     /// PEM files with a certificate of our own and its key.
@@ -68,12 +72,19 @@ impl Endpoints {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (certificates, tls) = certificates(&address)?;
         let mut first = Vec::new();
-        for url in address.urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
-            first.push(info(url, certificates.as_ref())?);
+        let plain_too = address.master_tls == Some(true);
+        for url in urls(&address.urls) {
+            first.push(info(url, certificates.as_ref(), plain_too)?);
         }
-        let Some(form) = first.first().map(|info| info.addr().clone()) else {
+        let Some(mut form) = first.first().map(|info| info.addr().clone()) else {
             return Err("bad Redis URL: there is none".into());
         };
+        match (&address.mode, address.master_tls) {
+            (_, None) => {}
+            (Mode::Sentinel(_), Some(true)) => form = info(MASTER, certificates.as_ref(), false)?.addr().clone(),
+            (Mode::Sentinel(_), Some(false)) => form = ConnectionAddr::Tcp(String::new(), 0),
+            _ => return Err("--redis-master-tls is for sentinels: elsewhere redis:// or rediss:// says it".into()),
+        }
         let tls = match form {
             ConnectionAddr::TcpTls { .. } => Some(Arc::new(tls.config(&address)?)),
             _ => None,
@@ -189,8 +200,47 @@ fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
     settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name()
 }
 
-fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionInfo, String> {
-    let bad = |error: RedisError| format!("bad Redis URL: {}", description(&error));
+/// For the form of its address.
+const MASTER: &str = "rediss://master";
+
+/// The URLs of a list. Only a comma with another URL behind it separates: any other may be part of a password.
+fn urls(list: &str) -> impl Iterator<Item = &str> {
+    let begins = |text: &str| {
+        let scheme = text.trim_start().split_once("://").map(|(scheme, _)| scheme);
+        scheme
+            .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+'))
+    };
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut commas = text.match_indices(',').map(|(at, _)| at);
+        let end = commas.find(|at| {
+            let next = text[at + 1..].trim_start();
+            next.is_empty() || next.starts_with(',') || begins(next)
+        });
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+    .map(str::trim)
+    .filter(|url| !url.is_empty())
+}
+
+/// What to look at in a URL that makes no sense.
+fn hint(url: &str) -> &'static str {
+    match url.rsplit_once('@') {
+        Some((_, rest)) if !rest.contains(',') => {
+            "; in a user or password, write , as %2C, / as %2F, ? as %3F, # as %23, @ as %40 and % as %25"
+        }
+        _ if url.contains(',') => {
+            "; where there are several, each begins with redis:// or rediss://, and a comma that separates none is %2C"
+        }
+        _ => "",
+    }
+}
+
+/// Reads a URL. `plain_too`: there may be certificates although this server speaks no TLS.
+fn info(url: &str, certificates: Option<&TlsCertificates>, plain_too: bool) -> Result<ConnectionInfo, String> {
+    let bad = |error: RedisError| format!("bad Redis URL: {}{}", description(&error), hint(url));
     let mut info = url.into_connection_info().map_err(bad)?;
     if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
         return Err(
@@ -200,10 +250,11 @@ fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionI
     if info.redis_settings().db() < 0 {
         return Err("bad Redis URL: the number of a database is 0 or more".into());
     }
-    if let Some(certificates) = certificates {
-        let ConnectionAddr::TcpTls { .. } = info.addr() else {
+    let secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    if let Some(certificates) = certificates.filter(|_| secured || !plain_too) {
+        if !secured {
             return Err("bad Redis URL: certificates are for rediss:// only".into());
-        };
+        }
         let client = Client::build_with_tls(info, certificates.clone());
         info = client
             .map_err(|error| no_use(description(&error)))?
@@ -211,9 +262,15 @@ fn info(url: &str, certificates: Option<&TlsCertificates>) -> Result<ConnectionI
             .clone();
     }
     let settings = ours(info.redis_settings().clone());
-    Ok(info
-        .set_redis_settings(settings)
-        .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+/// The settings of the client library's connections, the same as those of our own.
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
 }
 
 /// What connections are secured with.

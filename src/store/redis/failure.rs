@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     TryAgain,
     /// There is no connection; nothing was sent. Already logged.
     NotSent,
+    /// Redis refuses the command, and will refuse it again; nothing was done. Already logged.
+    Refused,
     /// It was done, but too few replicas have said in time that they have it.
     NotReplicated,
     /// Anything else; already logged.
@@ -101,7 +103,16 @@ pub(crate) fn reason(error: &RedisError) -> String {
 }
 
 /// What errors say of which the code tells too little, and how it is told.
-const KNOWN: [(&str, &str); 6] = [
+const KNOWN: [(&str, &str); 8] = [
+    (
+        "running in protected mode",
+        "DENIED: it is in protected mode and serves its own machine only: set a password in Redis (requirepass), or \
+         protected-mode no where nobody else reaches it",
+    ),
+    (
+        "max number of clients reached",
+        "max number of clients reached: raise maxclients of Redis, or use fewer connections",
+    ),
     (
         "the script can't run this command",
         "NOPERM: no permission to run a command in a script",

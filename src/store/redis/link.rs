@@ -99,7 +99,7 @@ impl managed::Manager for Manager {
             let (info, address) = self.find().await?;
             let wire = Wire::connect(&info, self.tls.clone(), self.timeout).await?;
             if address.is_some() {
-                be_master(&wire.ask(&[&role()]).await?.only()?.value()?)?;
+                be_master(&wire.ask(&[&role()], true).await?.only()?.value()?)?;
             }
             let address = address.unwrap_or_default().into();
             Ok(Link { wire, address })

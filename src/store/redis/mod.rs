@@ -3,8 +3,8 @@
 //!
 //! Every operation on a session or an id is one atomic script or command, and one round trip; on an id with more than 100
 //! sessions, several. A get is one plain read; what it changes follows a little later (`pending`, `touch`), or in one script
-//! with it where that is switched off. With a near cache (`near`) many gets need no read. Times are arguments: the clock of
-//! the Redis server plays no part.
+//! with it where that is switched off. With a near cache (`near`) many gets need no read. All instances go by the clock of
+//! Redis ([`Time`]), of which they have a copy: times are arguments of scripts and commands.
 
 mod cluster;
 mod endpoint;
@@ -27,6 +27,7 @@ mod shards;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod time;
 mod touch;
 mod voice;
 mod wire;
@@ -43,10 +44,12 @@ use self::{
     script::Scripts,
     servers::{Server, Servers},
     touch::Touches,
+    voice::Voice,
 };
 pub use self::{
     endpoint::{Address, Mode},
     listing::Listing,
+    time::Time,
 };
 // What a check has to know of where things are.
 pub(crate) use self::{
@@ -60,6 +63,7 @@ pub(crate) use self::{
 use crate::{
     error::Error,
     metrics::Metrics,
+    service::Clock,
     session::{Record, Seconds, Token},
     store::pace::Turns,
 };
@@ -85,14 +89,17 @@ pub struct Options {
     pub cachetime: Duration,
     /// The most sessions in memory for that, at least 1.
     pub cachemax: usize,
+    /// The clock of this machine, to be compared with that of Redis.
+    pub clock: Clock,
 }
 
 /// A Redis server or a cluster of them, or servers that speak its protocol.
 pub struct Redis {
     servers: Arc<Servers>,
     shards: Arc<Shards>,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
     touches: Arc<Touches>,
+    time: Arc<Time>,
     near: Option<Arc<Near>>,
     tasks: Vec<AbortHandle>,
     turns: Turns,
@@ -122,7 +129,7 @@ impl Redis {
         let near =
             (!options.cachetime.is_zero()).then(|| Arc::new(Near::new(options.cachetime, options.cachemax, &metrics)));
         let mut tasks = Vec::new();
-        let one = |manager: &Manager| Server::start(Pool::new(manager.clone(), String::new(), limits));
+        let one = |manager: &Manager| Server::start(Pool::new(manager.clone(), Voice::of(String::new()), limits));
         let shards = Arc::new(match endpoints.mode {
             Mode::Single | Mode::Sentinel(_) => Shards::one(&options.namespace),
             Mode::Cluster => Shards::many(&options.namespace, options.shards),
@@ -165,11 +172,18 @@ impl Redis {
         if !options.touch.is_zero() {
             tasks.push(tokio::spawn(touches.clone().run()).abort_handle());
         }
+        let time = Arc::new(Time::new(options.clock, &metrics));
+        let follow = {
+            let (time, servers) = (time.clone(), servers.clone());
+            async move { time.follow(&servers).await }
+        };
+        tasks.push(tokio::spawn(follow).abort_handle());
         Ok(Self {
             servers,
             shards,
-            scripts: Scripts::new(),
+            scripts: Arc::new(Scripts::new()),
             touches,
+            time,
             near,
             tasks,
             turns: Turns::new(options.timeout),
@@ -184,6 +198,17 @@ impl Redis {
             self.servers.know_all_shards().await?;
         }
         Ok(keys)
+    }
+
+    /// The clock that all instances on this Redis share.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Clock::Redis(self.time.clone())
+    }
+
+    /// The current second for an operation, for which `now` was taken from [`Redis::clock`].
+    async fn settled(&self, now: Seconds) -> Result<Seconds, Error> {
+        self.time.settled(&self.servers, now).await
     }
 
     /// Waits until notes are written. The client may have gone before: the work is not cut short by it.

@@ -1,8 +1,8 @@
 //! A few connections to one server that all requests share, and what happens when it is away.
 //!
 //! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it. A connection that
-//! fails once is replaced by the next request. No operation is sent twice: when an answer is missing, Redis may have done
-//! what was asked.
+//! fails once is replaced by the next request. No change is sent twice: when an answer is missing, Redis may have done what
+//! was asked. What only reads is asked once more, on another connection, within the same time.
 
 use std::{
     sync::Arc,
@@ -26,6 +26,9 @@ use super::{
     wire::{Lost, Reply},
 };
 
+/// What the log says of a reply of another form than Redis has.
+const NONSENSE: &str = "its reply is none of those that the command has: is a proxy or another server in between?";
+
 /// How a server is to be used.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
@@ -45,7 +48,7 @@ pub(super) enum Request<'a> {
     Script(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
     /// A script that changes what must not be lost.
     Change(&'a Script, &'a (dyn Fn(&mut Cmd) + Sync)),
-    /// Any other command.
+    /// Any other command, which may be repeated.
     Command(&'a Cmd),
 }
 
@@ -57,9 +60,29 @@ pub(super) struct Pool {
     timeout: Duration,
 }
 
+/// Seconds and microseconds, as strings.
+fn time_in(reply: &Reply) -> Option<Duration> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    let [seconds, micros] = reply.strings()?;
+    let (seconds, micros) = (number(seconds?)?, number(micros?)?);
+    // From 2001 to 2286: whatever is beyond is no clock.
+    let sound = (1_000_000_000..10_000_000_000).contains(&seconds) && micros < 1_000_000;
+    sound.then(|| Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// Gives up the connections that are as old as that.
+fn retire(links: &managed::Pool<Manager>, age: Duration) {
+    links.retain(|link, metrics| {
+        let stays = metrics.age() < age;
+        if !stays {
+            link.wire.give_up();
+        }
+        stays
+    });
+}
+
 impl Pool {
-    /// `at` is ` at HOST:PORT` where there are several servers, for the log.
-    pub(super) fn new(manager: Manager, at: String, limits: Limits) -> Self {
+    pub(super) fn new(manager: Manager, voice: Voice, limits: Limits) -> Self {
         let links = |manager, connections: usize| {
             let links = managed::Pool::builder(manager)
                 .max_size(connections.max(1))
@@ -71,7 +94,7 @@ impl Pool {
         };
         let replicated = (limits.replicas > 0).then(|| Replicated::new(links(manager.clone(), 1), limits.replicas));
         Self {
-            voice: Voice::of(at),
+            voice,
             links: links(manager, limits.connections),
             replicated,
             timeout: limits.timeout,
@@ -82,13 +105,13 @@ impl Pool {
     /// one is sent while `asking`.
     pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Reply, Failure> {
         match request {
-            Request::Read(cmd) | Request::Command(cmd) => self.send(cmd, asking).await,
+            Request::Read(cmd) | Request::Command(cmd) => self.send(cmd, asking, true).await,
             Request::Change(script, arguments) if let Some(replicated) = &self.replicated => {
                 replicated.answer(script, arguments).await
             }
             Request::Script(script, arguments) | Request::Change(script, arguments) => {
-                match self.send(&script.by_hash(arguments), asking).await {
-                    Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking).await,
+                match self.send(&script.by_hash(arguments), asking, script.reads()).await {
+                    Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking, script.reads()).await,
                     result => result,
                 }
             }
@@ -107,6 +130,20 @@ impl Pool {
                 self.send_together(replicated, waiting).await;
             }
         }
+    }
+
+    /// The time of the server, since the Unix epoch.
+    pub(super) async fn time(&self) -> Result<Duration, Failure> {
+        let mut cmd = Cmd::with_capacity(1, 4);
+        cmd.arg("TIME");
+        let reply = self.answer(Request::Command(&cmd), false).await?;
+        time_in(&reply).ok_or_else(|| self.nonsense())
+    }
+
+    /// Notes a reply that no Redis gives.
+    pub(super) fn nonsense(&self) -> Failure {
+        self.voice.refused(NONSENSE);
+        Failure::Refused
     }
 
     /// Notes what a node of a cluster says to who takes it for the only server.
@@ -151,7 +188,7 @@ impl Pool {
         let mut wait = Cmd::with_capacity(3, 32);
         wait.arg("WAIT").arg(replicated.replicas).arg(milliseconds.max(1));
         let commands: Vec<&Cmd> = commands.iter().chain([&wait]).collect();
-        let (link, answer) = match self.ask(&replicated.links, &commands).await {
+        let (link, answer) = match self.ask(&replicated.links, &commands, false).await {
             Ok(answered) => answered,
             Err(failure) => {
                 for reply in replies {
@@ -177,34 +214,69 @@ impl Pool {
         }
     }
 
-    async fn send(&self, cmd: &Cmd, asking: bool) -> Result<Reply, Failure> {
+    async fn send(&self, cmd: &Cmd, asking: bool, repeatable: bool) -> Result<Reply, Failure> {
         if !asking {
-            let (link, reply) = self.ask(&self.links, &[cmd]).await?;
+            let (link, reply) = self.ask(&self.links, &[cmd], repeatable).await?;
             return self.conclude(&link, reply.only());
         }
         let mut first = Cmd::with_capacity(1, 8);
         first.arg("ASKING");
-        let (link, replies) = self.ask(&self.links, &[&first, cmd]).await?;
+        let (link, replies) = self.ask(&self.links, &[&first, cmd], repeatable).await?;
         let reply = replies.each().last().ok_or(Failure::Unavailable)?;
         self.conclude(&link, reply.only())
     }
 
-    /// Sends commands once.
-    async fn ask(&self, links: &managed::Pool<Manager>, commands: &[&Cmd]) -> Result<(Link, Reply), Failure> {
+    /// Sends commands once, or twice if that does no harm and the connection turns out to be dead.
+    async fn ask(
+        &self,
+        links: &managed::Pool<Manager>,
+        commands: &[&Cmd],
+        repeatable: bool,
+    ) -> Result<(Link, Reply), Failure> {
+        let mut lost = match self.ask_once(links, commands, repeatable).await? {
+            Ok(answered) => return Ok(answered),
+            Err(lost) => lost,
+        };
+        if repeatable && !matches!(lost, Lost::NotSent) {
+            if matches!(lost, Lost::Late) {
+                // What swallowed this one may have swallowed its neighbours.
+                retire(links, self.timeout / 2);
+            }
+            // Seldom, so in a box: it does not make every request's state larger.
+            let again = Box::pin(self.ask_once(links, commands, false));
+            lost = match timeout(self.timeout / 2, again).await {
+                Ok(Ok(Ok(answered))) => return Ok(answered),
+                Ok(Ok(Err(lost))) => lost,
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) => Lost::Late,
+            };
+        }
+        let (why, failure) = match lost {
+            Lost::NotSent => ("no connection in time".to_owned(), Failure::NotSent),
+            Lost::Late => ("no reply in time".to_owned(), Failure::Unavailable),
+            Lost::Ended(error) => (reason(&error), Failure::Unavailable),
+        };
+        self.voice.gone(&why);
+        Err(failure)
+    }
+
+    /// Sends commands once. Fails with `Failure` if there is no connection, which is logged already.
+    async fn ask_once(
+        &self,
+        links: &managed::Pool<Manager>,
+        commands: &[&Cmd],
+        repeatable: bool,
+    ) -> Result<Result<(Link, Reply), Lost>, Failure> {
         // Reading the clock is for when it is needed.
         let mut first = None;
         loop {
             let link = self.link(links).await?;
-            let (why, failure) = match link.wire.ask(commands).await {
-                Ok(replies) => return Ok((link, replies)),
+            match link.wire.ask(commands, repeatable).await {
+                Ok(replies) => return Ok(Ok((link, replies))),
                 // It ended while idle. The next one is another.
-                Err(Lost::NotSent) if first.get_or_insert_with(Instant::now).elapsed() < self.timeout => continue,
-                Err(Lost::NotSent) => ("no connection in time".to_owned(), Failure::NotSent),
-                Err(Lost::Late) => ("no reply in time".to_owned(), Failure::Unavailable),
-                Err(Lost::Ended(error)) => (reason(&error), Failure::Unavailable),
-            };
-            self.voice.gone(&why);
-            return Err(failure);
+                Err(Lost::NotSent) if first.get_or_insert_with(Instant::now).elapsed() < self.timeout => {}
+                Err(lost) => return Ok(Err(lost)),
+            }
         }
     }
 
@@ -251,11 +323,12 @@ impl Pool {
         if let Some(failure) = elsewhere(&error) {
             return Err(failure);
         }
-        if useless(&error) {
-            link.wire.give_up();
-        }
         // Out of memory, no permission, a replica, which goes on to answer reads.
         self.voice.refused(&reason(&error));
-        Err(Failure::Unavailable)
+        if useless(&error) {
+            link.wire.give_up();
+            return Err(Failure::Unavailable);
+        }
+        Err(Failure::Refused)
     }
 }

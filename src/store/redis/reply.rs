@@ -3,57 +3,83 @@
 //! A record comes as one string that `scripts/record.lua` packs: reading eight values of a list costs the client
 //! several microseconds, reading one string hardly any.
 
+use std::sync::LazyLock;
+
 use deadpool_redis::redis::Value;
 
-use super::{listing::Read, wire::Reply};
+use super::{listing::Read, voice::Throttle, wire::Reply};
 use crate::{
     error::Error,
     metrics::Metrics,
     session::{Cursor, Data, Ip, Record, UserId},
 };
 
-/// The reply of a script that found a `d` too large to store.
-const TOO_LARGE: Value = Value::Int(1);
+/// What scripts reply in place of a record. Words: a server or a proxy that replies nonsense replies nil or a number.
+const NONE: &[u8] = b"none";
+const UNREADABLE: &[u8] = b"unreadable";
+const TOO_LARGE: &[u8] = b"large";
+
+/// The error for a reply that no script of ours gives: who answers is no Redis, or something in between mixes replies up.
+/// Whether anything was done is not known.
+pub(super) fn nonsense() -> Error {
+    static THROTTLE: LazyLock<Throttle> = LazyLock::new(Throttle::default);
+    if THROTTLE.passes() {
+        tracing::error!("Redis replies what no script replies: is a proxy or another server in between?");
+    }
+    Error::StoreUnavailable
+}
+
+/// Fails unless the script says that it has stored a session.
+pub(super) fn stored(reply: &Value) -> Result<(), Error> {
+    match reply {
+        Value::Int(1) => Ok(()),
+        _ => Err(nonsense()),
+    }
+}
 
 /// A record, or `None` if there is none or nobody can read it. Fails with `tooLarge` if the script says so.
 pub(super) fn record(reply: Value, metrics: &Metrics) -> Result<Option<Record>, Error> {
-    match reply {
-        Value::BulkString(packed) => Ok(unpack(&packed).or_else(|| {
-            metrics.unreadable();
-            None
-        })),
-        Value::Nil => Ok(None),
-        TOO_LARGE => Err(Error::TooLarge),
-        _ => {
-            metrics.unreadable();
-            Ok(None)
-        }
+    let Value::BulkString(reply) = reply else {
+        return Err(nonsense());
+    };
+    match reply.as_slice() {
+        NONE => return Ok(None),
+        TOO_LARGE => return Err(Error::TooLarge),
+        UNREADABLE => {}
+        packed => match unpack(packed)? {
+            Some(record) => return Ok(Some(record)),
+            None => {}
+        },
     }
+    metrics.unreadable();
+    Ok(None)
 }
 
 /// The readable records of a part of a list, each with its place, and where the list goes on.
 pub(super) fn list(reply: Value, metrics: &Metrics) -> Result<Read, Error> {
     let Value::Array(list) = reply else {
-        return Err(Error::Internal);
+        return Err(nonsense());
     };
     let mut list = list.into_iter();
     let (Some(Value::Int(more)), Some(Value::BulkString(end))) = (list.next(), list.next()) else {
-        return Err(Error::Internal);
+        return Err(nonsense());
     };
     let mut records = Vec::with_capacity(list.len());
     for found in list {
         let Value::BulkString(found) = found else {
-            return Err(Error::Internal);
+            return Err(nonsense());
         };
-        let (cursor, packed) = place(&found).ok_or(Error::Internal)?;
-        match unpack(packed) {
+        let (cursor, packed) = place(&found).ok_or_else(nonsense)?;
+        // Only the place is there if the record is unreadable.
+        let record = if packed.is_empty() { None } else { unpack(packed)? };
+        match record {
             Some(record) => records.push((cursor, record)),
             None => metrics.unreadable(),
         }
     }
     let next = match more {
         0 => None,
-        _ => Some(place(&end).ok_or(Error::Internal)?.0),
+        _ => Some(place(&end).ok_or_else(nonsense)?.0),
     };
     Ok(Read { records, next })
 }
@@ -71,15 +97,18 @@ pub(super) const FIELDS: [&str; 8] = ["id", "r", "w", "ttl", "la", "ip", "no_res
 
 /// The reply to `HMGET` of [`FIELDS`], by the same rules as the `fields` of `scripts/record.lua`: `None` if there is no
 /// such hash, or nobody can read it, as one that has no reply because it is none.
-pub(super) fn hash(reply: Option<&Reply>, metrics: &Metrics) -> Option<Record> {
-    let fields = reply.and_then(Reply::strings);
-    if fields.is_some_and(|fields| fields.iter().all(Option::is_none)) {
-        return None;
+pub(super) fn hash(reply: Option<&Reply>, metrics: &Metrics) -> Result<Option<Record>, Error> {
+    if let Some(reply) = reply {
+        let fields = reply.strings().ok_or_else(nonsense)?;
+        if fields.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        if let Some(record) = read(fields) {
+            return Ok(Some(record));
+        }
     }
-    fields.and_then(read).or_else(|| {
-        metrics.unreadable();
-        None
-    })
+    metrics.unreadable();
+    Ok(None)
 }
 
 fn read(fields: [Option<&[u8]>; 8]) -> Option<Record> {
@@ -91,7 +120,7 @@ fn read(fields: [Option<&[u8]>; 8]) -> Option<Record> {
         ttl: digits(ttl)?,
         last_active: digits(last_active)?,
         ip: Ip::stored(utf8(ip.unwrap_or_default())?),
-        no_resave: utf8(no_resave.unwrap_or_default())? == "1",
+        no_resave: no_resave == Some(b"1"),
         data: match utf8(data.unwrap_or_default())? {
             "" => None,
             data => Data::stored(data)?,
@@ -103,12 +132,15 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Decimal digits, as many as a script of Redis counts exactly.
+/// The largest number that a script of Redis counts exactly.
+const MOST: u64 = 999_999_999_999_999;
+
+/// Decimal digits. A number beyond what a script counts exactly is the largest one: it neither ends a session nor hides it.
 fn digits(field: Option<&[u8]>) -> Option<u64> {
-    let digits = field.filter(|digits| (1..=15).contains(&digits.len()))?;
-    digits.iter().try_fold(0, |number, digit| {
+    let digits = field.filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0, |number: u64, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        Some(number * 10 + digit)
+        Some((number * 10 + digit).min(MOST))
     })
 }
 
@@ -125,14 +157,20 @@ fn text(field: Value) -> Option<Option<String>> {
 /// Where to go on, and tokens, each with its record; unreadable ones are left out.
 pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<(String, Vec<(String, Record)>), Error> {
     let Value::Array(list) = reply else {
-        return Err(Error::Internal);
+        return Err(nonsense());
     };
     let mut found = Vec::with_capacity(list.len() / 2);
     let mut list = list.into_iter();
-    let next = list.next().and_then(text).flatten().ok_or(Error::Internal)?;
+    let next = list.next().and_then(text).flatten().ok_or_else(nonsense)?;
     while let (Some(token), Some(reply)) = (list.next(), list.next()) {
-        if let (Some(Some(token)), Some(record)) = (text(token), record(reply, metrics)?) {
-            found.push((token, record));
+        let record = match reply {
+            Value::BulkString(packed) => unpack(&packed)?,
+            Value::Int(0) => None,
+            _ => return Err(nonsense()),
+        };
+        match (text(token).flatten(), record) {
+            (Some(token), Some(record)) => found.push((token, record)),
+            _ => metrics.unreadable(),
         }
     }
     Ok((next, found))
@@ -141,48 +179,62 @@ pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<(Str
 /// A number that cannot be negative.
 pub(super) fn count(reply: &Value) -> Result<u64, Error> {
     match reply {
-        Value::Int(count) => u64::try_from(*count).map_err(|_| Error::Internal),
-        _ => Err(Error::Internal),
+        Value::Int(count) => u64::try_from(*count).map_err(|_| nonsense()),
+        _ => Err(nonsense()),
     }
 }
 
 /// The same of a reply that nobody has looked at.
 pub(super) fn number_of(reply: &Reply) -> Result<u64, Error> {
-    count(&reply.value().map_err(|_| Error::Internal)?)
+    count(&reply.value().map_err(|_| nonsense())?)
 }
 
-/// A list of two such numbers.
-pub(super) fn two_counts(reply: &Value) -> Result<(u64, u64), Error> {
-    match reply {
-        Value::Array(list) if list.len() == 2 => Ok((count(&list[0])?, count(&list[1])?)),
-        _ => Err(Error::Internal),
+/// A list of such numbers.
+pub(super) fn counts<const N: usize>(reply: &Value) -> Result<[u64; N], Error> {
+    let Value::Array(list) = reply else {
+        return Err(nonsense());
+    };
+    let counts = list.iter().map(count).collect::<Result<Vec<_>, _>>()?;
+    counts.try_into().map_err(|_| nonsense())
+}
+
+/// `ID_LENGTH IP_LENGTH r w ttl la NO_RESAVE`, a line feed, then id, ip and d; the lengths in bytes. `None` if the record is
+/// unreadable; fails if no script has packed it.
+fn unpack(packed: &[u8]) -> Result<Option<Record>, Error> {
+    let end = memchr::memchr(b'\n', packed).ok_or_else(nonsense)?;
+    let mut numbers = [0_u64; 7];
+    let mut header = packed[..end].split(|byte| *byte == b' ');
+    for number in &mut numbers {
+        let text = header.next().and_then(utf8).ok_or_else(nonsense)?;
+        *number = text.parse().map_err(|_| nonsense())?;
     }
-}
-
-/// `ID_LENGTH IP_LENGTH r w ttl la NO_RESAVE`, a line feed, then id, ip and d; the lengths in bytes.
-fn unpack(packed: &[u8]) -> Option<Record> {
-    let (header, rest) = std::str::from_utf8(packed).ok()?.split_once('\n')?;
-    let mut numbers = header.split(' ').map(|number| number.parse::<u64>().ok());
-    let mut number = || numbers.next().flatten();
-    let (id, ip) = (number()?, number()?);
-    let (reads, writes, ttl, last_active) = (number()?, number()?, number()?, number()?);
-    let no_resave = number()? == 1;
-    let (id, rest) = rest.split_at_checked(usize::try_from(id).ok()?)?;
-    let (ip, data) = rest.split_at_checked(usize::try_from(ip).ok()?)?;
+    if header.next().is_some() {
+        return Err(nonsense());
+    }
+    let [id, ip, reads, writes, ttl, last_active, no_resave] = numbers;
+    let length = |length: u64| usize::try_from(length).map_err(|_| nonsense());
+    let (id, rest) = packed[end + 1..].split_at_checked(length(id)?).ok_or_else(nonsense)?;
+    let (ip, data) = rest.split_at_checked(length(ip)?).ok_or_else(nonsense)?;
+    let (Some(id), Some(ip), Some(data)) = (utf8(id), utf8(ip), utf8(data)) else {
+        return Ok(None);
+    };
     let data = match data {
         "" => None,
-        data => Data::stored(data)?,
+        data => match Data::stored(data) {
+            Some(data) => data,
+            None => return Ok(None),
+        },
     };
-    Some(Record {
+    Ok(Some(Record {
         id: UserId::stored(id),
         ip: Ip::stored(ip),
         reads,
         writes,
         ttl,
         last_active,
-        no_resave,
+        no_resave: no_resave == 1,
         data,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -191,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_packed_record_is_read() {
-        let record = unpack("3 9 1 2 7200 1700000000 1\nü:127.0.0.1{\"a\":1}".as_bytes()).unwrap();
+        let packed = "3 9 1 2 7200 1700000000 1\nü:127.0.0.1{\"a\":1}";
+        let record = unpack(packed.as_bytes()).unwrap().unwrap();
         assert_eq!(record.id.as_str(), "ü:");
         assert_eq!(record.ip.as_str(), "127.0.0.1");
         assert_eq!((record.reads, record.writes), (1, 2));
@@ -201,18 +254,70 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_record_is_unreadable() {
+    fn what_no_script_packs_is_nonsense() {
         for text in [
             "",
             "\n",
+            "OK",
             "1 1 1 1 1 1 0",
+            "1 0 1 1 1 1 0 0\na",
             "9 1 1 1 1 1 0\nab",
             "1 0 1 1 1 x 0\na",
-            "1 0 1 1 1 1 0\na{",
-            "1 0 1 1 1 1 0\nü",
+            "1 0 1 1 1 -1 0\na",
         ] {
-            assert!(unpack(text.as_bytes()).is_none(), "{text:?}");
+            assert_eq!(unpack(text.as_bytes()).err(), Some(Error::StoreUnavailable), "{text:?}");
         }
-        assert!(unpack(b"1 0 1 1 1 1 0\n\xff").is_none());
+    }
+
+    #[test]
+    fn what_makes_no_record_is_unreadable() {
+        for text in [
+            &b"1 0 1 1 1 1 0\na{"[..],
+            "1 0 1 1 1 1 0\nü".as_bytes(),
+            b"1 0 1 1 1 1 0\n\xff",
+        ] {
+            assert!(unpack(text).unwrap().is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_does_not_reply_is_no_answer() {
+        let metrics = Metrics::new();
+        let text = |text: &str| Value::BulkString(text.into());
+        for reply in [
+            Value::Nil,
+            Value::Okay,
+            Value::Int(0),
+            Value::Int(-1),
+            Value::Array(Vec::new()),
+            text(""),
+            text("OK"),
+        ] {
+            assert_eq!(
+                record(reply.clone(), &metrics).err(),
+                Some(Error::StoreUnavailable),
+                "{reply:?}"
+            );
+            assert_eq!(stored(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
+            assert_eq!(counts::<2>(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
+        }
+        let two = |first, second| Value::Array(vec![Value::Int(first), Value::Int(second)]);
+        assert_eq!(counts::<2>(&two(0, -1)).err(), Some(Error::StoreUnavailable));
+        assert_eq!(counts::<3>(&two(0, 1)).err(), Some(Error::StoreUnavailable));
+        assert_eq!(counts::<2>(&two(3, 4)), Ok([3, 4]));
+        assert_eq!(stored(&Value::Int(1)), Ok(()));
+        assert!(record(text("none"), &metrics).is_ok_and(|record| record.is_none()));
+        assert_eq!(record(text("large"), &metrics).err(), Some(Error::TooLarge));
+    }
+
+    #[test]
+    fn numbers_beyond_what_is_counted_are_the_largest() {
+        assert_eq!(digits(Some(b"007")), Some(7));
+        assert_eq!(digits(Some(b"0000000000000000000000007")), Some(7));
+        assert_eq!(digits(Some(b"999999999999999")), Some(MOST));
+        assert_eq!(digits(Some(&[b'9'; 400])), Some(MOST));
+        for text in [&b""[..], b"-1", b"1e3", b"99999999999999999999x"] {
+            assert_eq!(digits(Some(text)), None, "{text:?}");
+        }
     }
 }

@@ -28,8 +28,8 @@ impl Scripts {
             create: Script::new(include_str!("scripts/create.lua")),
             get: Script::new(on_records!("scripts/get.lua")),
             set: Script::new(on_records!("scripts/set.lua")),
-            soapp: Script::new(on_records!("scripts/soapp.lua")),
-            soid: Script::new(on_records!("scripts/soid.lua")),
+            soapp: Script::reading(on_records!("scripts/soapp.lua")),
+            soid: Script::reading(on_records!("scripts/soid.lua")),
             kill: Script::new(on_records!("scripts/kill.lua")),
             killsoid: Script::new(include_str!("scripts/killsoid.lua")),
             killall: Script::new(include_str!("scripts/killall.lua")),
@@ -43,6 +43,8 @@ pub(super) struct Script {
     source: &'static str,
     /// SHA-1 of the source in hexadecimal, the name under which Redis keeps it.
     hash: String,
+    /// Whether it changes nothing, so that it may be run again where a reply is missing.
+    reads: bool,
 }
 
 impl Script {
@@ -50,7 +52,21 @@ impl Script {
         Self {
             source,
             hash: redis::Script::new(source).get_hash().to_owned(),
+            reads: false,
         }
+    }
+
+    /// One that changes nothing.
+    fn reading(source: &'static str) -> Self {
+        Self {
+            reads: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(super) fn reads(&self) -> bool {
+        self.reads
     }
 
     /// The name under which Redis knows it.

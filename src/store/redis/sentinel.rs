@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, cmd};
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::endpoint::Endpoints;
+use super::{endpoint::Endpoints, wire::Attempt};
 
 /// Between two questions to the sentinels. A master that was replaced may go on without knowing; nobody writes to it for
 /// longer than this after the sentinels have agreed.
@@ -76,19 +76,21 @@ impl Sentinels {
     async fn ask_all(&self) -> Result<String, RedisError> {
         let count = self.endpoints.first.len();
         let first = self.last.load(Ordering::Relaxed);
-        let mut failure = None;
+        let mut failures = Vec::new();
         for turn in 0..count {
             let place = (first + turn) % count;
-            match timeout(self.timeout, self.ask(&self.endpoints.first[place])).await {
+            let sentinel = &self.endpoints.first[place];
+            let failure = match timeout(self.timeout, self.ask(sentinel)).await {
                 Ok(Ok(address)) => {
                     self.last.store(place, Ordering::Relaxed);
                     return Ok(address);
                 }
-                Ok(Err(error)) => failure = Some(error),
-                Err(_) => {}
-            }
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            failures.push(why(sentinel, failure));
         }
-        Err(failure.unwrap_or_else(|| io::Error::other("no sentinel answers in time").into()))
+        Err(io::Error::other(format!("no sentinel tells the master: {}", failures.join("; "))).into())
     }
 
     async fn ask(&self, sentinel: &ConnectionInfo) -> Result<String, RedisError> {
@@ -109,4 +111,16 @@ impl Sentinels {
             None => Err(io::Error::other("no master of that name is known to the sentinels").into()),
         }
     }
+}
+
+/// Why a sentinel was of no use; `None`: it did not answer in time.
+fn why(sentinel: &ConnectionInfo, failure: Option<RedisError>) -> String {
+    let (host, port, tls) = match sentinel.addr() {
+        ConnectionAddr::Tcp(host, port) => (host, *port, false),
+        ConnectionAddr::TcpTls { host, port, .. } => (host, *port, true),
+        _ => return "not behind TCP".to_owned(),
+    };
+    let attempt = Attempt { host, port, tls };
+    let why = failure.map_or_else(|| "no answer in time".to_owned(), |error| attempt.explain(&error));
+    format!("{}: {why}", attempt.target())
 }

@@ -1,6 +1,6 @@
 //! The server or servers behind the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::redis::{Cmd, Value};
 use tokio::task::AbortHandle;
@@ -65,6 +65,14 @@ impl Servers {
         }
     }
 
+    /// The time of the server, or the median of those of the masters that answer soon.
+    pub(super) async fn time(&self) -> Result<Duration, Failure> {
+        match self {
+            Self::One(server) => server.pool.time().await,
+            Self::Cluster(cluster) => cluster.time().await,
+        }
+    }
+
     /// Whether anybody answers.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         match self {
@@ -112,7 +120,11 @@ impl Server {
     pub(super) async fn ping(&self) -> Result<(), Failure> {
         let mut cmd = Cmd::with_capacity(1, 4);
         cmd.arg("PING");
-        self.pool.answer(Request::Command(&cmd), false).await.map(drop)
+        let pong = self.pool.answer(Request::Command(&cmd), false).await?;
+        match pong.value() {
+            Ok(Value::SimpleString(text)) if text == "PONG" => Ok(()),
+            _ => Err(self.pool.nonsense()),
+        }
     }
 }
 

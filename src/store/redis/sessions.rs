@@ -1,23 +1,33 @@
 //! The operations on one session.
 
+use std::sync::Arc;
+
 use deadpool_redis::redis::Cmd;
+use tracing::Instrument;
 
 use super::{
     Redis, keys,
     keys::Keys,
     live,
+    near::Near,
     pending::{Read, Unclear},
     reply,
+    script::Scripts,
+    servers::Servers,
+    shards::Shards,
+    touch::Touches,
 };
 use crate::{
     error::Error,
+    metrics::Metrics,
     session::{App, Changes, MAX_DATA_BYTES, Record, Seconds, Session, Token},
     store::Key,
 };
 
 impl Redis {
     /// See [`Store::create`](crate::store::Store::create).
-    pub async fn create(&self, app: App, token: Token, record: Record) -> Result<Token, Error> {
+    pub async fn create(&self, app: App, token: Token, mut record: Record) -> Result<Token, Error> {
+        record.last_active = self.settled(record.last_active).await?;
         let id = record.id.as_str();
         let token = self.shards.lead(token, &app, id);
         let keys = self.shards.of_id(&app, id);
@@ -45,11 +55,13 @@ impl Redis {
                 cmd.arg("no_resave").arg(1);
             }
         });
-        reply.await.map(|_| token)
+        reply::stored(&reply.await?)?;
+        Ok(token)
     }
 
     /// See [`Store::get`](crate::store::Store::get).
     pub async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        let now = self.settled(now).await?;
         let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
@@ -89,6 +101,7 @@ impl Redis {
 
     /// See [`Store::look`](crate::store::Store::look).
     pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+        let now = self.settled(now).await?;
         let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
@@ -117,10 +130,7 @@ impl Redis {
         for field in reply::FIELDS {
             cmd.arg(field);
         }
-        Ok(reply::hash(
-            self.servers.read(keys, &cmd).await?.as_ref(),
-            &self.metrics,
-        ))
+        reply::hash(self.servers.read(keys, &cmd).await?.as_ref(), &self.metrics)
     }
 
     /// A get that leaves nothing for later.
@@ -134,7 +144,8 @@ impl Redis {
                 .arg(keys.ends());
             cmd.arg(now)
                 .arg(keys::session_member_prefix(token))
-                .arg(keys::app_prefix(app));
+                .arg(keys::app_prefix(app))
+                .arg(keys.tokens_prefix(app));
         });
         let record = reply::record(reply.await?, &self.metrics)?;
         Ok(live(record, now).map(|record| record.view(now)))
@@ -142,6 +153,7 @@ impl Redis {
 
     /// See [`Store::set`](crate::store::Store::set).
     pub async fn set(&self, app: App, token: Token, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
+        let now = self.settled(now).await?;
         let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
         };
@@ -164,7 +176,9 @@ impl Redis {
                 .arg(token.as_str())
                 .arg(keys::message(&app, &token))
                 .arg(keys.channel());
-            cmd.arg(MAX_DATA_BYTES).arg(setting.last_active);
+            cmd.arg(MAX_DATA_BYTES)
+                .arg(setting.last_active)
+                .arg(keys.tokens_prefix(&app));
             for (key, value) in &pairs {
                 cmd.arg(key).arg(value);
             }
@@ -177,14 +191,48 @@ impl Redis {
         }))
     }
 
-    /// See [`Store::kill`](crate::store::Store::kill).
+    /// See [`Store::kill`](crate::store::Store::kill). A logout that the client does not wait for is one all the same.
     pub async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
-        let Some(keys) = self.shard(&token).await? else {
+        if self.shard(&token).await?.is_none() {
             return Ok(false);
+        }
+        let kill = Kill {
+            servers: self.servers.clone(),
+            shards: self.shards.clone(),
+            scripts: self.scripts.clone(),
+            touches: self.touches.clone(),
+            near: self.near.clone(),
+            metrics: self.metrics.clone(),
+            key: Key { app, token },
         };
-        let key = Key { app, token };
-        let _change = self.near.as_ref().map(|near| near.change(key));
-        let read = self.touches.pending.last_active(&key);
+        let killed = tokio::spawn(kill.run().in_current_span());
+        let record = killed.await.unwrap_or(Err(Error::Internal))?;
+        // It is done, whatever the time is.
+        let now = self.settled(now).await.unwrap_or(now);
+        Ok(live(record, now).is_some())
+    }
+}
+
+/// A kill, which goes on even if nobody waits for it any more.
+struct Kill {
+    servers: Arc<Servers>,
+    shards: Arc<Shards>,
+    scripts: Arc<Scripts>,
+    touches: Arc<Touches>,
+    near: Option<Arc<Near>>,
+    metrics: Arc<Metrics>,
+    key: Key,
+}
+
+impl Kill {
+    /// The session as it was.
+    async fn run(self) -> Result<Option<Record>, Error> {
+        let Key { app, token } = self.key;
+        let Some(keys) = self.shards.of(&token) else {
+            return Ok(None);
+        };
+        let _change = self.near.as_ref().map(|near| near.change(self.key));
+        let read = self.touches.pending.last_active(&self.key);
         let reply = self.servers.change(keys, &self.scripts.kill, |cmd| {
             cmd.arg(4)
                 .arg(keys.session(&app, &token))
@@ -201,6 +249,6 @@ impl Redis {
         if let Some(record) = &mut record {
             record.touch(read);
         }
-        Ok(live(record, now).is_some())
+        Ok(record)
     }
 }

@@ -130,7 +130,10 @@ impl Touches {
         };
         let reply = self.servers.script(keys, &self.script, |cmd| {
             cmd.arg(1).arg(keys.ends());
-            cmd.arg(keys.prefix()).arg(keys::SESSIONS).arg(keys::USERS);
+            cmd.arg(keys.prefix())
+                .arg(keys::SESSIONS)
+                .arg(keys::USERS)
+                .arg(keys::TOKENS);
             for touch in batch {
                 cmd.arg(touch.key.app.as_str()).arg(touch.key.token.as_str());
                 cmd.arg(touch.reads).arg(touch.last_active);

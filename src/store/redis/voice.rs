@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -10,16 +10,34 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The shortest time between two lines in the log about refused commands.
+/// The shortest time between two lines in the log of the same kind.
 const QUIET: Duration = Duration::from_mins(1);
+
+/// Lets one line in [`QUIET`] pass.
+#[derive(Default)]
+pub(super) struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    /// Whether the line may pass.
+    pub(super) fn passes(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passes = last.is_none_or(|last| now - last >= QUIET);
+        if passes {
+            *last = Some(now);
+        }
+        passes
+    }
+}
 
 pub(super) struct Voice {
     /// ` at HOST:PORT` where there are several servers.
     at: String,
     /// Whether the last request could not reach Redis: only the changes are logged.
     away: AtomicBool,
-    /// When a refusal was logged last.
-    refused: Mutex<Option<Instant>>,
+    refused: Throttle,
+    /// For servers that only others tell of: all of them together may say once a minute that they are away.
+    strangers: Option<Arc<Throttle>>,
 }
 
 impl Voice {
@@ -27,7 +45,16 @@ impl Voice {
         Self {
             at,
             away: AtomicBool::new(false),
-            refused: Mutex::new(None),
+            refused: Throttle::default(),
+            strangers: None,
+        }
+    }
+
+    /// The same for a server that only others tell of.
+    pub(super) fn of_stranger(at: String, strangers: Arc<Throttle>) -> Self {
+        Self {
+            strangers: Some(strangers),
+            ..Self::of(at)
         }
     }
 
@@ -41,17 +68,15 @@ impl Voice {
 
     /// There is none.
     pub(super) fn gone(&self, reason: &str) {
-        if !self.away.swap(true, Ordering::Relaxed) {
+        let told = || self.strangers.as_ref().is_none_or(|strangers| strangers.passes());
+        if !self.away.swap(true, Ordering::Relaxed) && told() {
             tracing::warn!("Redis{} is away: {reason}", self.at);
         }
     }
 
     /// A refusal may come with each request for hours: it is logged once in [`QUIET`].
     pub(super) fn refused(&self, reason: &str) {
-        let now = Instant::now();
-        let mut last = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| now - last >= QUIET) {
-            *last = Some(now);
+        if self.refused.passes() {
             tracing::warn!("Redis{} refuses a command: {reason}", self.at);
         }
     }

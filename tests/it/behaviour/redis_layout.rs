@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rest_sessions::config::{Config, Span};
 
-use crate::support::{App, START, Server, Store, redis_server};
+use crate::support::{App, START, Server, Store, eventually, redis_server};
 
 type Scores = Vec<(String, u64)>;
 
@@ -54,6 +54,31 @@ impl Layout {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_namespace_is_rs_unless_told() {
     assert_eq!(Config::default().namespace, "rs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_set_of_an_id_that_was_lost_comes_back_with_the_next_use() {
+    let at_once = Layout::start().await;
+    let later = Server::start_with(Store::Redis, |config| config.touch = Span(Duration::from_millis(50))).await;
+    for server in [&at_once.server, &later] {
+        let app = server.app("forum");
+        let tokens = format!("{}:forum:us:ann", server.config.namespace);
+        let lose = || assert_eq!(redis_server::ask::<u64>(&format!("DEL {tokens}")), 1);
+        let token = app.create("ann").await;
+        lose();
+        app.set(&token, r#"{"a":1}"#).await.expect("alive");
+        assert_eq!(app.soid("ann").await.len(), 1);
+        lose();
+        server.advance(1);
+        app.get(&token).await.expect("alive");
+        eventually("the read is written", async || {
+            redis_server::ask::<u64>(&format!("EXISTS {tokens}")) == 1
+        })
+        .await;
+        assert_eq!(app.killsoid("ann").await, 1);
+        assert!(app.get(&token).await.is_none());
+        assert_eq!(redis_server::keys(&server.config.namespace), [""; 0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,6 +69,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         redisport,
         redis_mode,
         redis_master,
+        redis_master_tls,
         redis_username,
         redis_password,
         redis_password_file,
@@ -109,6 +110,7 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         ("redisport", redisport.map(|port| port.to_string()).unwrap_or_default()),
         ("redis_mode", format!("{redis_mode:?}")),
         ("redis_master", redis_master),
+        ("redis_master_tls", format!("{redis_master_tls:?}")),
         ("redis_username", redis_username.unwrap_or_default()),
         ("redis_password", redis_password.unwrap_or_default()),
         (
@@ -202,6 +204,7 @@ fn every_option_of_the_file_is_taken_over() {
         redisport = 2
         redis_mode = "cluster"
         redis_master = "m"
+        redis_master_tls = "on"
         redis_username = "u"
         redis_password = "p"
         redis_password_file = "f"

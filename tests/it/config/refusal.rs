@@ -74,7 +74,7 @@ fn a_bad_value_is_refused_wherever_it_comes_from() {
             "{key} in the file: {line}"
         );
     }
-    assert_eq!(tried, 24);
+    assert_eq!(tried, 25);
 }
 
 #[test]
@@ -106,6 +106,7 @@ fn bounds_hold() {
         "--shards=0",
         "--shards=257",
         "--redis-mode=many",
+        "--redis-master-tls=perhaps",
         "--socket-mode=0888",
         "--socket-mode=1777",
         "--socket-mode=7",
@@ -234,6 +235,7 @@ fn what_is_said_of_redis_needs_a_redis() {
         tried += 1;
         let value = match key {
             "redis_mode" => "cluster",
+            "redis_master_tls" => "on",
             "redis_connections" | "redis_wait" => "1",
             _ => PASSWORD,
         };

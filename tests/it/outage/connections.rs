@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a user of Redis has to be allowed; docs/scaling.md says the same.
-const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
+const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +time +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
                       +zadd +zrem +zrange +zrangebyscore +zrevrange +sadd +srem +smembers +sismember +srandmember +sscan +scard +spop \
                       +publish +subscribe +wait";
 
@@ -204,7 +204,11 @@ async fn what_is_wrong_is_told_in_a_line() {
     let sentinel = ["--redis-mode", "sentinel", "--redis-url", &plain.url()];
     refused(&sentinel, &["what answers is no sentinel"]).await;
     let found = check(&std::env::temp_dir(), &sentinel);
-    assert_eq!(found.refusal(2), "cannot check Redis: what answers is no sentinel");
+    let line = format!(
+        "cannot check Redis: no sentinel tells the master: 127.0.0.1:{} without TLS: what answers is no sentinel",
+        plain.port()
+    );
+    assert_eq!(found.refusal(2), line);
 }
 
 #[test]
@@ -245,6 +249,9 @@ fn what_makes_no_sense_ends_the_start() {
         ),
         (["--redis-url", "redis://a,redis://b"], &[], "--redis-mode"),
         (["--redis-url", ","], &[], "URL"),
+        (["--redis-url", "redis://:op/ensesame@127.0.0.1:1"], &[], "%2F"),
+        (["--redis-url", "redis://127.0.0.1:1,127.0.0.1:2"], &[], "%2C"),
+        (redis, &["--redis-master-tls", "on"], "--redis-master-tls"),
         (
             ["--redis-url", "redis://127.0.0.1:1/2"],
             &["--redis-mode", "cluster"],

@@ -52,3 +52,14 @@ async fn a_wrong_password_is_told_without_it() {
 async fn a_missing_password_is_told() {
     refused("").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comma_in_a_password_separates_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for credentials in [":ses,ame@", "default:ses%2Came@"] {
+        let redis = Redis::with_password("ses,ame", credentials);
+        let process = start(folder.path(), &redis, &[]);
+        all_well(&process).await;
+        stop(process);
+    }
+}

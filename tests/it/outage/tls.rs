@@ -172,3 +172,53 @@ fn files_that_can_never_do_are_refused_at_once() {
     assert!(with("odd.pem", "client.key").contains("odd.pem with client.key: "));
     assert!(refusal(folder, &["--redis-ca", "odd.pem"]).contains("odd.pem: "));
 }
+
+/// A sentinel that speaks no TLS itself, and watches over a master that does, at this host.
+fn plain_sentinel(folder: &Path, master: &Redis, host: &str, announces_names: bool) -> Redis {
+    let port = free_port();
+    let names = if announces_names { "yes" } else { "no" };
+    let lines = format!(
+        "port {port}\nbind 127.0.0.1\nsentinel resolve-hostnames {names}\nsentinel announce-hostnames {names}\n\
+         tls-cert-file redis.pem\ntls-key-file redis.key\ntls-ca-cert-file ca.pem\ntls-auth-clients no\n\
+         tls-replication yes\nsentinel monitor mymaster {host} {} 1\n",
+        master.port
+    );
+    let file = format!("sentinel-{port}.conf");
+    std::fs::write(folder.join(&file), lines).expect("a file");
+    let mut command = Command::new("redis-server");
+    command.args([&file, "--sentinel"]).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().expect("redis-server starts");
+    eventually("a sentinel", || TcpStream::connect(("127.0.0.1", port)).ok());
+    Redis { port, child }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_with_tls_behind_sentinels_without() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let master = Redis::start(folder, "no");
+    let named = plain_sentinel(folder, &master, "localhost", true);
+    let bare = plain_sentinel(folder, &master, "127.0.0.1", false);
+    let process = |sentinel: &Redis, args: &[&str]| {
+        let url = format!("redis://127.0.0.1:{}", sentinel.port);
+        let all = [&["--redis-mode", "sentinel"], args].concat();
+        with_files(folder, &url, &all)
+    };
+    let on = ["--redis-master-tls", "on", "--redis-ca", "ca.pem", "--cachetime", "1"];
+    let well = process(&named, &on);
+    all_well(&well).await;
+    stop(well);
+    // The log says what to do, and of which server.
+    let at = format!("127.0.0.1:{}", master.port);
+    for (args, hint) in [(&[][..], "--redis-master-tls"), (&on, "announce-hostnames")] {
+        let process = process(&bare, args);
+        all_unavailable(&process, NO_TOKEN).await;
+        let log = stop(process);
+        let why = log
+            .lines()
+            .find(|line| line.contains("Redis is away"))
+            .unwrap_or_default();
+        assert!(why.contains(hint) && why.contains(&at), "{log}");
+    }
+}

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod app;
 mod eventually;
 pub(crate) mod line;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis_cluster;
 pub(crate) mod redis_server;

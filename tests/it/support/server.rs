@@ -151,6 +151,13 @@ impl Server {
         Self::launch(config, None, Clocks::at(now)).await
     }
 
+    /// The same with the clock of this machine, which is so many seconds off, and some options changed.
+    pub(crate) async fn start_off(&self, seconds: i64, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::launch_by(Clock::Off(seconds), config, None, self.clocks.clone()).await
+    }
+
     /// Ends the server in good order and starts another on the same store and clock.
     pub(crate) async fn restart(self) -> Self {
         // Nobody may listen at the other end if the server has ended by itself; its result tells.
@@ -160,11 +167,15 @@ impl Server {
     }
 
     async fn launch(config: Config, folder: Option<TempDir>, clocks: Clocks) -> Self {
+        Self::launch_by(clocks.clock(), config, folder, clocks).await
+    }
+
+    async fn launch_by(by: Clock, config: Config, folder: Option<TempDir>, clocks: Clocks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (end, ending) = oneshot::channel();
         let running = tokio::spawn({
-            let (config, clock) = (config.clone(), clocks.clock());
+            let (config, clock) = (config.clone(), by);
             async move {
                 let shutdown = async {
                     // A test that ends early drops the sender, which means the same.

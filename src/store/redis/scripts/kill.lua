@@ -2,9 +2,9 @@
 -- KEYS  1 the session hash, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
 -- ARGV  1 TOKEN, 2 'APP:TOKEN', 3 'ns:APP:us:', the beginning of the key of an id's tokens, 4 the channel,
 --       5 the second of the last read that is not written yet, 0 if there is none
--- Replies the record as it was, packed; false: no such session; 0: unreadable.
+-- Replies the record as it was, packed, or 'none' or 'unreadable'.
 local h, none, id = fields(KEYS[1])
-if none == false then return none end
+if none == false then return no_session(none) end
 id = h and h[1] or id
 local token, message, others = ARGV[1], ARGV[2], nil
 if id then
@@ -27,4 +27,4 @@ if id then
   end
 end
 call('PUBLISH', ARGV[4], message)
-return h and pack(h) or none
+return h and pack(h) or no_session(none)

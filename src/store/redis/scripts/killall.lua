@@ -2,7 +2,8 @@
 -- KEYS  1 APP:_sessions, 2 APP:_users, 3 SESSIONS
 -- ARGV  1 'ns:APP:', the beginning of a session hash's key, 2 'ns:APP:us:', that of the key of an id's tokens, 3 'APP:',
 --       4 the channel, 5 the most sessions to remove
--- Replies how many session hashes were removed, and 1 if something is left.
+-- Replies how many session hashes were removed, 1 if something is left, and how many entries of indexes were looked at:
+-- each of them has left its index, so that every call makes progress.
 local killed, budget = 0, tonumber(ARGV[5])
 
 local function remove(token, id)
@@ -39,11 +40,11 @@ budget = budget - #members
 -- With _sessions empty, what _users still names are ids whose tokens lost their index entry.
 while budget > 0 do
   local id = redis.pcall('ZRANGE', KEYS[2], 0, 0)[1]
-  if not id then return { killed, 0 } end
+  if not id then return { killed, 0, ARGV[5] - budget } end
   -- pcall: a key of a wrong type holds no tokens, and must not be met again for ever.
   local tokens = redis.pcall('SPOP', ARGV[2] .. id, budget)
   for _, token in ipairs(tokens) do remove(token, id) end
   if tokens.err or redis.pcall('EXISTS', ARGV[2] .. id) ~= 1 then redis.pcall('ZREM', KEYS[2], id) end
   budget = budget - 1 - #tokens
 end
-return { killed, 1 }
+return { killed, 1, ARGV[5] - budget }

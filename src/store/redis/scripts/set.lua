@@ -2,9 +2,9 @@
 -- KEYS  1 the session hash, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
 -- ARGV  1 now, 2 TOKEN, 3 'APP:TOKEN', 4 the channel, 5 the largest d in bytes,
 --       6 the second of the last read that is not written yet, 0 if there is none,
---       then key and value of each change: the key as canonical JSON, the value as JSON, '' to remove the key
--- Replies the record as it was before, but with the new w and d, packed; false: no such session; 0: unreadable;
--- 1: d would be too large, nothing changed. An expired one stays untouched.
+--       7 'ns:APP:us:', the beginning of the key of an id's tokens, then key and value of each change: the key as canonical JSON, the value as JSON, '' to remove the key
+-- Replies the record as it was before, but with the new w and d, packed, or 'none' or 'unreadable', or 'large': d would be
+-- too large, nothing changed. An expired one stays untouched.
 local sub = string.sub
 
 -- A key as serde_json and JSON.stringify write it, whatever escapes it was written with; nil if it is no text.
@@ -68,19 +68,23 @@ local function parse(text)
 end
 
 local h, none = fields(KEYS[1])
-if not h then return none end
+if not h then return no_session(none) end
 local id, ttl, la, fixed, d = h[1], h[4], h[5], h[7] == '1', h[8]
 local now, read, stored = tonumber(ARGV[1]), tonumber(ARGV[6]), la
 if read > tonumber(stored) then
-  if fixed then ttl = ttl - (read - la) end
+  if fixed then
+    if ttl - (read - la) < 0 then return pack(h) end
+    -- As text: what is concatenated from a number has 14 digits.
+    ttl = format('%.0f', ttl - (read - la))
+  end
   la = ARGV[6]
   h[4], h[5] = ttl, la
 end
 local left = ttl - (now - la)
 if left < 0 then return pack(h) end
-if d and d ~= '' and not parse(d) then return 0 end
+if d and d ~= '' and not parse(d) then return 'unreadable' end
 
-for i = 7, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
 local kept = 0
 for i = 1, count do
   local key = keys[i]
@@ -91,13 +95,14 @@ for i = 1, count do
   end
 end
 d = kept > 0 and '{' .. table.concat(keys, ',', 1, kept) .. '}'
-if d and #d > tonumber(ARGV[5]) then return 1 end
+if d and #d > tonumber(ARGV[5]) then return 'large' end
 
-local key, w = KEYS[1], format('%.0f', h[3] + 1)
+index_token(ARGV[7] .. id, ARGV[2])
+local key, w = KEYS[1], format('%.0f', add(h[3], 1))
 -- The same renewal as in get.
 if now > tonumber(stored) then
   stored = ARGV[1]
-  if not fixed then call('ZADD', KEYS[4], now + ttl, ARGV[3] .. ':' .. id) end
+  if not fixed then call('ZADD', KEYS[4], add(now, ttl), ARGV[3] .. ':' .. id) end
   call('ZADD', KEYS[2], stored, ARGV[2] .. ':' .. id)
   call('ZADD', KEYS[3], 'GT', stored, id)
   if fixed then call('HSET', key, 'ttl', left) end

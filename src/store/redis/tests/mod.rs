@@ -5,6 +5,7 @@ mod layout;
 mod merge;
 mod outage;
 mod properties;
+mod silent;
 
 use std::{
     net::TcpListener,
@@ -18,6 +19,7 @@ use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs
 use super::{Address, Mode, Options, Redis};
 use crate::{
     metrics::Metrics,
+    service::Clock,
     session::{App, Changes, Ip, Record, Seconds, Session, Token, UserId},
     store::Span,
 };
@@ -107,6 +109,7 @@ fn options(url: &str) -> Options {
         username: None,
         password: None,
         sentinel_password: None,
+        master_tls: None,
         ca: None,
         identity: None,
     };
@@ -120,6 +123,7 @@ fn options(url: &str) -> Options {
         touch: Duration::ZERO,
         cachetime: Duration::ZERO,
         cachemax: 1,
+        clock: Clock::Manual(Arc::default()),
     }
 }
 

@@ -46,7 +46,8 @@ fn packed() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn a_packed_record_is_read_or_not() {
     let metrics = Metrics::new();
-    let read = |bytes: &[u8]| reply::record(Value::BulkString(bytes.to_vec()), &metrics).expect("not too large");
+    // What no script packs is an error of its own.
+    let read = |bytes: &[u8]| reply::record(Value::BulkString(bytes.to_vec()), &metrics).unwrap_or_default();
     hold("packed", 1, damaged(packed()), |bytes| {
         let Some(record) = read(bytes) else { return };
         let again = read(pack(&record).as_bytes()).expect("it is as it was");

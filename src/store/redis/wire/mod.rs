@@ -5,6 +5,8 @@
 //! it, on whatever thread that is. The client library, which we use wherever time does not count, wakes its task, calls the
 //! system and takes a reply apart for each command.
 
+mod addresses;
+mod explain;
 mod reply;
 mod socket;
 mod traffic;
@@ -19,16 +21,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use deadpool_redis::redis::{Cmd, ConnectionInfo, RedisError};
+use deadpool_redis::redis::{Cmd, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError};
 use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::{UnixStream, lookup_host},
     sync::{Notify, oneshot},
     task::AbortHandle,
+    time::{Instant, timeout_at},
 };
 
-pub(super) use self::reply::Reply;
-use self::traffic::Traffic;
+pub(super) use self::{
+    explain::Attempt,
+    reply::Reply,
+    socket::{UNACKNOWLEDGED, keepalive},
+};
+use self::{socket::Socket, traffic::Traffic};
 
 /// A handle of one connection: cloning it is cheap. The connection ends with the last one.
 #[derive(Clone)]
@@ -69,6 +77,8 @@ struct Request {
     /// How many bytes they have.
     length: usize,
     replies: usize,
+    /// Whether they may be asked again elsewhere.
+    repeatable: bool,
     reply: oneshot::Sender<Result<Bytes, Lost>>,
 }
 
@@ -82,7 +92,9 @@ impl Drop for Task {
 }
 
 impl Wire {
-    /// Connects, says who we are and selects the database.
+    /// Connects to the first address of the name that serves, says who we are and selects the database.
+    ///
+    /// All of it takes nine tenths of `timeout` at most, so that the error tells what was tried before the caller gives up.
     ///
     /// # Panics
     ///
@@ -92,29 +104,73 @@ impl Wire {
         tls: Option<Arc<ClientConfig>>,
         timeout: Duration,
     ) -> Result<Self, RedisError> {
+        let deadline = Instant::now() + timeout * 9 / 10;
+        let settings = info.redis_settings();
+        let (host, port, tls) = match (info.addr(), tls) {
+            (ConnectionAddr::Tcp(host, port), _) => (host, *port, None),
+            (ConnectionAddr::TcpTls { host, port, .. }, Some(config)) => (host, *port, Some(config)),
+            (ConnectionAddr::Unix(path), _) => {
+                let open =
+                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, timeout).await };
+                let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                return timeout_at(deadline, open).await.unwrap_or_else(|_| late());
+            }
+            _ => return Err(io::Error::other("no way to connect to such an address").into()),
+        };
+        let attempt = Attempt {
+            host,
+            port,
+            tls: tls.is_some(),
+        };
+        let addresses = match timeout_at(deadline, lookup_host((host.as_str(), port))).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(attempt.error(&error.to_string())),
+            Err(_) => return Err(attempt.error("the name is not resolved in time")),
+        };
+        let connect = async |address| {
+            let tls = tls.as_ref().map(|config| (config, host.as_str()));
+            let secured = tls.is_some();
+            let opened = match socket::connect(address, tls).await {
+                Ok(socket) => Self::greet(socket, settings, timeout).await,
+                Err(error) => Err(error.into()),
+            };
+            match opened {
+                Err(error) if !secured && explain::ended(&error) => {
+                    Err(socket::last_words(address).await.unwrap_or(error))
+                }
+                opened => opened,
+            }
+        };
+        let found = addresses::first(addresses, deadline, connect).await;
+        found.map_err(|tried| attempt.failed(tried))
+    }
+
+    /// Begins to serve a socket, and with the first commands.
+    async fn greet(socket: Socket, settings: &RedisConnectionInfo, timeout: Duration) -> Result<Self, RedisError> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Notify::new(),
             broken: AtomicBool::new(false),
             timeout,
         });
-        let task = match socket::connect(info.addr(), tls).await? {
-            socket::Socket::Tcp(stream) => tokio::spawn(shared.clone().serve(stream, true)),
-            socket::Socket::Tls(stream) => tokio::spawn(shared.clone().serve(stream, false)),
-            socket::Socket::Unix(stream) => tokio::spawn(shared.clone().serve(stream, true)),
+        let task = match socket {
+            Socket::Tcp(stream) => tokio::spawn(shared.clone().serve(stream, true)),
+            Socket::Tls(stream) => tokio::spawn(shared.clone().serve(stream, false)),
+            Socket::Unix(stream) => tokio::spawn(shared.clone().serve(stream, true)),
         };
         let wire = Self {
             shared,
             _task: Arc::new(Task(task.abort_handle())),
         };
-        for cmd in socket::greeting(info.redis_settings()) {
-            wire.ask(&[&cmd]).await.map_err(RedisError::from)?.only()?;
+        for cmd in socket::greeting(settings) {
+            wire.ask(&[&cmd], false).await.map_err(RedisError::from)?.only()?;
         }
         Ok(wire)
     }
 
-    /// The replies to some commands, which nobody else's come between.
-    pub(super) async fn ask(&self, commands: &[&Cmd]) -> Result<Reply, Lost> {
+    /// The replies to some commands, which nobody else's come between. `repeatable` commands are given up after half of the
+    /// time, so that the other half is left to ask again on another connection.
+    pub(super) async fn ask(&self, commands: &[&Cmd], repeatable: bool) -> Result<Reply, Lost> {
         let (reply, receiver) = oneshot::channel();
         {
             let mut queue = self.shared.lock();
@@ -129,6 +185,7 @@ impl Wire {
             queue.requests.push(Request {
                 length,
                 replies: commands.len(),
+                repeatable,
                 reply,
             });
             if queue.requests.len() == 1 {

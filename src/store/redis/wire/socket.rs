@@ -1,11 +1,29 @@
-//! How a connection is made.
+//! How a connection is made, and what the kernel is told to do when the other end falls silent.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use deadpool_redis::redis::{Cmd, ConnectionAddr, RedisConnectionInfo, RedisError};
+use bytes::Bytes;
+use deadpool_redis::redis::{Cmd, RedisConnectionInfo, RedisError};
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::{TcpStream, UnixStream};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::reply::Reply;
+
+/// The kernel probes a connection after this time without traffic, and again at this interval. Idle connections are pinged
+/// sooner (see `traffic`); this is for those that only listen, and keeps the state of firewalls on the way.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How many probes may stay unanswered.
+const PROBES: u32 = 3;
+/// How long sent bytes may stay unacknowledged before the kernel gives up the connection.
+pub(in super::super) const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// How long a server has to say why it ends a connection at once.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -13,25 +31,29 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// Connects to an address; `tls` is for those that want it.
-pub(super) async fn connect(address: &ConnectionAddr, tls: Option<Arc<ClientConfig>>) -> Result<Socket, RedisError> {
-    Ok(match (address, tls) {
-        (ConnectionAddr::Tcp(host, port), _) => Socket::Tcp(tcp(host, *port).await?),
-        (ConnectionAddr::TcpTls { host, port, .. }, Some(config)) => {
-            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            let stream = tcp(host, *port).await?;
-            Socket::Tls(Box::new(TlsConnector::from(config).connect(name, stream).await?))
-        }
-        (ConnectionAddr::Unix(path), _) => Socket::Unix(UnixStream::connect(path).await?),
-        _ => return Err(io::Error::other("no way to connect to such an address").into()),
-    })
+/// The probes of every connection to a server.
+pub(in super::super) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE)
+        .with_retries(PROBES)
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+/// Connects to one address; `tls` has the name that the server's certificate must be for.
+pub(super) async fn connect(address: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> io::Result<Socket> {
+    let stream = TcpStream::connect(address).await?;
     // All that is to be sent goes out at once.
     stream.set_nodelay(true)?;
-    Ok(stream)
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive())?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    let Some((config, host)) = tls else {
+        return Ok(Socket::Tcp(stream));
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
+    Ok(Socket::Tls(Box::new(stream)))
 }
 
 /// What a connection begins with.
@@ -51,4 +73,23 @@ pub(super) fn greeting(settings: &RedisConnectionInfo) -> Vec<Cmd> {
         greeting.push(select);
     }
     greeting
+}
+
+/// Why a server ends connections at once, if it says so: in protected mode, or with too many clients. Asked on a connection
+/// of its own, on which nothing is sent: the reset that a question provokes may overtake the answer.
+pub(super) async fn last_words(address: SocketAddr) -> Option<RedisError> {
+    let mut said = Vec::new();
+    let listen = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.take(1024).read_to_end(&mut said).await
+    };
+    // However that ends: what was heard counts.
+    let _ = timeout(LAST_WORDS, listen).await;
+    error_in(said.into())
+}
+
+/// The error that some bytes begin with.
+pub(super) fn error_in(bytes: Bytes) -> Option<RedisError> {
+    let end = memchr::memchr(b'\n', &bytes)? + 1;
+    Reply::new(bytes.slice(..end)).only().err()
 }

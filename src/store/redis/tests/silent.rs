@@ -1,0 +1,133 @@
+//! Connections that die without a sign, as behind firewalls and load balancers, and work that nobody waits for any more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener as Listener, TcpStream},
+};
+
+use super::*;
+
+/// A line to a server, whose connections can be made black holes: open, but nothing passes.
+struct Line {
+    port: u16,
+    /// How many connections there were, and how many of the first of them are black holes.
+    made: Arc<AtomicU64>,
+    dead: Arc<AtomicU64>,
+}
+
+impl Line {
+    async fn to(server: &Server) -> Self {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let (port, target) = (listener.local_addr().unwrap().port(), server.port);
+        let (made, dead) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (count, holes) = (made.clone(), dead.clone());
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+                for (mut from, mut to) in [(from_near, to_far), (from_far, to_near)] {
+                    let holes = holes.clone();
+                    tokio::spawn(async move {
+                        let mut bytes = [0; 4096];
+                        while let Ok(read @ 1..) = from.read(&mut bytes).await {
+                            let passes = number >= holes.load(Ordering::SeqCst);
+                            if passes && to.write_all(&bytes[..read]).await.is_err() {
+                                break;
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        Self { port, made, dead }
+    }
+
+    /// From now on nothing passes on the connections that there are.
+    fn swallow(&self) {
+        self.dead.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// A store at the other end, with several connections.
+    fn open(&self) -> Redis {
+        let mut options = options(&format!("redis://127.0.0.1:{}", self.port));
+        options.connections = 3;
+        options.timeout = Duration::from_secs(4);
+        Redis::open(options, Arc::new(Metrics::new())).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_read_on_a_dead_connection_is_asked_again() {
+    let server = Server::start();
+    let line = Line::to(&server).await;
+    let store = Arc::new(line.open());
+    store.create(app(), token('a'), record("u", "")).await.unwrap();
+    for _ in 0..3 {
+        // As many connections as there may be.
+        futures_util::future::join_all((0..9).map(|_| store.look(app(), token('a'), NOW))).await;
+        line.swallow();
+        let reads: Vec<_> = (0..9)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.look(app(), token('a'), NOW).await })
+            })
+            .collect();
+        for read in reads {
+            assert!(read.await.unwrap().unwrap().is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_after_a_silence_goes_where_it_arrives() {
+    let server = Server::start();
+    let line = Line::to(&server).await;
+    let store = line.open();
+    store.create(app(), token('a'), record("u", "")).await.unwrap();
+    line.swallow();
+    // Twice the silence after which a connection is pinged, and the longest time for the pong.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let set = store.set(app(), token('a'), changes(r#"{"a":1}"#), NOW).await;
+    assert_eq!(set.unwrap().unwrap().w, 2);
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_kept() {
+    let server = Server::start();
+    let line = Line::to(&server).await;
+    let store = line.open();
+    store.ping().await.unwrap();
+    let made = line.made.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    store.ping().await.unwrap();
+    assert_eq!(line.made.load(Ordering::SeqCst), made);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_not_done_but_a_kill_is() {
+    let server = Server::start();
+    let store = server.open();
+    let mut raw = server.raw();
+    for letter in ['a', 'b'] {
+        store.create(app(), token(letter), record("u", "")).await.unwrap();
+    }
+    // Each is asked for and given up before anything can be sent.
+    let at_once = Duration::ZERO;
+    let set = store.set(app(), token('a'), changes(r#"{"a":1}"#), NOW);
+    assert!(tokio::time::timeout(at_once, set).await.is_err());
+    let create = store.create(app(), token('c'), record("u", ""));
+    assert!(tokio::time::timeout(at_once, create).await.is_err());
+    let kill = store.kill(app(), token('b'), NOW);
+    assert!(tokio::time::timeout(at_once, kill).await.is_err());
+    for _ in 0..500 {
+        if raw.send::<u64>(&["EXISTS", &format!("rs:forum:{}", "b".repeat(64))]) == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = store.soid(app(), id("u"), NOW).await.unwrap();
+    assert_eq!(left.iter().map(|session| session.w).collect::<Vec<_>>(), [1]);
+}

@@ -1,0 +1,132 @@
+//! A Redis that answers nonsense, and one that says why it does not serve: never taken for an answer, and told in the log.
+
+use std::sync::Arc;
+
+use deadpool_redis::redis::{Client, cmd};
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+use super::{Redis, all_unavailable, all_well, stop, unavailable};
+use crate::{
+    process::{Process, eventually},
+    support::{NO_TOKEN, proxy::Proxy},
+};
+
+/// Replies that are well-formed, but none of those that the commands have.
+const NONSENSE: [&str; 8] = [
+    "$-1\r\n",
+    "+OK\r\n",
+    ":-1\r\n",
+    "*0\r\n",
+    "*-1\r\n",
+    "*2\r\n:-1\r\n:0\r\n",
+    "*2\r\n:0\r\n:-5\r\n",
+    "$2\r\nOK\r\n",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_is_no_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::running();
+    let proxy = Proxy::to(redis.port()).await;
+    let url = format!("redis://{}", proxy.address);
+    let process = Arc::new(Process::start(folder.path(), &["--redis-url", &url]));
+    all_well(&process).await;
+    let token = process.app().create("somebody").await;
+    let requests = [
+        ("PUT", "create/somebody?ip=10.0.0.1".to_owned(), ""),
+        ("GET", format!("get/{token}"), ""),
+        ("POST", format!("set/{token}"), r#"{"a":2}"#),
+        ("GET", "activity?dt=60".to_owned(), ""),
+        ("DELETE", format!("kill/{token}"), ""),
+        ("DELETE", "killsoid/somebody".to_owned(), ""),
+        ("DELETE", "killall".to_owned(), ""),
+    ];
+    for nonsense in NONSENSE {
+        proxy.reply(Some(nonsense));
+        for (method, path, body) in &requests {
+            let answer = process.ask(method, &format!("/test-app/{path}"), body).await;
+            assert_eq!(answer.status, 503, "{nonsense:?} to {method} {path}: {}", answer.body);
+            unavailable(&answer);
+        }
+    }
+    // A batch that removes nothing and says that more is left.
+    proxy.reply(Some("*2\r\n:0\r\n:5\r\n"));
+    unavailable(&process.ask("DELETE", "/test-app/killsoid/somebody", "").await);
+    proxy.reply(None);
+    all_well(&process).await;
+    let log = stop(process);
+    assert!(log.contains("replies what no script replies"), "{log}");
+    assert!(!log.contains(&token) && log.lines().count() < 20, "{log}");
+}
+
+/// A cluster of one node that sends everybody elsewhere. The log must not have a line for each request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn being_sent_nowhere_is_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = Redis::with(&["--cluster-enabled", "yes"]);
+    let proxy = Proxy::to(redis.port()).await;
+    // What the node tells of itself leads to the proxy.
+    let () = redis.ask(&format!("CONFIG SET cluster-announce-port {}", proxy.address.port()));
+    let () = redis.ask("CLUSTER ADDSLOTSRANGE 0 16383");
+    let mut connection = Client::open(redis.url())
+        .expect("a URL")
+        .get_connection()
+        .expect("it runs");
+    eventually("the cluster serves", || {
+        let info: String = cmd("CLUSTER").arg("INFO").query(&mut connection).ok()?;
+        info.contains("cluster_state:ok").then_some(())
+    });
+    let url = format!("redis://{}", proxy.address);
+    let args = ["--redis-url", &url, "--redis-mode", "cluster", "--timeout", "0.3"];
+    let process = Arc::new(Process::start(folder.path(), &args));
+    let create = async || process.ask("PUT", "/test-app/create/somebody?ip=10.0.0.1", "").await;
+    eventually_well(&create).await;
+    for moved in [
+        "-MOVED 1 :1\r\n",
+        "-MOVED 1 \r\n",
+        "-MOVED 1 127.0.0.1:1\r\n",
+        "-MOVED 1 ?:1\r\n",
+    ] {
+        proxy.reply(Some(moved));
+        for _ in 0..5 {
+            unavailable(&create().await);
+        }
+    }
+    proxy.reply(None);
+    eventually_well(&create).await;
+    let log = stop(process);
+    assert!(log.contains("MOVED") || log.contains("is away"), "{log}");
+    assert!(log.lines().count() < 20, "{log}");
+}
+
+async fn eventually_well(create: &impl AsyncFn() -> crate::support::Answer) {
+    crate::support::eventually("it serves", async || create().await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_in_protected_mode_is_told_in_its_own_words() {
+    const DENIED: &[u8] =
+        b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
+        set for the default user. In this mode connections are only accepted from the loopback interface.\r\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            // As Redis does, without a look at what the client sends.
+            let _ = client.write_all(DENIED).await;
+        }
+    });
+    let url = format!("redis://{address}");
+    let process = Arc::new(Process::start(folder.path(), &["--redis-url", &url, "--timeout", "1"]));
+    all_unavailable(&process, NO_TOKEN).await;
+    let log = stop(process);
+    let line = log
+        .lines()
+        .find(|line| line.contains("Redis is away"))
+        .unwrap_or_default();
+    assert!(
+        line.contains("DENIED: it is in protected mode") && line.contains(&address.to_string()),
+        "{log}"
+    );
+}
