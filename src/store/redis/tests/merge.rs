@@ -140,7 +140,8 @@ async fn set_merges_like_changes_apply() {
     for _ in 0..4000 {
         let stored = object(&mut random, 6, 0);
         let stored = damaged(&mut random, stored);
-        let change = object(&mut random, 4, 1);
+        // A peer may have stored what no double holds; a set may not.
+        let change = object(&mut random, 4, 1).replace("1e400", "1e300");
         store.create(app(), token('a'), record("u", "")).await.unwrap();
         let _: i64 = raw.send(&["HSET", &hash, "d", &stored]);
         let Ok(parsed) = Changes::for_set(change.as_bytes(), Vec::new()) else {
