@@ -1,5 +1,6 @@
 """Keeps Django's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
 
+import atexit
 import collections
 import io
 import ipaddress
@@ -61,11 +62,11 @@ class Connections:
     child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
     """
 
-    def __init__(self, url):
+    def __init__(self, url, deadline=DEADLINE):
         parts = urlsplit(url)
         plain = parts.username is None and not parts.query and not parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
-            raise ValueError("rest-sessions: REST_SESSIONS_URL must be http://HOST:PORT or https://HOST:PORT")
+            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
         self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
         self.path = parts.path.rstrip("/")
         self._host_header = parts.netloc
@@ -74,14 +75,16 @@ class Connections:
             import ssl
 
             self._tls = ssl.create_default_context()
+        self._deadline = deadline
         self._pool = (os.getpid(), collections.deque())
+        atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
         """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
 
         Only repeatable requests are retried, once, on a new connection after a reused one has failed.
         """
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
         if body is not None:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -93,6 +96,12 @@ class Connections:
             except (OSError, HTTPException):
                 sock = None
         return self._exchange(sock or self._connect(deadline), method, request, deadline)
+
+    def close(self):
+        """Closes the idle connections of this process."""
+        idle = self._idle()
+        while idle:
+            idle.pop()[0].close()
 
     def _exchange(self, sock, method, request, deadline):
         try:

@@ -1,5 +1,6 @@
 """Keeps Flask's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
 
+import atexit
 import collections
 import io
 import ipaddress
@@ -14,6 +15,8 @@ from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote, urlencode, urlsplit
 
 from flask.sessions import SessionInterface, SessionMixin
+from markupsafe import Markup
+from werkzeug.http import dump_cookie
 
 LAZY = ()  # lazily translated text of Flask has __html__
 
@@ -51,11 +54,11 @@ class Connections:
     child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
     """
 
-    def __init__(self, url):
+    def __init__(self, url, deadline=DEADLINE):
         parts = urlsplit(url)
         plain = parts.username is None and not parts.query and not parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
-            raise ValueError("rest-sessions: REST_SESSIONS_URL must be http://HOST:PORT or https://HOST:PORT")
+            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
         self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
         self.path = parts.path.rstrip("/")
         self._host_header = parts.netloc
@@ -64,14 +67,16 @@ class Connections:
             import ssl
 
             self._tls = ssl.create_default_context()
+        self._deadline = deadline
         self._pool = (os.getpid(), collections.deque())
+        atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
         """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
 
         Only repeatable requests are retried, once, on a new connection after a reused one has failed.
         """
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
         if body is not None:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -83,6 +88,12 @@ class Connections:
             except (OSError, HTTPException):
                 sock = None
         return self._exchange(sock or self._connect(deadline), method, request, deadline)
+
+    def close(self):
+        """Closes the idle connections of this process."""
+        idle = self._idle()
+        while idle:
+            idle.pop()[0].close()
 
     def _exchange(self, sock, method, request, deadline):
         try:
@@ -545,7 +556,7 @@ class Session(dict, SessionMixin):
             d = self._client.get(token)
             if d is not None:
                 data, self.known, self.kept = decode(d)
-                dict.update(self, data)
+                dict.update(self, untagged(data))
                 self.token, self.stored = token, self.known
                 break
         self.untouched = False
@@ -600,6 +611,33 @@ for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "popitem", "upda
     setattr(Session, _name, _loading(_name, True))
 
 
+FLASHES = "_flashes"  # what flash() keeps: pairs of a category and a message
+
+
+def tagged(session):
+    """Marks Markup in flashed messages as Flask's own session does, so that pages show it as HTML."""
+    data = dict(dict.items(session))
+    if isinstance(data.get(FLASHES), list):
+        data[FLASHES] = [
+            [part if type(part) is str or not hasattr(part, "__html__") else {" m": as_text(part)} for part in pair]
+            if isinstance(pair, (list, tuple))
+            else pair
+            for pair in data[FLASHES]
+        ]
+    return data
+
+
+def untagged(data):
+    if isinstance(data.get(FLASHES), list):
+        data[FLASHES] = [
+            tuple(Markup(part[" m"]) if isinstance(part, dict) and list(part) == [" m"] else part for part in pair)
+            if isinstance(pair, list)
+            else pair
+            for pair in data[FLASHES]
+        ]
+    return data
+
+
 class RestSessionInterface(SessionInterface):
     def __init__(self, app):
         names = ("REST_SESSIONS_URL", "REST_SESSIONS_APP")
@@ -635,13 +673,15 @@ class RestSessionInterface(SessionInterface):
             if session.modified or session.stored or session.replaced:
                 self._end(app, session, response)
             return
-        d = encode(session, session.known)
+        d = encode(tagged(session), session.known)
         if session.token and user_of(d) != user_of(session.stored):
             session._detach()
         changed = changes(session.stored, d)
         permanent = session.permanent
         names = permanent != bool(session.stored.get("_permanent"))
         names = names or permanent and bool(changed or app.config["SESSION_REFRESH_EACH_REQUEST"])
+        cookie = {"expires": self.get_expiration_time(app, session), **self._attributes(app)}
+        dump_cookie(self.get_cookie_name(app), "", **cookie)  # refuses bad settings before a session is created
         if session.token is None:
             everything = {**carried(session.kept, d), **d}
             token = self._client.replace(session.replaced, user_of(d), session.ip, lifetime, everything)
@@ -654,11 +694,9 @@ class RestSessionInterface(SessionInterface):
             # A dead cookie must not overwrite that of a login that happened meanwhile.
             names = self._client.get(session.token) is not None
         session.stored = d
-        session.modified = False
         if (names or session.created) and session.answer is not response:
             session.answer = response
-            expires = self.get_expiration_time(app, session)
-            response.set_cookie(self.get_cookie_name(app), session.token, expires=expires, **self._attributes(app))
+            response.set_cookie(self.get_cookie_name(app), session.token, **cookie)
             response.vary.add("Cookie")
 
     def _end(self, app, session, response):
