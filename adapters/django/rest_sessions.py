@@ -476,18 +476,19 @@ def decode(d):
         if name != key and name in d and not name.startswith(NESTED):
             continue
         try:
+            readable = value
             if name != key:
                 if not isinstance(value, str):
                     raise Unreadable("no text")
-                value = load(value, MAX_READ_DEPTH)
+                readable = load(value, MAX_READ_DEPTH)
             elif value is BEYOND:
                 raise Unreadable("a number too large")
-            stored = entry(name, value)
+            stored = entry(name, readable)
             dump([name, stored]).encode()
         except (TypeError, ValueError, RecursionError):
             kept[key] = value
         else:
-            session[name] = value
+            session[name] = readable
             known.update(stored)
     if kept:
         log.warning("rest-sessions: cannot read these keys of a session, and leaves them: %.300s", ascii(list(kept)))
