@@ -134,7 +134,7 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual(set(got), {first})
         self.assertEqual(len(got), 9)
         self.assertEqual(len(api("GET", "/soid/slider")["sessions"]), 1)
-        self.assertEqual(session(first)["ttl"], 1800)
+        self.assertIn(session(first)["ttl"], (1799, 1800))
 
     def test_an_expiry_that_is_true_already_changes_nothing(self):
         token = create({"who": "ann"}, ttl=1200)
