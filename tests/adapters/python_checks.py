@@ -18,10 +18,8 @@ from processes import Service
 
 HERE = processes.HERE
 REPO = HERE.parent.parent
-PATHS = {
-    name: ":".join(str(folder) for folder in (REPO / "adapters" / name, REPO / "examples/shared-login/python", HERE / "python"))
-    for name in ("flask", "django")
-}
+ADAPTERS = {name: str(REPO / "adapters" / name) for name in ("flask", "django")}
+OUR_PATH = f"{REPO / 'examples/shared-login/python'}:{HERE / 'python'}"
 SHARED = ["test_connections", "test_values", "test_example"]
 # The folder of the interpreter in TOOLS, the framework, the tests.
 OURS = [
@@ -69,7 +67,7 @@ def ours(tools, work, environment):
             continue
         name = f"python - {framework}, {versions(python)}"
         command = [python, "-W", "error::ResourceWarning", "-m", "unittest", "--verbose", *tests]
-        code, text = run(command, work / f"{folder}.log", HERE / "python", PYTHONPATH=PATHS[framework], **environment)
+        code, text = run(command, work / f"{folder}.log", HERE / "python", PYTHONPATH=f"{ADAPTERS[framework]}:{OUR_PATH}", **environment)
         ran = re.search(r"^Ran (\d+) tests?", text, re.M)
         note(code == 0 and bool(ran) and int(ran[1]) > 20, f"{name}: {ran[1] if ran else 'no'} tests", text[-6000:])
 
@@ -91,14 +89,14 @@ def theirs(name, report, output):
 def django(tools, work, environment):
     (tests,) = (tools / "sdists").glob("[Dd]jango-*/tests")
     command = [tools / "venv/bin/python", HERE / "frameworks/django_suite.py", tests, work / "django.json"]
-    _, text = run(command, work / "django-suite.log", work, PYTHONPATH=PATHS["django"], **environment)
+    _, text = run(command, work / "django-suite.log", work, PYTHONPATH=ADAPTERS["django"], **environment)
     theirs("django", work / "django.json", text)
 
 
 def flask(tools, work, environment):
     (source,) = (tools / "sdists").glob("[Ff]lask-*/tests")
     command = [tools / "flask-newest/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "flask_plugin", "tests"]
-    paths = f"{PATHS['flask']}:{HERE / 'frameworks'}"
+    paths = f"{ADAPTERS['flask']}:{HERE / 'frameworks'}"
     report = work / "flask.json"
     _, text = run(command, work / "flask-suite.log", source.parent, PYTHONPATH=paths, REPORT=str(report), **environment)
     theirs("flask", report, text)
@@ -116,6 +114,7 @@ try:
                 "REST_SESSIONS_APP": "shop",
                 "COOKIES": str(REPO / "tests/cookies.json"),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "HOME": str(work),
                 "TMPDIR": str(work),
             }
             for part in (ours, flask, django):
