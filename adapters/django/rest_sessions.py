@@ -575,6 +575,12 @@ class SessionMiddleware(middleware.SessionMiddleware):
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):
             return super().process_response(request, response)
+        try:
+            return self._save(request, session, response)
+        finally:
+            session.answered = True
+
+    def _save(self, request, session, response):
         vary = session.accessed
         modified = session.modified
         if settings.SESSION_SAVE_EVERY_REQUEST and session.session_key:
@@ -631,6 +637,8 @@ class SessionStore(SessionBase):
 
     ip = NO_IP
     others = ()  # further tokens that the visitor's cookies offer
+    answered = False  # whether the answer's cookies are settled
+    _modified = _modified_late = False
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
@@ -641,6 +649,17 @@ class SessionStore(SessionBase):
         self._read = False  # whether the service was asked for this key
         self._created = False  # in this request
         self._replaced = None  # the key of the session that this one replaces when it is saved
+
+    @property
+    def modified(self):
+        return self._modified
+
+    @modified.setter
+    def modified(self, value):
+        if value and self.answered and not self._modified_late:
+            log.error("rest-sessions: a session was changed after its answer had begun; the change is lost unless saved")
+            self._modified_late = True
+        self._modified = value
 
     def _validate_session_key(self, key):
         return bool(key) and TOKEN.fullmatch(key) is not None
@@ -683,6 +702,8 @@ class SessionStore(SessionBase):
         return self.get_expiry_age(expiry=data.get(EXPIRY))
 
     def create(self):
+        if self.answered:
+            raise SessionsError("rest-sessions: the answer has begun, so its cookie cannot name a new session")
         data = self._get_session(no_load=True)
         d = encode(data, self._known)
         ttl = self._age(data)

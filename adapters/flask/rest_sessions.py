@@ -545,6 +545,7 @@ class Session(dict, SessionMixin):
         self.created = False  # in this request
         self.answer = None  # the response that names this session
         self.untouched = True
+        self.saved = self.warned = False
         self._client = client
         self._tokens = tokens
 
@@ -561,6 +562,13 @@ class Session(dict, SessionMixin):
                 self.token, self.stored = token, self.known
                 break
         self.untouched = False
+
+    def change(self):
+        """Notes that the app changes something."""
+        self.modified = True
+        if self.saved and not self.warned:
+            log.error("rest-sessions: a session was changed after its answer had begun; the change is lost unless saved")
+            self.warned = True
 
     @property
     def new(self):
@@ -584,7 +592,7 @@ class Session(dict, SessionMixin):
 
     def pop(self, key, *default):
         if key in self:
-            self.modified = True
+            self.change()
         return dict.pop(self, key, *default)
 
     def __reduce__(self):
@@ -596,7 +604,8 @@ def _loading(name, writes):
 
     def call(self, *arguments, **named):
         self.load()
-        self.modified = self.modified or writes
+        if writes:
+            self.change()
         return method(self, *arguments, **named)
 
     call.__name__ = name
@@ -658,6 +667,7 @@ class RestSessionInterface(SessionInterface):
         if session.accessed:
             response.vary.add("Cookie")
         if session.untouched:
+            session.saved = True
             return
         accessed = session.accessed
         try:
@@ -667,6 +677,7 @@ class RestSessionInterface(SessionInterface):
             raise
         finally:
             session.accessed = accessed
+            session.saved = True
 
     def _save(self, app, session, response):
         lifetime = app.permanent_session_lifetime.total_seconds()

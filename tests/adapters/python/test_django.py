@@ -32,7 +32,7 @@ django.setup()
 import rest_sessions  # noqa: E402
 from django.contrib import messages  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
-from django.http import HttpResponse, JsonResponse  # noqa: E402
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
 from django.test import AsyncClient, Client, override_settings  # noqa: E402
 from django.urls import path  # noqa: E402
 from django.utils.safestring import SafeString, mark_safe  # noqa: E402
@@ -46,7 +46,7 @@ view_of_the_test = None
 
 def call(request):
     answer = view_of_the_test(request)
-    return answer if isinstance(answer, HttpResponse) else HttpResponse(str(answer))
+    return answer if isinstance(answer, (HttpResponse, StreamingHttpResponse)) else HttpResponse(str(answer))
 
 
 async def asynchronous(request):
@@ -249,6 +249,28 @@ class DjangoTests(unittest.TestCase):
         before = count()
         self.assertIsNone(named(self.ask(view, status=500)))
         self.assertEqual(count(), before)
+
+    def test_a_change_after_the_answer_has_begun_is_logged_and_creates_nothing(self):
+        logging.disable(logging.NOTSET)
+        refused = []
+
+        def view(request):
+            def pieces():
+                yield b"a"
+                request.session["late"] = 1
+                try:
+                    request.session.save()
+                except rest_sessions.SessionsError as error:
+                    refused.append(error)
+                yield b"b"
+
+            return StreamingHttpResponse(pieces())
+
+        before = count()
+        with self.assertLogs("rest_sessions", "ERROR") as logs:
+            response = self.ask(view)
+            self.assertEqual(b"".join(response.streaming_content), b"ab")
+        self.assertEqual((len(logs.output), len(refused), named(response), count()), (1, 1, None, before))
 
     def test_a_login_whose_old_session_cannot_be_ended(self):
         """The new session ends too, and the answer has no cookie."""

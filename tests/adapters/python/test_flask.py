@@ -226,6 +226,25 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual((len(tokens), count()), (1, before + 1))
         self.assertEqual(stored(tokens[0]), {"a": 1})
 
+    def test_a_change_after_the_answer_has_begun_is_logged_and_creates_nothing(self):
+        logging.disable(logging.NOTSET)
+        app = make()
+
+        def view():
+            def pieces():
+                yield "a"
+                flask.session["late"] = 1
+                flask.session["later"] = 1
+                yield "b"
+
+            return flask.Response(flask.stream_with_context(pieces()))
+
+        before = count()
+        with self.assertLogs("rest_sessions", "ERROR") as logs:
+            response = self.ask(app, view)
+            self.assertEqual(response.get_data(), b"ab")
+        self.assertEqual((len(logs.output), token_in(response), count()), (1, [], before))
+
     def test_a_view_that_throws(self):
         def view():
             flask.session["a"] = 1
