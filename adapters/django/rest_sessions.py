@@ -657,7 +657,7 @@ class SessionStore(SessionBase):
     @modified.setter
     def modified(self, value):
         if value and self.answered and not self._modified_late:
-            log.error("rest-sessions: a session was changed after its answer had begun; the change is lost unless saved")
+            log.error("rest-sessions: a session changed after its answer had begun; that is lost unless saved")
             self._modified_late = True
         self._modified = value
 

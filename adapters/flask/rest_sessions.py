@@ -567,7 +567,7 @@ class Session(dict, SessionMixin):
         """Notes that the app changes something."""
         self.modified = True
         if self.saved and not self.warned:
-            log.error("rest-sessions: a session was changed after its answer had begun; the change is lost unless saved")
+            log.error("rest-sessions: a session changed after its answer had begun; that is lost unless saved")
             self.warned = True
 
     @property

@@ -1,8 +1,8 @@
 """Checks the Flask and Django adapters: python_checks.py BINARY TOOLS, called by run.sh.
 
-First our own tests of python/ with the oldest and the newest versions of both frameworks. Then the frameworks' own tests
-of frameworks/ with our sessions in the place of theirs: a failure that FRAMEWORK-excused.json does not name fails the
-run, and so does a test named there that passes.
+First the tests of python/ with the oldest and the newest versions of both frameworks. Then the frameworks' own tests
+with our sessions in the place of theirs: a failure that frameworks/FRAMEWORK-excused.json does not name fails the run,
+and so does a test named there that passes.
 """
 
 import json
@@ -51,13 +51,20 @@ def run(command, log, folder, **environment):
     return code, log.read_text(errors="replace")
 
 
+VERSIONS = """
+import importlib.metadata, platform
+found = ["Python " + platform.python_version()]
+for name in ("Django", "Flask"):
+    try:
+        found.append(name + " " + importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(", ".join(found))
+"""
+
+
 def versions(python):
-    names = "from importlib.metadata import version; import platform; print(f'Python {platform.python_version()}', end='')"
-    found = subprocess.run(
-        [python, "-c", f"{names}\nfor name in ('Django', 'Flask'):\n try: print(f', {{name}} {{version(name)}}', end='')\n except Exception: pass"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return found.stdout
+    return subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def ours(tools, work, environment):
@@ -68,9 +75,19 @@ def ours(tools, work, environment):
             continue
         name = f"python - {framework}, {versions(python)}"
         command = [python, "-W", "error::ResourceWarning", "-m", "unittest", "--verbose", *tests]
-        code, text = run(command, work / f"{folder}-{tests[-1]}.log", HERE / "python", PYTHONPATH=f"{ADAPTERS[framework]}:{OUR_PATH}", **environment)
+        code, text = run(
+            command,
+            work / f"{folder}-{tests[-1]}.log",
+            HERE / "python",
+            PYTHONPATH=f"{ADAPTERS[framework]}:{OUR_PATH}",
+            **environment,
+        )
         ran = re.search(r"^Ran (\d+) tests?", text, re.M)
-        note(code == 0 and bool(ran) and int(ran[1]) > 0, f"{name}: {', '.join(tests)}: {ran[1] if ran else 'no'} tests", text[-6000:])
+        note(
+            code == 0 and bool(ran) and int(ran[1]) > 0,
+            f"{name}: {', '.join(tests)}: {ran[1] if ran else 'no'} tests",
+            text[-6000:],
+        )
 
 
 def theirs(name, report, output):
@@ -96,7 +113,17 @@ def django(tools, work, environment):
 
 def flask(tools, work, environment):
     (source,) = (tools / "sdists").glob("[Ff]lask-*/tests")
-    command = [tools / "flask-newest/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "flask_plugin", "tests"]
+    command = [
+        tools / "flask-newest/bin/python",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "flask_plugin",
+        "tests",
+    ]
     paths = f"{ADAPTERS['flask']}:{HERE / 'frameworks'}"
     report = work / "flask.json"
     _, text = run(command, work / "flask-suite.log", source.parent, PYTHONPATH=paths, REPORT=str(report), **environment)

@@ -1,4 +1,4 @@
-"""Gives every app of Flask's own tests our sessions, and writes the outcomes to the file in REPORT: pytest -p flask_plugin.
+"""Gives every app of Flask's own tests our sessions: pytest -p flask_plugin. Writes the outcomes to the file REPORT.
 
 The adapter is in PYTHONPATH, the service in REST_SESSIONS_URL and REST_SESSIONS_APP.
 """

@@ -14,7 +14,9 @@ APP = os.environ["REST_SESSIONS_APP"]
 def api(method, path, body=None):
     """Asks the service itself."""
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{SERVICE}/{APP}{path}", data, {"Content-Type": "application/json"}, method=method)
+    request = urllib.request.Request(
+        f"{SERVICE}/{APP}{path}", data, {"Content-Type": "application/json"}, method=method
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 

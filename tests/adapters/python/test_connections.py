@@ -138,7 +138,9 @@ class ConnectionTests(unittest.TestCase):
         client.create("ann", "192.0.2.1", 60, {})
         time.sleep(0.3)
         client.create("bob", "192.0.2.1", 60, {})
-        self.assertEqual([path.split("?")[0] for _, _, path in server.requests], [f"/{APP}/create/ann", f"/{APP}/create/bob"])
+        self.assertEqual(
+            [path.split("?")[0] for _, _, path in server.requests], [f"/{APP}/create/ann", f"/{APP}/create/bob"]
+        )
 
     def test_only_what_may_be_repeated_is_retried_and_once(self):
         """The connection dies after the second request was sent."""
@@ -216,7 +218,9 @@ class ConnectionTests(unittest.TestCase):
             answer({}, "HTTP/1.1 500 Internal Server Error"),
         ):
             with self.subTest(text):
-                _, client = self.server(lambda connection, number, text=text: (connection.read(), connection.send(text)))
+                _, client = self.server(
+                    lambda connection, number, text=text: (connection.read(), connection.send(text))
+                )
                 with self.assertRaises(SessionsError):
                     client.get(A)
 
@@ -248,7 +252,10 @@ class ConnectionTests(unittest.TestCase):
             filler.connect_ex(full.getsockname())
             self.addCleanup(filler.close)
         server, _ = self.server(lambda connection, number: echo(connection))
-        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (full.getsockname(), ("127.0.0.1", server.port))]
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+            for address in (full.getsockname(), ("127.0.0.1", server.port))
+        ]
         resolve = socket.getaddrinfo
         self.addCleanup(setattr, socket, "getaddrinfo", resolve)
         socket.getaddrinfo = lambda *arguments, **named: addresses
@@ -256,8 +263,8 @@ class ConnectionTests(unittest.TestCase):
 
     def test_bad_settings_are_refused(self):
         for url, app in (
-            ("ftp://127.0.0.1", "shop"), ("127.0.0.1:3000", "shop"), ("http://", "shop"), ("http://user:pw@host", "shop"),
-            ("http://host/?a=1", "shop"), ("http://ho st", "shop"), (SERVICE, ""), (SERVICE, None), (SERVICE, "a/b"),
+            ("ftp://127.0.0.1", "shop"), ("127.0.0.1:3000", "shop"), ("http://", "shop"),
+            ("http://user:pw@host", "shop"), ("http://host/?a=1", "shop"), ("http://ho st", "shop"), (SERVICE, ""), (SERVICE, None), (SERVICE, "a/b"),
         ):  # fmt: skip
             with self.subTest(url=url, app=app), self.assertRaises(ValueError):
                 Client(url, app)

@@ -329,28 +329,55 @@ class DjangoTests(unittest.TestCase):
             self.assertRegex(id, r"^anonymous:[0-9a-f]{16}$")
 
     def test_addresses_with_ports(self):
-        for given, kept in (("[2001:db8::1]:443", "2001:db8::1"), ("192.0.2.7:9", "192.0.2.7"), ("junk", "0.0.0.0"), ("", "0.0.0.0")):
+        for given, kept in (
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("192.0.2.7:9", "192.0.2.7"),
+            ("junk", "0.0.0.0"),
+            ("", "0.0.0.0"),
+        ):
             token = named(self.ask(lambda request: request.session.update({"a": 1}), REMOTE_ADDR=given))
             self.assertEqual(session(token)["ip"], kept)
 
     def test_the_settings_of_the_cookie(self):
-        chosen = {"DOMAIN": "example.com", "PATH": "/shop", "SAMESITE": "Strict", "HTTPONLY": False, "SECURE": True, "AGE": 99}
+        chosen = {
+            "DOMAIN": "example.com",
+            "PATH": "/shop",
+            "SAMESITE": "Strict",
+            "HTTPONLY": False,
+            "SECURE": True,
+            "AGE": 99,
+        }
         with override_settings(**{f"SESSION_COOKIE_{name}": value for name, value in chosen.items()}):
             cookie = self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]
         got = {name: cookie[name] for name in ("domain", "path", "samesite", "httponly", "secure", "max-age")}
-        wanted = {"domain": "example.com", "path": "/shop", "samesite": "Strict", "httponly": "", "secure": True, "max-age": 99}
+        wanted = {
+            "domain": "example.com",
+            "path": "/shop",
+            "samesite": "Strict",
+            "httponly": "",
+            "secure": True,
+            "max-age": 99,
+        }
         self.assertEqual(got, wanted)
         self.assertEqual(session(cookie.value)["ttl"], 99)
         with override_settings(SESSION_EXPIRE_AT_BROWSER_CLOSE=True):
-            self.assertEqual(self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]["max-age"], "")
+            self.assertEqual(
+                self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]["max-age"], ""
+            )
 
     def test_settings_that_cannot_be_honoured_are_refused(self):
-        for name, value in (("SESSION_SERIALIZER", "a.Pickle"), ("SESSION_ENGINE", "django.contrib.sessions.backends.cache")):
+        for name, value in (
+            ("SESSION_SERIALIZER", "a.Pickle"),
+            ("SESSION_ENGINE", "django.contrib.sessions.backends.cache"),
+        ):
             with override_settings(**{name: value}), self.assertRaisesRegex(ImproperlyConfigured, name):
                 rest_sessions.SessionMiddleware(call)
         rest_sessions.client.cache_clear()
         self.addCleanup(rest_sessions.client.cache_clear)
-        with override_settings(REST_SESSIONS_APP="no such app"), self.assertRaisesRegex(ValueError, "REST_SESSIONS_APP"):
+        with (
+            override_settings(REST_SESSIONS_APP="no such app"),
+            self.assertRaisesRegex(ValueError, "REST_SESSIONS_APP"),
+        ):
             rest_sessions.SessionMiddleware(call)
 
     def test_two_saves_make_one_session(self):

@@ -141,7 +141,7 @@ class FlaskTests(unittest.TestCase):
             token = create({"who": "ann", "_permanent": True})
             with self.subTest(view.__name__):
                 # The session is read before the kill.
-                view_ = (lambda view=view: (flask.session.get("who"), view())[1])
+                view_ = lambda view=view: (flask.session.get("who"), view())[1]
                 self.assertEqual(token_in(self.ask(app, view_, token, status=status)), [])
                 self.assertIsNone(stored(token))
 
@@ -288,7 +288,9 @@ class FlaskTests(unittest.TestCase):
 
         def view():
             real = flask.session._get_current_object()
-            got.update(dict(real), merged={**real}, either=real | {}, text=repr(real), size=len(real), copied=real.copy())
+            got.update(
+                dict(real), merged={**real}, either=real | {}, text=repr(real), size=len(real), copied=real.copy()
+            )
             return "ok"
 
         self.ask(make(), view, token)
@@ -325,7 +327,12 @@ class FlaskTests(unittest.TestCase):
             flask.session["a"] = 1
             return "ok"
 
-        for given, kept in (("[2001:db8::1]:443", "2001:db8::1"), ("192.0.2.7:9", "192.0.2.7"), ("junk", "0.0.0.0"), ("", "0.0.0.0")):
+        for given, kept in (
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("192.0.2.7:9", "192.0.2.7"),
+            ("junk", "0.0.0.0"),
+            ("", "0.0.0.0"),
+        ):
             response = self.ask(make(), view, environ_overrides={"REMOTE_ADDR": given})
             self.assertEqual(session(token_in(response)[0])["ip"], kept)
 

@@ -22,14 +22,14 @@ class ValueTests(unittest.TestCase):
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def test_what_json_cannot_hold_is_refused_with_its_key(self):
-        deep = circle = []
+        deep = []
         for _ in range(100):
             deep = [deep]
         circle = {}
         circle["self"] = circle
         for value in (
-            object(), b"x", {1, 2}, float("nan"), float("inf"), [float("nan")], {"a": object()}, 10**400, [10**400], "\ud800",
-            ["\ud800"], deep, circle, {(1, 2): 3},
+            object(), b"x", {1, 2}, float("nan"), float("inf"), [float("nan")], {"a": object()}, 10**400,
+            [10**400], "\ud800", ["\ud800"], deep, circle, {(1, 2): 3},
         ):  # fmt: skip
             with self.subTest(type(value)), self.assertRaisesRegex((TypeError, ValueError), "'bad'"):
                 encode({"fine": 1, "bad": value}, {})
@@ -67,15 +67,17 @@ class ValueTests(unittest.TestCase):
 
     def test_unreadable_values_are_invisible_and_stay(self):
         for key, value in (
-            ("json:n", "{oops"), ("json:n", ""), ("json:n", 5), ("json:n", True), ("json:n", nested(513)), ("json:n", nested(50000)),
-            ("json:n", "[NaN]"), ("json:n", "[1e400]"), ("json:n", "[" + "9" * 5000 + "]"), ("json:n", '"\\ud800"'),
+            ("json:n", "{oops"), ("json:n", ""), ("json:n", 5), ("json:n", True), ("json:n", nested(513)),
+            ("json:n", nested(50000)), ("json:n", "[NaN]"), ("json:n", "[1e400]"), ("json:n", "[" + "9" * 5000 + "]"), ("json:n", '"\\ud800"'),
             ("n", rest_sessions.BEYOND), ("n", "\ud800"), ("json:n", '"' + '\\"' * 30000), ("\ud800", 1),
         ):  # fmt: skip
             with self.subTest(key=key, value=str(value)[:20]):
                 session, known, kept = decode({"who": "ann", key: value})
                 self.assertEqual((session, known, kept), ({"who": "ann"}, {"who": "ann"}, {key: value}))
                 self.assertEqual(changes(known, encode(session, known)), {})
-                self.assertEqual(changes(known, encode({"n": 1}, known)), {"who": None, "json:who": None, "n": 1, "json:n": None})
+                self.assertEqual(
+                    changes(known, encode({"n": 1}, known)), {"who": None, "json:who": None, "n": 1, "json:n": None}
+                )
 
     def test_what_is_deep_but_readable_can_be_kept_and_moved(self):
         session, known, kept = decode({"json:tree": nested(400)})
@@ -91,10 +93,22 @@ class ValueTests(unittest.TestCase):
         )
 
     def test_a_plain_value_wins(self):
-        self.assertEqual(decode({"a": 1, "json:a": "[2]", "json:b": "[3]"}), ({"a": 1, "b": [3]}, {"a": 1, "json:b": "[3]"}, {}))
+        self.assertEqual(
+            decode({"a": 1, "json:a": "[2]", "json:b": "[3]"}), ({"a": 1, "b": [3]}, {"a": 1, "json:b": "[3]"}, {})
+        )
 
     def test_keys_of_any_kind(self):
-        session = {"": 1, "0": 2, "__proto__": {"x": 1}, "a|b": 3, "!c": [1], "a\0b": 4, "a\nb": 5, "json:x": 6, "json:json:x": 7}
+        session = {
+            "": 1,
+            "0": 2,
+            "__proto__": {"x": 1},
+            "a|b": 3,
+            "!c": [1],
+            "a\0b": 4,
+            "a\nb": 5,
+            "json:x": 6,
+            "json:json:x": 7,
+        }
         d = encode(session, {})
         self.assertEqual(decode(d), (session, d, {}))
 
@@ -115,7 +129,18 @@ class ValueTests(unittest.TestCase):
             (" 192.0.2.1 ", "192.0.2.1"), ("::ffff:192.0.2.1", "::ffff:192.0.2.1"), ("fe80::1%a b", "fe80::1"),
         ):  # fmt: skip
             self.assertEqual(address_of(given), sent)
-        for given in ("", None, "unknown", "_hidden", "x" * 1000, "192.0.2.1, 198.51.100.1", "1.2.3", "192.0.2.1\r\nX: y", "unix:", "[::1"):
+        for given in (
+            "",
+            None,
+            "unknown",
+            "_hidden",
+            "x" * 1000,
+            "192.0.2.1, 198.51.100.1",
+            "1.2.3",
+            "192.0.2.1\r\nX: y",
+            "unix:",
+            "[::1",
+        ):
             self.assertEqual(address_of(given), "0.0.0.0")
 
     def test_four_tokens_are_looked_up(self):
