@@ -169,6 +169,52 @@ if ! recent_node; then
     recent_node || die "Node of PyPI does not run"
 fi
 
+## The frameworks of the Python adapters: the oldest and the newest that the adapters promise, and their own tests
+
+# interpreter VERSION ...: the first of these Pythons that is here, in the PATH or made by pyenv.
+interpreter() {
+    for version in "$@"; do
+        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+            if "$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+                echo "$candidate"
+                return
+            fi
+        done
+    done
+}
+
+# environment NAME PYTHON: a folder of the tools with what tests/adapters/frameworks/NAME.txt names.
+environment() {
+    file=tests/adapters/frameworks/$1.txt
+    if [ -z "$2" ]; then
+        say "no Python here is recent enough for $file: its tests are left out"
+        return
+    fi
+    stamp=$({ echo "$TOOLS"; "$2" --version; cat "$file"; } | sha256sum)
+    if ! fresh "$TOOLS/$1" "$stamp"; then
+        say "PyPI packages: $file, for $("$2" --version)"
+        rm -rf "${TOOLS:?}/$1"
+        "$2" -m venv "$TOOLS/$1"
+        "$TOOLS/$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$file"
+        echo "$stamp" >"$TOOLS/$1/.stamp"
+    fi
+}
+environment flask-oldest "$(interpreter 3.9 3)"
+environment flask-newest "$(interpreter 3)"
+environment django-oldest "$(interpreter 3.10 3)"
+environment django-newest "$(interpreter 3.14 3.13 3.12)"
+
+sdists=tests/adapters/frameworks/sdists.txt
+stamp=$(sha256sum <"$sdists")
+if ! fresh "$TOOLS/sdists" "$stamp"; then
+    say "PyPI source distributions: $sdists"
+    rm -rf "${TOOLS:?}/sdists"
+    "$TOOLS/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --require-hashes \
+        --dest "$TOOLS/sdists" --requirement "$sdists"
+    for archive in "$TOOLS"/sdists/*.tar.gz; do tar -xzf "$archive" -C "$TOOLS/sdists"; done
+    echo "$stamp" >"$TOOLS/sdists/.stamp"
+fi
+
 ## npm packages
 
 for folder in tests/peers tests/lint tests/clients/typescript tests/browser tests/adapters; do

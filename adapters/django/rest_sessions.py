@@ -1,27 +1,237 @@
 """Keeps Django's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
 
+import atexit
+import collections
+import io
+import ipaddress
 import json
+import logging
+import math
 import os
 import re
-import threading
+import socket
+import time
+from datetime import datetime
 from functools import cache
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote, urlencode, urlsplit
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.sessions import middleware
-from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.cache import patch_vary_headers
+from django.utils.functional import Promise
+from django.utils.http import http_date
+
+LAZY = (Promise,)  # lazily translated text
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
-NESTED = "json:"  # what the key of a nested value begins with; the value is then JSON text
+APP = re.compile(r"[A-Za-z0-9_-]{3,20}")
+ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
+NESTED = "json:"  # prefix of the keys of nested values; the value is JSON text
 USER_KEYS = ("user_id", "_user_id", "_auth_user_id")  # ours, Flask-Login's, Django's
 ANONYMOUS = "anonymous"
 NO_IP = "0.0.0.0"
+MAX_COOKIES = 4  # tokens of one request that are looked up
+MAX_WRITE_DEPTH = 100  # levels of nesting that are written; every language reads them
+MAX_READ_DEPTH = 512  # levels that are read: PHP's limit, and safely below Python's recursion limit
+log = logging.getLogger("rest_sessions")
 
 
 class SessionsError(Exception):
-    """There was no answer, or an error. No message holds a token."""
+    """The service did not answer, or answered with an error. No message contains a token or a path."""
+
+
+## Connections
+
+
+DEADLINE = 5  # seconds for a whole exchange: connecting, sending, the answer with its body, and a retry
+REUSED_DEADLINE = 2  # seconds after which a reused connection counts as dead, for requests that may be repeated
+MAX_IDLE = 15  # seconds after which an idle connection is replaced, since firewalls drop idle ones silently
+MAX_KEPT = 32  # idle connections per process
+MAX_ANSWER = 16 * 1024 * 1024  # bytes
+
+
+class Connections:
+    """HTTP/1.1 to one server, over a pool of idle connections per process.
+
+    Invariant: a connection carries one call at a time and is reused only after a complete answer. After a fork the
+    child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
+    """
+
+    def __init__(self, url, deadline=DEADLINE):
+        parts = urlsplit(url)
+        plain = parts.username is None and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
+            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
+        self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        self.path = parts.path.rstrip("/")
+        self._host_header = parts.netloc
+        self._tls = None
+        if parts.scheme == "https":
+            import ssl
+
+            self._tls = ssl.create_default_context()
+        self._deadline = deadline
+        self._pool = (os.getpid(), collections.deque())
+        atexit.register(self.close)
+
+    def ask(self, method, path, body=None, repeatable=False):
+        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+
+        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        """
+        deadline = time.monotonic() + self._deadline
+        head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
+        if body is not None:
+            head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
+        sock = self._reuse()
+        if sock and repeatable:
+            try:
+                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+            except (OSError, HTTPException):
+                sock = None
+        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+
+    def close(self):
+        """Closes the idle connections of this process."""
+        idle = self._idle()
+        while idle:
+            idle.pop()[0].close()
+
+    def _exchange(self, sock, method, request, deadline):
+        try:
+            source = Source(sock, deadline)
+            sock.settimeout(_left(deadline))
+            sock.sendall(request)
+            answer = HTTPResponse(source, method=method)
+            answer.begin()
+            if (answer.length or 0) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            text = answer.read() if answer.length is not None else answer.read(MAX_ANSWER + 1)
+            if len(text) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            reusable = not answer.will_close and not source.rest()
+        except BaseException:  # also what a signal, a framework's timeout or a killed green thread raises
+            sock.close()
+            raise
+        if reusable:
+            self._keep(sock)
+        else:
+            sock.close()
+        return answer.status, text
+
+    def _idle(self):
+        """The pool of this process."""
+        pid, idle = self._pool
+        if pid != os.getpid():
+            self._pool = (os.getpid(), collections.deque())
+            for sock, _ in idle:
+                sock.close()  # closes the child's copy only: nothing is sent
+            idle = self._pool[1]
+        return idle
+
+    def _reuse(self):
+        """An idle connection that is not known to be dead, the last used first, or None."""
+        idle = self._idle()
+        while True:
+            try:
+                sock, since = idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - since < MAX_IDLE and _silent(sock):
+                return sock
+            sock.close()
+
+    def _keep(self, sock):
+        idle = self._idle()
+        now = time.monotonic()
+        idle.append((sock, now))
+        try:
+            while len(idle) > MAX_KEPT or now - idle[0][1] > MAX_IDLE:
+                idle.popleft()[0].close()
+        except IndexError:
+            pass  # other threads have taken them
+
+    def _connect(self, deadline):
+        """Tries all addresses of the name. Each but the last gets half of the remaining time."""
+        addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            share = _left(deadline) / (1 if index == len(addresses) else 2)
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                sock.settimeout(share)
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+                return sock
+            except BaseException as error:
+                if sock:
+                    sock.close()
+                if index == len(addresses) or not isinstance(error, OSError):
+                    raise
+
+
+class Source(io.RawIOBase):
+    """What HTTPResponse reads from: a socket, with one deadline for all reads together."""
+
+    def __init__(self, sock, deadline):
+        self._sock, self._deadline, self._pid = sock, deadline, os.getpid()
+        self._reader = Reader(self)
+
+    def makefile(self, mode):
+        return self._reader
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self._deadline is None:
+            return 0
+        if self._pid != os.getpid():
+            raise ConnectionAbortedError("forked during a call")
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
+
+    def rest(self):
+        """Bytes that came after the answer. Nothing can be read after this call."""
+        self._deadline = None
+        reader, self._reader = self._reader, None
+        return reader.read()
+
+
+class Reader(io.BufferedReader):
+    """Survives the close() at the end of an answer, so that rest() can look for what came behind it."""
+
+    def close(self):
+        pass
+
+
+def _left(deadline):
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
+
+
+def _silent(sock):
+    """Whether an idle connection has neither ended nor received stray bytes."""
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+        return False
+    except OSError as error:
+        # SSLWantReadError: TLS has nothing to read either.
+        return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"
+
+
+## Routes
 
 
 class Client:
@@ -30,81 +240,279 @@ class Client:
     def __init__(self, url, app):
         if not app:
             raise ValueError("rest-sessions: name the app, in the settings or in REST_SESSIONS_APP")
-        self._url = urlsplit(url or "http://127.0.0.1:3000")
-        self._path = f"{self._url.path.rstrip('/')}/{app}"
-        self._local = threading.local()
+        if not APP.fullmatch(app):
+            raise ValueError("rest-sessions: REST_SESSIONS_APP must be 3 to 20 of A-Z, a-z, 0-9, _ and -")
+        self._connections = Connections(url or "http://127.0.0.1:3000")
+        self._app = app
 
-    def create(self, user, ip, ttl, d, no_resave=False):
-        query = {"ip": ip, "ttl": min(max(int(ttl), 10), 2147483647), "no_resave": str(no_resave).lower()}
-        return self._ask("PUT", f"/create/{quote(user, safe='')}?{urlencode(query)}", d)["token"]
+    def create(self, user, ip, ttl, d):
+        """Returns the token of a new session. A session without a user (None) gets an id of its own."""
+        if user is None:
+            user = f"{ANONYMOUS}:{os.urandom(8).hex()}"
+        elif user == ANONYMOUS or user.startswith(f"{ANONYMOUS}:"):
+            raise ValueError(f"rest-sessions: {user[:40]!r} cannot be a user: it stands for visitors without a login")
+        query = urlencode({"ip": ip, "ttl": clamp(ttl), "no_resave": "false"})
+        token = self._ask("PUT", f"/create/{segment(user)}?{query}", d).get("token")
+        if not isinstance(token, str) or not TOKEN.fullmatch(token):
+            raise SessionsError("rest-sessions: the answer to create has no token")
+        return token
+
+    def replace(self, old, user, ip, ttl, d):
+        """Creates a session in the place of `old`, which may be None. If `old` cannot be ended, neither is the new."""
+        token = self.create(user, ip, ttl, d)
+        if old:
+            try:
+                self.kill(old)
+            except BaseException:
+                self.discard(token)
+                raise
+        return token
+
+    def session(self, token):
+        """Returns the session with its `d`, or None if there is none."""
+        session = self._ask("GET", f"/get/{token}")
+        if not session:
+            return None
+        d = session.setdefault("d", {})
+        if not isinstance(d, dict):
+            raise SessionsError("rest-sessions: the answer to get has no data")
+        return session
 
     def get(self, token):
-        """Answers `d`, or None if there is no such session."""
-        session = self._ask("GET", f"/get/{token}")
-        return session.get("d", {}) if session else None
+        """Returns `d`, or None if there is no such session."""
+        session = self.session(token)
+        return None if session is None else session["d"]
 
     def set(self, token, changes):
-        """Answers whether there is such a session."""
+        """Returns whether there is such a session."""
         return self._ask("POST", f"/set/{token}", changes) != {}
 
     def kill(self, token):
         self._ask("DELETE", f"/kill/{token}")
 
+    def discard(self, token):
+        """Ends a session that no cookie names, if the service can be reached."""
+        try:
+            self.kill(token)
+        except SessionsError:
+            log.warning("rest-sessions: a session that no cookie names could not be ended; it will expire")
+
     def kill_user(self, user):
-        return self._ask("DELETE", f"/killsoid/{quote(str(user), safe='')}")["kill"]
+        """Ends all sessions of a user, and returns how many there were."""
+        return self._ask("DELETE", f"/killsoid/{segment(str(user))}").get("kill", 0)
 
     def _ask(self, method, path, data=None):
-        connection = self._connection()
         body = None if data is None else dump(data).encode()
-        while True:
-            reused = connection.sock is not None
-            try:
-                connection.request(method, self._path + path, body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                status, text = answer.status, answer.read()
-                break
-            except (OSError, HTTPException) as error:
-                connection.close()
-                # The service ends connections that were idle; then a new one is worth a try.
-                if not (reused and isinstance(error, ConnectionError)):
-                    raise SessionsError("rest-sessions: no answer") from error
-        if status != 200:
-            raise SessionsError(f"rest-sessions: {status} {text[:200].decode(errors='replace')}")
-        return json.loads(text)
+        try:
+            status, text = self._connections.ask(method, f"/{self._app}{path}", body, method in ("GET", "DELETE"))
+        except (OSError, HTTPException) as error:
+            server = f"{self._connections.host}:{self._connections.port}"
+            raise SessionsError(f"rest-sessions: no answer from {server} ({type(error).__name__})") from None
+        try:
+            answer = json.loads(text, parse_int=whole, parse_float=fraction)
+        except ValueError:
+            answer = None
+        if status != 200 or not isinstance(answer, dict):
+            raise SessionsError(f"rest-sessions: status {status}, {explanation(answer)}")
+        return answer
 
-    def _connection(self):
-        """The connection of this thread."""
-        if not hasattr(self._local, "connection"):
-            kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-            self._local.connection = kind(self._url.hostname, self._url.port, timeout=5)
-        return self._local.connection
+
+def explanation(answer):
+    """What the service says of an error. A body that is not its own, such as a proxy's page, may quote the path."""
+    if not isinstance(answer, dict) or not {"name", "message"} <= answer.keys():
+        return "not an answer of the service"
+    return TOKEN.sub("TOKEN", re.sub(r"[^ -~]", "?", f"{answer['name']}: {answer['message']}"[:200]))
+
+
+def segment(text):
+    """A path segment. Dots are escaped where proxies and clients would resolve them."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+
+def clamp(ttl):
+    """A ttl within the range of the service."""
+    return int(min(max(ttl, 10), 2147483647))
+
+
+def tokens_of(header, name):
+    """The tokens that a Cookie header offers under a name, in their order: the first live one names the session.
+
+    Why not the framework's parser: it keeps one value of a name. WSGI servers join several header lines by a comma.
+    """
+    found = {}
+    for pair in re.split("[;,]", header or ""):
+        key, _, value = pair.partition("=")
+        value = value.strip(" \t")
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+        if key.strip(" \t") == name and TOKEN.fullmatch(value):
+            found[value] = True
+    return list(found)[:MAX_COOKIES]
+
+
+def address_of(text):
+    """The visitor's IP address without a port, or NO_IP where the server or a proxy gave something else."""
+    text = (text or "").strip()
+    match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", text)
+    address, percent, zone = ((match[1] or match[2]) if match else text).partition("%")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return NO_IP
+    return address + percent + zone if ZONE.fullmatch(zone) and ":" in address else address
+
+
+## Values
+
+
+class Unreadable(ValueError):
+    """A stored value that cannot be used in Python, or not in other languages."""
+
+
+BEYOND = object()  # in place of a number that no double can hold
+
+
+def whole(text):
+    return BEYOND if math.isinf(float(text)) else int(text)
+
+
+def fraction(text):
+    value = float(text)
+    return BEYOND if math.isinf(value) else value
+
+
+def refuse(text):
+    raise Unreadable("a number that JSON does not have")
+
+
+def exact(number):
+    def read(text):
+        value = number(text)
+        if value is BEYOND:
+            raise Unreadable("a number too large for other languages")
+        return value
+
+    return read
+
+
+def load(text, depth):
+    """The value of a JSON text, strictly read."""
+    if nesting(text) > depth:
+        raise Unreadable(f"more than {depth} levels of nesting")
+    return json.loads(text, parse_int=exact(whole), parse_float=exact(fraction), parse_constant=refuse)
+
+
+def nesting(text):
+    """The levels of nesting of a JSON text."""
+    if text.count("[") + text.count("{") <= MAX_WRITE_DEPTH:
+        return 0  # few enough, which is all that counts
+    depth = deepest = 0
+    # Why so lenient: each quote matches at once, so broken text takes no longer.
+    for part in re.findall(r'"(?:[^"\\]|\\.?)*"?|[\[\]{}]', text, re.S):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def as_text(value):
+    """For what the framework's own session stores as text, such as lazily translated text."""
+    if callable(getattr(value, "__html__", None)):
+        return str.__str__(str(value.__html__()))
+    if isinstance(value, LAZY):
+        return str.__str__(str(value))
+    raise TypeError(f"{type(value).__name__} is not a type of JSON")
 
 
 def dump(value):
     """JSON, or a TypeError or ValueError for what it cannot hold."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=as_text)
 
 
-def encode(session):
-    """`d` for a session: strings, numbers and booleans as they are, other values as JSON text under `json:KEY`."""
+def encode(session, known):
+    """`d` for a session: strings, numbers and booleans as they are, other values as JSON text under `json:KEY`.
+
+    `known` is what was read of the service in this form; such values are taken as they are, whatever their depth.
+    """
     d = {}
     for key, value in session.items():
-        if not isinstance(key, str):
-            raise TypeError(f"a key of a session must be a string, not {key!r}")
-        if isinstance(value, (str, int, float)) and not key.startswith(NESTED):
-            d[key] = value
-        else:
-            d[NESTED + key] = dump(value)
+        try:
+            if not isinstance(key, str):
+                raise TypeError("a key must be a string")
+            key.encode()
+            d.update(entry(key, value, known))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"rest-sessions: session[{repr(key)[:100]}] cannot be stored: {error}") from error
     return d
 
 
+def entry(key, value, known=None):
+    """One value of a session as the service stores it."""
+    # Subclasses, such as Markup and enumerations, become what they are in JSON.
+    if isinstance(value, str):
+        value = str.__str__(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = int(value)
+    elif isinstance(value, float):
+        value = float(value)
+    elif callable(getattr(value, "__html__", None)) or isinstance(value, LAZY):
+        value = as_text(value)
+    plain = isinstance(value, (str, int, float)) and not key.startswith(NESTED)
+    name, stored = (key, value) if plain else (NESTED + key, dump(value))
+    if known is not None and not (type(known.get(name)) is type(stored) and known[name] == stored):
+        load(dump(stored) if plain else stored, MAX_WRITE_DEPTH)
+        (dump(stored) if plain else stored).encode()
+    return {name: stored}
+
+
 def decode(d):
-    """The session for a `d`. A plain value wins over a nested one of the same name."""
-    session = {key: value for key, value in d.items() if not key.startswith(NESTED)}
-    for key, text in d.items():
-        if key.startswith(NESTED):
-            session.setdefault(key.removeprefix(NESTED), json.loads(text))
-    return session
+    """Returns the session for a `d`, the same as encode() has it, and what cannot be read: that stays in the service.
+
+    A plain value wins over a nested one of the same name.
+    """
+    session, known, kept = {}, {}, {}
+    for key, value in d.items():
+        name = key[len(NESTED) :] if key.startswith(NESTED) else key
+        if name != key and name in d and not name.startswith(NESTED):
+            continue
+        try:
+            readable = value
+            if name != key:
+                if not isinstance(value, str):
+                    raise Unreadable("no text")
+                readable = load(value, MAX_READ_DEPTH)
+            elif value is BEYOND:
+                raise Unreadable("a number too large")
+            stored = entry(name, readable)
+            dump([name, stored]).encode()
+        except (TypeError, ValueError, RecursionError):
+            kept[key] = value
+        else:
+            session[name] = readable
+            known.update(stored)
+    if kept:
+        log.warning("rest-sessions: cannot read these keys of a session, and leaves them: %.300s", ascii(list(kept)))
+    return session, known, kept
+
+
+def forms(key):
+    """The keys of `d` under which the value of this one may stand: as it is, and as JSON text."""
+    name = key[len(NESTED) :] if key.startswith(NESTED) else key
+    return (key,) if name.startswith(NESTED) else (name, NESTED + name)
+
+
+def carried(kept, d):
+    """The unreadable entries that go along to a new token, in the form in which they were stored."""
+    entries = {}
+    for key, value in kept.items():
+        if any(form in d for form in forms(key)):
+            continue
+        try:
+            dump([key, value]).encode()
+            entries[key] = value
+        except (TypeError, ValueError):
+            log.warning("rest-sessions: the key %.100s cannot go along to the new session", ascii(key))
+    return entries
 
 
 def changes(before, after):
@@ -114,19 +522,22 @@ def changes(before, after):
         old, new = before.get(key), after.get(key)
         if type(old) is type(new) and old == new:
             continue
-        name = key.removeprefix(NESTED)
-        forms = (key,) if name.startswith(NESTED) else (name, NESTED + name)
-        changed.update((form, after.get(form)) for form in forms)
+        changed.update((form, after.get(form)) for form in forms(key))
     return changed
 
 
 def user_of(d):
-    """The id of the session's user."""
+    """The id of the session's user, or None."""
     ids = (d[key] for key in USER_KEYS if type(d.get(key)) in (str, int))
-    return next((str(user) for user in ids if user != ""), ANONYMOUS)
+    return next((str(user) for user in ids if user != ""), None)
 
 
 # Up to here the same as for Flask.
+
+
+EXPIRY = "_session_expiry"  # Django's key for what set_expiry() was given
+SLACK = 60  # seconds by which a date may move without being another one
+SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 
 
 @cache
@@ -137,27 +548,118 @@ def client():
 
 
 def logout_everywhere(user_id):
-    """Ends every session of a user, and answers how many there were."""
+    """Ends every session of a user, and returns how many there were."""
     return client().kill_user(user_id)
 
 
 class SessionMiddleware(middleware.SessionMiddleware):
-    """Django's own, which tells the session the visitor's address."""
+    """Django's own, with the visitor's address, several cookies of one name, and answers of sessions that ended."""
+
+    def __init__(self, get_response):
+        super().__init__(get_response)
+        if not issubclass(self.SessionStore, SessionStore):
+            raise ImproperlyConfigured("rest-sessions: its SessionMiddleware needs SESSION_ENGINE = 'rest_sessions'")
+        if settings.SESSION_SERIALIZER != SERIALIZER:
+            raise ImproperlyConfigured("rest-sessions: SESSION_SERIALIZER cannot be changed: the service stores JSON")
+        client()
 
     def process_request(self, request):
-        super().process_request(request)
-        request.session.ip = request.META.get("REMOTE_ADDR") or NO_IP
+        name = settings.SESSION_COOKIE_NAME
+        # Middleware and tests may set a cookie that is in no header.
+        tokens = tokens_of(request.META.get("HTTP_COOKIE"), name) or [request.COOKIES.get(name)]
+        request.session = self.SessionStore(tokens[0])
+        request.session.others = tokens[1:]
+        request.session.ip = address_of(request.META.get("REMOTE_ADDR"))
+
+    def process_response(self, request, response):
+        session = getattr(request, "session", None)
+        if not isinstance(session, SessionStore):
+            return super().process_response(request, response)
+        try:
+            return self._save(request, session, response)
+        finally:
+            session.answered = True
+
+    def _save(self, request, session, response):
+        vary = session.accessed
+        modified = session.modified
+        if settings.SESSION_SAVE_EVERY_REQUEST and session.session_key:
+            session.keys()  # learns whether there is such a session: for a dead one none is created
+        if session.is_empty():
+            # Why only if the app has emptied it: a dead cookie's answer must not delete the cookie of a later login.
+            if modified and settings.SESSION_COOKIE_NAME in request.COOKIES:
+                self._delete_cookie(response)
+                vary = True
+        elif response.status_code >= 500:
+            session.abandon()
+        elif modified or settings.SESSION_SAVE_EVERY_REQUEST:
+            max_age = expires = None
+            if not session.get_expire_at_browser_close():
+                max_age = session.get_expiry_age()
+                expires = http_date(time.time() + max_age)
+            try:
+                session.save()
+            except UpdateError:
+                raise SessionInterrupted(
+                    "The session has ended before the request was completed, for example by a logout."
+                ) from None
+            vary = True
+            if session.session_key is None:
+                self._delete_cookie(response)
+            else:
+                response.set_cookie(
+                    settings.SESSION_COOKIE_NAME,
+                    session.session_key,
+                    max_age=max_age,
+                    expires=expires,
+                    domain=settings.SESSION_COOKIE_DOMAIN,
+                    path=settings.SESSION_COOKIE_PATH,
+                    secure=settings.SESSION_COOKIE_SECURE or None,
+                    httponly=settings.SESSION_COOKIE_HTTPONLY or None,
+                    samesite=settings.SESSION_COOKIE_SAMESITE,
+                )
+        if vary:
+            patch_vary_headers(response, ("Cookie",))
+        return response
+
+    @staticmethod
+    def _delete_cookie(response):
+        response.delete_cookie(
+            settings.SESSION_COOKIE_NAME,
+            path=settings.SESSION_COOKIE_PATH,
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
 
 
 class SessionStore(SessionBase):
     """A session whose key is the service's token. There is none until the first save."""
 
     ip = NO_IP
+    others = ()  # further tokens that the visitor's cookies offer
+    answered = False  # whether the answer's cookies are settled
+    _modified = _modified_late = False
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
-        self._stored = {}  # what the service has of it
+        self._stored = {}  # what the service has under this key
+        self._known = {}  # what was read, in the form of encode()
+        self._kept = {}  # what cannot be read
+        self._ttl = None  # the service's, in seconds; None: the session ends at a fixed time there
+        self._read = False  # whether the service was asked for this key
+        self._created = False  # in this request
         self._replaced = None  # the key of the session that this one replaces when it is saved
+
+    @property
+    def modified(self):
+        return self._modified
+
+    @modified.setter
+    def modified(self, value):
+        if value and self.answered and not self._modified_late:
+            log.error("rest-sessions: a session changed after its answer had begun; that is lost unless saved")
+            self._modified_late = True
+        self._modified = value
 
     def _validate_session_key(self, key):
         return bool(key) and TOKEN.fullmatch(key) is not None
@@ -166,52 +668,114 @@ class SessionStore(SessionBase):
         return self._validate_session_key(session_key) and client().get(session_key) is not None
 
     def load(self):
-        d = client().get(self.session_key)
-        if d is None:
-            self._session_key = None
-            return {}
-        session = decode(d)
-        self._stored = encode(session)
-        return session
+        """Takes the first key that is a live session's."""
+        data, session = {}, None
+        for key in filter(None, (self.session_key, *self.others)):
+            session = client().session(key)
+            if session:
+                data, self._known, self._kept = decode(session["d"])
+                self._stored = self._known
+                self._ttl = None if session.get("no_resave") else session.get("ttl")
+                break
+        self._session_key = key if session else None
+        self._read = True
+        if EXPIRY in data:
+            try:
+                over = data[EXPIRY] is not None and self._age(data) <= 0
+            except (TypeError, ValueError, OverflowError):
+                log.warning("rest-sessions: cannot read %s of a session, and leaves it", EXPIRY)
+                del data[EXPIRY]
+                self._kept.update((form, self._known.pop(form)) for form in forms(EXPIRY) if form in self._known)
+                over = False
+            if over:
+                self._end()
+                return {}
+        return data
+
+    def _learn(self):
+        """Asks the service for what clear() did not need."""
+        if self.session_key and not self._read:
+            self.load()
+
+    def _age(self, data):
+        """Seconds from now until the session expires, if it is not used."""
+        return self.get_expiry_age(expiry=data.get(EXPIRY))
 
     def create(self):
-        session = self._get_session(no_load=True)
-        d = encode(session)
-        # An expiry that is a date stays where it is; one in seconds begins anew with each use.
-        fixed = isinstance(session.get("_session_expiry"), str)
-        self._session_key = client().create(user_of(d), self.ip, self.get_expiry_age(), d, no_resave=fixed)
+        if self.answered:
+            raise SessionsError("rest-sessions: the answer has begun, so its cookie cannot name a new session")
+        data = self._get_session(no_load=True)
+        d = encode(data, self._known)
+        ttl = self._age(data)
+        everything = {**carried(self._kept, d), **d}
+        self._session_key = client().replace(self._replaced, user_of(d), self.ip, ttl, everything)
+        self._replaced = None
         self._stored = d
-        self.modified = True
-        if self._replaced:
-            client().kill(self._replaced)
-            self._replaced = None
+        self._ttl = clamp(ttl)
+        self._read = self._created = self.modified = True
 
     def save(self, must_create=False):
+        data = self._get_session(no_load=must_create)
         if must_create:
+            if self.session_key and self.exists(self.session_key):
+                raise CreateError
             return self.create()
-        d = encode(self._get_session())
-        if self.session_key and self._character(d) != self._character(self._stored):
-            self.cycle_key()
+        self._learn()
+        if self._age(data) <= 0:
+            return self._end()
+        d = encode(data, self._known)
+        if self.session_key and (user_of(d) != user_of(self._stored) or self._lives_otherwise(data)):
+            self._detach()
         if self.session_key is None:
             return self.create()
         changed = changes(self._stored, d)
-        if changed and not client().set(self.session_key, changed):
+        alive = client().set(self.session_key, changed) if changed else self.exists(self.session_key)
+        if not alive:
             raise UpdateError
         self._stored = d
 
-    @staticmethod
-    def _character(d):
-        """What is settled when a session is created: for another user or another ttl there has to be a new one."""
-        return user_of(d), d.get("_session_expiry")
+    def _lives_otherwise(self, data):
+        """Whether the ttl, which is settled when a session is created, has to be another one.
+
+        A date from set_expiry() is kept here, in load(); the service's ttl only has to be about as long. So a date
+        that moves with each request makes no new key.
+        """
+        old, new = self._stored.get(EXPIRY), data.get(EXPIRY)
+        if type(old) is type(new) and old == new:
+            return False
+        age = self._age(data)
+        if not isinstance(new, (str, datetime)):
+            return self._ttl != clamp(age)
+        if self._ttl is None or self._ttl < clamp(age) - SLACK:
+            return True
+        earlier = not isinstance(old, str) or self._age({EXPIRY: old}) - age > SLACK
+        return earlier and self._ttl > clamp(age) + SLACK
+
+    def _end(self):
+        """Ends the session in the service; the next save makes another one."""
+        self.delete()
+        self._session_key = self._replaced = None
+        self._stored, self._known, self._kept = {}, {}, {}
+        self._created = False
+
+    def abandon(self):
+        """Ends a session that was created for this answer, which then does not name it."""
+        if self._created and self.session_key:
+            client().discard(self.session_key)
+
+    def is_empty(self):
+        return super().is_empty() and not self._replaced
 
     def delete(self, session_key=None):
+        if session_key is None and self.others:
+            self._learn()
         for key in (session_key,) if session_key else (self.session_key, self._replaced):
             if self._validate_session_key(key):
                 client().kill(key)
 
     def flush(self):
-        super().flush()
-        self._replaced = None
+        self.clear()
+        self._end()
 
     async def aflush(self):
         await sync_to_async(self.flush)()
@@ -219,9 +783,15 @@ class SessionStore(SessionBase):
     def cycle_key(self):
         # The new session is created when it is saved, since login() names the user after it has called this.
         self._get_session()
+        if self.others:
+            self._learn()
+        self._detach()
+        self.modified = True
+
+    def _detach(self):
         self._replaced = self.session_key or self._replaced
         self._session_key = None
-        self.modified = True
+        self._stored = {}
 
     async def acycle_key(self):
         await sync_to_async(self.cycle_key)()

@@ -1,23 +1,229 @@
 """Keeps Flask's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
 
+import atexit
+import collections
+import io
+import ipaddress
 import json
+import logging
+import math
 import os
 import re
-import threading
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+import socket
+import time
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote, urlencode, urlsplit
 
 from flask.sessions import SessionInterface, SessionMixin
+from markupsafe import Markup
+from werkzeug.http import dump_cookie
+
+LAZY = ()  # lazily translated text of Flask has __html__
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
-NESTED = "json:"  # what the key of a nested value begins with; the value is then JSON text
+APP = re.compile(r"[A-Za-z0-9_-]{3,20}")
+ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
+NESTED = "json:"  # prefix of the keys of nested values; the value is JSON text
 USER_KEYS = ("user_id", "_user_id", "_auth_user_id")  # ours, Flask-Login's, Django's
 ANONYMOUS = "anonymous"
 NO_IP = "0.0.0.0"
+MAX_COOKIES = 4  # tokens of one request that are looked up
+MAX_WRITE_DEPTH = 100  # levels of nesting that are written; every language reads them
+MAX_READ_DEPTH = 512  # levels that are read: PHP's limit, and safely below Python's recursion limit
+log = logging.getLogger("rest_sessions")
 
 
 class SessionsError(Exception):
-    """There was no answer, or an error. No message holds a token."""
+    """The service did not answer, or answered with an error. No message contains a token or a path."""
+
+
+## Connections
+
+
+DEADLINE = 5  # seconds for a whole exchange: connecting, sending, the answer with its body, and a retry
+REUSED_DEADLINE = 2  # seconds after which a reused connection counts as dead, for requests that may be repeated
+MAX_IDLE = 15  # seconds after which an idle connection is replaced, since firewalls drop idle ones silently
+MAX_KEPT = 32  # idle connections per process
+MAX_ANSWER = 16 * 1024 * 1024  # bytes
+
+
+class Connections:
+    """HTTP/1.1 to one server, over a pool of idle connections per process.
+
+    Invariant: a connection carries one call at a time and is reused only after a complete answer. After a fork the
+    child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
+    """
+
+    def __init__(self, url, deadline=DEADLINE):
+        parts = urlsplit(url)
+        plain = parts.username is None and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
+            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
+        self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        self.path = parts.path.rstrip("/")
+        self._host_header = parts.netloc
+        self._tls = None
+        if parts.scheme == "https":
+            import ssl
+
+            self._tls = ssl.create_default_context()
+        self._deadline = deadline
+        self._pool = (os.getpid(), collections.deque())
+        atexit.register(self.close)
+
+    def ask(self, method, path, body=None, repeatable=False):
+        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+
+        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        """
+        deadline = time.monotonic() + self._deadline
+        head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
+        if body is not None:
+            head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
+        sock = self._reuse()
+        if sock and repeatable:
+            try:
+                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+            except (OSError, HTTPException):
+                sock = None
+        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+
+    def close(self):
+        """Closes the idle connections of this process."""
+        idle = self._idle()
+        while idle:
+            idle.pop()[0].close()
+
+    def _exchange(self, sock, method, request, deadline):
+        try:
+            source = Source(sock, deadline)
+            sock.settimeout(_left(deadline))
+            sock.sendall(request)
+            answer = HTTPResponse(source, method=method)
+            answer.begin()
+            if (answer.length or 0) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            text = answer.read() if answer.length is not None else answer.read(MAX_ANSWER + 1)
+            if len(text) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            reusable = not answer.will_close and not source.rest()
+        except BaseException:  # also what a signal, a framework's timeout or a killed green thread raises
+            sock.close()
+            raise
+        if reusable:
+            self._keep(sock)
+        else:
+            sock.close()
+        return answer.status, text
+
+    def _idle(self):
+        """The pool of this process."""
+        pid, idle = self._pool
+        if pid != os.getpid():
+            self._pool = (os.getpid(), collections.deque())
+            for sock, _ in idle:
+                sock.close()  # closes the child's copy only: nothing is sent
+            idle = self._pool[1]
+        return idle
+
+    def _reuse(self):
+        """An idle connection that is not known to be dead, the last used first, or None."""
+        idle = self._idle()
+        while True:
+            try:
+                sock, since = idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - since < MAX_IDLE and _silent(sock):
+                return sock
+            sock.close()
+
+    def _keep(self, sock):
+        idle = self._idle()
+        now = time.monotonic()
+        idle.append((sock, now))
+        try:
+            while len(idle) > MAX_KEPT or now - idle[0][1] > MAX_IDLE:
+                idle.popleft()[0].close()
+        except IndexError:
+            pass  # other threads have taken them
+
+    def _connect(self, deadline):
+        """Tries all addresses of the name. Each but the last gets half of the remaining time."""
+        addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            share = _left(deadline) / (1 if index == len(addresses) else 2)
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                sock.settimeout(share)
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+                return sock
+            except BaseException as error:
+                if sock:
+                    sock.close()
+                if index == len(addresses) or not isinstance(error, OSError):
+                    raise
+
+
+class Source(io.RawIOBase):
+    """What HTTPResponse reads from: a socket, with one deadline for all reads together."""
+
+    def __init__(self, sock, deadline):
+        self._sock, self._deadline, self._pid = sock, deadline, os.getpid()
+        self._reader = Reader(self)
+
+    def makefile(self, mode):
+        return self._reader
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self._deadline is None:
+            return 0
+        if self._pid != os.getpid():
+            raise ConnectionAbortedError("forked during a call")
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
+
+    def rest(self):
+        """Bytes that came after the answer. Nothing can be read after this call."""
+        self._deadline = None
+        reader, self._reader = self._reader, None
+        return reader.read()
+
+
+class Reader(io.BufferedReader):
+    """Survives the close() at the end of an answer, so that rest() can look for what came behind it."""
+
+    def close(self):
+        pass
+
+
+def _left(deadline):
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
+
+
+def _silent(sock):
+    """Whether an idle connection has neither ended nor received stray bytes."""
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+        return False
+    except OSError as error:
+        # SSLWantReadError: TLS has nothing to read either.
+        return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"
+
+
+## Routes
 
 
 class Client:
@@ -26,81 +232,279 @@ class Client:
     def __init__(self, url, app):
         if not app:
             raise ValueError("rest-sessions: name the app, in the settings or in REST_SESSIONS_APP")
-        self._url = urlsplit(url or "http://127.0.0.1:3000")
-        self._path = f"{self._url.path.rstrip('/')}/{app}"
-        self._local = threading.local()
+        if not APP.fullmatch(app):
+            raise ValueError("rest-sessions: REST_SESSIONS_APP must be 3 to 20 of A-Z, a-z, 0-9, _ and -")
+        self._connections = Connections(url or "http://127.0.0.1:3000")
+        self._app = app
 
-    def create(self, user, ip, ttl, d, no_resave=False):
-        query = {"ip": ip, "ttl": min(max(int(ttl), 10), 2147483647), "no_resave": str(no_resave).lower()}
-        return self._ask("PUT", f"/create/{quote(user, safe='')}?{urlencode(query)}", d)["token"]
+    def create(self, user, ip, ttl, d):
+        """Returns the token of a new session. A session without a user (None) gets an id of its own."""
+        if user is None:
+            user = f"{ANONYMOUS}:{os.urandom(8).hex()}"
+        elif user == ANONYMOUS or user.startswith(f"{ANONYMOUS}:"):
+            raise ValueError(f"rest-sessions: {user[:40]!r} cannot be a user: it stands for visitors without a login")
+        query = urlencode({"ip": ip, "ttl": clamp(ttl), "no_resave": "false"})
+        token = self._ask("PUT", f"/create/{segment(user)}?{query}", d).get("token")
+        if not isinstance(token, str) or not TOKEN.fullmatch(token):
+            raise SessionsError("rest-sessions: the answer to create has no token")
+        return token
+
+    def replace(self, old, user, ip, ttl, d):
+        """Creates a session in the place of `old`, which may be None. If `old` cannot be ended, neither is the new."""
+        token = self.create(user, ip, ttl, d)
+        if old:
+            try:
+                self.kill(old)
+            except BaseException:
+                self.discard(token)
+                raise
+        return token
+
+    def session(self, token):
+        """Returns the session with its `d`, or None if there is none."""
+        session = self._ask("GET", f"/get/{token}")
+        if not session:
+            return None
+        d = session.setdefault("d", {})
+        if not isinstance(d, dict):
+            raise SessionsError("rest-sessions: the answer to get has no data")
+        return session
 
     def get(self, token):
-        """Answers `d`, or None if there is no such session."""
-        session = self._ask("GET", f"/get/{token}")
-        return session.get("d", {}) if session else None
+        """Returns `d`, or None if there is no such session."""
+        session = self.session(token)
+        return None if session is None else session["d"]
 
     def set(self, token, changes):
-        """Answers whether there is such a session."""
+        """Returns whether there is such a session."""
         return self._ask("POST", f"/set/{token}", changes) != {}
 
     def kill(self, token):
         self._ask("DELETE", f"/kill/{token}")
 
+    def discard(self, token):
+        """Ends a session that no cookie names, if the service can be reached."""
+        try:
+            self.kill(token)
+        except SessionsError:
+            log.warning("rest-sessions: a session that no cookie names could not be ended; it will expire")
+
     def kill_user(self, user):
-        return self._ask("DELETE", f"/killsoid/{quote(str(user), safe='')}")["kill"]
+        """Ends all sessions of a user, and returns how many there were."""
+        return self._ask("DELETE", f"/killsoid/{segment(str(user))}").get("kill", 0)
 
     def _ask(self, method, path, data=None):
-        connection = self._connection()
         body = None if data is None else dump(data).encode()
-        while True:
-            reused = connection.sock is not None
-            try:
-                connection.request(method, self._path + path, body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                status, text = answer.status, answer.read()
-                break
-            except (OSError, HTTPException) as error:
-                connection.close()
-                # The service ends connections that were idle; then a new one is worth a try.
-                if not (reused and isinstance(error, ConnectionError)):
-                    raise SessionsError("rest-sessions: no answer") from error
-        if status != 200:
-            raise SessionsError(f"rest-sessions: {status} {text[:200].decode(errors='replace')}")
-        return json.loads(text)
+        try:
+            status, text = self._connections.ask(method, f"/{self._app}{path}", body, method in ("GET", "DELETE"))
+        except (OSError, HTTPException) as error:
+            server = f"{self._connections.host}:{self._connections.port}"
+            raise SessionsError(f"rest-sessions: no answer from {server} ({type(error).__name__})") from None
+        try:
+            answer = json.loads(text, parse_int=whole, parse_float=fraction)
+        except ValueError:
+            answer = None
+        if status != 200 or not isinstance(answer, dict):
+            raise SessionsError(f"rest-sessions: status {status}, {explanation(answer)}")
+        return answer
 
-    def _connection(self):
-        """The connection of this thread."""
-        if not hasattr(self._local, "connection"):
-            kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-            self._local.connection = kind(self._url.hostname, self._url.port, timeout=5)
-        return self._local.connection
+
+def explanation(answer):
+    """What the service says of an error. A body that is not its own, such as a proxy's page, may quote the path."""
+    if not isinstance(answer, dict) or not {"name", "message"} <= answer.keys():
+        return "not an answer of the service"
+    return TOKEN.sub("TOKEN", re.sub(r"[^ -~]", "?", f"{answer['name']}: {answer['message']}"[:200]))
+
+
+def segment(text):
+    """A path segment. Dots are escaped where proxies and clients would resolve them."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+
+def clamp(ttl):
+    """A ttl within the range of the service."""
+    return int(min(max(ttl, 10), 2147483647))
+
+
+def tokens_of(header, name):
+    """The tokens that a Cookie header offers under a name, in their order: the first live one names the session.
+
+    Why not the framework's parser: it keeps one value of a name. WSGI servers join several header lines by a comma.
+    """
+    found = {}
+    for pair in re.split("[;,]", header or ""):
+        key, _, value = pair.partition("=")
+        value = value.strip(" \t")
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+        if key.strip(" \t") == name and TOKEN.fullmatch(value):
+            found[value] = True
+    return list(found)[:MAX_COOKIES]
+
+
+def address_of(text):
+    """The visitor's IP address without a port, or NO_IP where the server or a proxy gave something else."""
+    text = (text or "").strip()
+    match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", text)
+    address, percent, zone = ((match[1] or match[2]) if match else text).partition("%")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return NO_IP
+    return address + percent + zone if ZONE.fullmatch(zone) and ":" in address else address
+
+
+## Values
+
+
+class Unreadable(ValueError):
+    """A stored value that cannot be used in Python, or not in other languages."""
+
+
+BEYOND = object()  # in place of a number that no double can hold
+
+
+def whole(text):
+    return BEYOND if math.isinf(float(text)) else int(text)
+
+
+def fraction(text):
+    value = float(text)
+    return BEYOND if math.isinf(value) else value
+
+
+def refuse(text):
+    raise Unreadable("a number that JSON does not have")
+
+
+def exact(number):
+    def read(text):
+        value = number(text)
+        if value is BEYOND:
+            raise Unreadable("a number too large for other languages")
+        return value
+
+    return read
+
+
+def load(text, depth):
+    """The value of a JSON text, strictly read."""
+    if nesting(text) > depth:
+        raise Unreadable(f"more than {depth} levels of nesting")
+    return json.loads(text, parse_int=exact(whole), parse_float=exact(fraction), parse_constant=refuse)
+
+
+def nesting(text):
+    """The levels of nesting of a JSON text."""
+    if text.count("[") + text.count("{") <= MAX_WRITE_DEPTH:
+        return 0  # few enough, which is all that counts
+    depth = deepest = 0
+    # Why so lenient: each quote matches at once, so broken text takes no longer.
+    for part in re.findall(r'"(?:[^"\\]|\\.?)*"?|[\[\]{}]', text, re.S):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def as_text(value):
+    """For what the framework's own session stores as text, such as lazily translated text."""
+    if callable(getattr(value, "__html__", None)):
+        return str.__str__(str(value.__html__()))
+    if isinstance(value, LAZY):
+        return str.__str__(str(value))
+    raise TypeError(f"{type(value).__name__} is not a type of JSON")
 
 
 def dump(value):
     """JSON, or a TypeError or ValueError for what it cannot hold."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=as_text)
 
 
-def encode(session):
-    """`d` for a session: strings, numbers and booleans as they are, other values as JSON text under `json:KEY`."""
+def encode(session, known):
+    """`d` for a session: strings, numbers and booleans as they are, other values as JSON text under `json:KEY`.
+
+    `known` is what was read of the service in this form; such values are taken as they are, whatever their depth.
+    """
     d = {}
     for key, value in session.items():
-        if not isinstance(key, str):
-            raise TypeError(f"a key of a session must be a string, not {key!r}")
-        if isinstance(value, (str, int, float)) and not key.startswith(NESTED):
-            d[key] = value
-        else:
-            d[NESTED + key] = dump(value)
+        try:
+            if not isinstance(key, str):
+                raise TypeError("a key must be a string")
+            key.encode()
+            d.update(entry(key, value, known))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"rest-sessions: session[{repr(key)[:100]}] cannot be stored: {error}") from error
     return d
 
 
+def entry(key, value, known=None):
+    """One value of a session as the service stores it."""
+    # Subclasses, such as Markup and enumerations, become what they are in JSON.
+    if isinstance(value, str):
+        value = str.__str__(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = int(value)
+    elif isinstance(value, float):
+        value = float(value)
+    elif callable(getattr(value, "__html__", None)) or isinstance(value, LAZY):
+        value = as_text(value)
+    plain = isinstance(value, (str, int, float)) and not key.startswith(NESTED)
+    name, stored = (key, value) if plain else (NESTED + key, dump(value))
+    if known is not None and not (type(known.get(name)) is type(stored) and known[name] == stored):
+        load(dump(stored) if plain else stored, MAX_WRITE_DEPTH)
+        (dump(stored) if plain else stored).encode()
+    return {name: stored}
+
+
 def decode(d):
-    """The session for a `d`. A plain value wins over a nested one of the same name."""
-    session = {key: value for key, value in d.items() if not key.startswith(NESTED)}
-    for key, text in d.items():
-        if key.startswith(NESTED):
-            session.setdefault(key.removeprefix(NESTED), json.loads(text))
-    return session
+    """Returns the session for a `d`, the same as encode() has it, and what cannot be read: that stays in the service.
+
+    A plain value wins over a nested one of the same name.
+    """
+    session, known, kept = {}, {}, {}
+    for key, value in d.items():
+        name = key[len(NESTED) :] if key.startswith(NESTED) else key
+        if name != key and name in d and not name.startswith(NESTED):
+            continue
+        try:
+            readable = value
+            if name != key:
+                if not isinstance(value, str):
+                    raise Unreadable("no text")
+                readable = load(value, MAX_READ_DEPTH)
+            elif value is BEYOND:
+                raise Unreadable("a number too large")
+            stored = entry(name, readable)
+            dump([name, stored]).encode()
+        except (TypeError, ValueError, RecursionError):
+            kept[key] = value
+        else:
+            session[name] = readable
+            known.update(stored)
+    if kept:
+        log.warning("rest-sessions: cannot read these keys of a session, and leaves them: %.300s", ascii(list(kept)))
+    return session, known, kept
+
+
+def forms(key):
+    """The keys of `d` under which the value of this one may stand: as it is, and as JSON text."""
+    name = key[len(NESTED) :] if key.startswith(NESTED) else key
+    return (key,) if name.startswith(NESTED) else (name, NESTED + name)
+
+
+def carried(kept, d):
+    """The unreadable entries that go along to a new token, in the form in which they were stored."""
+    entries = {}
+    for key, value in kept.items():
+        if any(form in d for form in forms(key)):
+            continue
+        try:
+            dump([key, value]).encode()
+            entries[key] = value
+        except (TypeError, ValueError):
+            log.warning("rest-sessions: the key %.100s cannot go along to the new session", ascii(key))
+    return entries
 
 
 def changes(before, after):
@@ -110,41 +514,138 @@ def changes(before, after):
         old, new = before.get(key), after.get(key)
         if type(old) is type(new) and old == new:
             continue
-        name = key.removeprefix(NESTED)
-        forms = (key,) if name.startswith(NESTED) else (name, NESTED + name)
-        changed.update((form, after.get(form)) for form in forms)
+        changed.update((form, after.get(form)) for form in forms(key))
     return changed
 
 
 def user_of(d):
-    """The id of the session's user."""
+    """The id of the session's user, or None."""
     ids = (d[key] for key in USER_KEYS if type(d.get(key)) in (str, int))
-    return next((str(user) for user in ids if user != ""), ANONYMOUS)
+    return next((str(user) for user in ids if user != ""), None)
 
 
 # Up to here the same as for Django.
 
 
 class Session(dict, SessionMixin):
-    """What `flask.session` is. A change is found by comparing, so in nested values too and without `modified`."""
+    """What `flask.session` is. It asks the service when it is first used.
 
-    def __init__(self, data, token, ip):
-        super().__init__(data)
-        self.token = token
+    A change is found by comparing, so in nested values too and without `modified`.
+    """
+
+    def __init__(self, client, tokens, ip):
+        super().__init__()
+        self.accessed = self.modified = self.failed = False
         self.ip = ip
-        self.stored = encode(data)  # what the service has of it
+        self.token = None
+        self.stored = {}  # what the service has under this token
+        self.known = {}  # what was read, in the form of encode()
+        self.kept = {}  # what cannot be read
         self.replaced = None  # the token of the session that this one replaces when it is saved
-        self.failed = False
+        self.created = False  # in this request
+        self.answer = None  # the response that names this session
+        self.untouched = True
+        self.saved = self.warned = False
+        self._client = client
+        self._tokens = tokens
+
+    def load(self):
+        """Takes the first token that is a live session's."""
+        self.accessed = True
+        if not self.untouched:
+            return
+        for token in self._tokens:
+            d = self._client.get(token)
+            if d is not None:
+                data, self.known, self.kept = decode(d)
+                dict.update(self, untagged(data))
+                self.token, self.stored = token, self.known
+                break
+        self.untouched = False
+
+    def change(self):
+        """Notes that the app changes something."""
+        self.modified = True
+        if self.saved and not self.warned:
+            log.error("rest-sessions: a session changed after its answer had begun; that is lost unless saved")
+            self.warned = True
 
     @property
     def new(self):
+        self.load()
         return self.token is None
 
     def regenerate(self):
         """Keeps the data, but under a new token: call it at login."""
+        self.load()
+        self._detach()
+
+    def _detach(self):
         self.replaced = self.token or self.replaced
         self.token = None
         self.stored = {}
+
+    def setdefault(self, key, default=None):
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key, *default):
+        if key in self:
+            self.change()
+        return dict.pop(self, key, *default)
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+
+def _loading(name, writes):
+    method = getattr(dict, name)
+
+    def call(self, *arguments, **named):
+        self.load()
+        if writes:
+            self.change()
+        return method(self, *arguments, **named)
+
+    call.__name__ = name
+    return call
+
+
+for _name in (
+    "__contains__ __eq__ __getitem__ __iter__ __len__ __ne__ __or__ __repr__ __reversed__ __ror__ "
+    "copy get items keys values"
+).split():
+    setattr(Session, _name, _loading(_name, False))
+for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "popitem", "update"):
+    setattr(Session, _name, _loading(_name, True))
+
+
+FLASHES = "_flashes"  # what flash() keeps: pairs of a category and a message
+
+
+def tagged(session):
+    """Marks Markup in flashed messages as Flask's own session does, so that pages show it as HTML."""
+    data = dict(dict.items(session))
+    if isinstance(data.get(FLASHES), list):
+        data[FLASHES] = [
+            [part if type(part) is str or not hasattr(part, "__html__") else {" m": as_text(part)} for part in pair]
+            if isinstance(pair, (list, tuple))
+            else pair
+            for pair in data[FLASHES]
+        ]
+    return data
+
+
+def untagged(data):
+    if isinstance(data.get(FLASHES), list):
+        data[FLASHES] = [
+            tuple(Markup(part[" m"]) if isinstance(part, dict) and list(part) == [" m"] else part for part in pair)
+            if isinstance(pair, list)
+            else pair
+            for pair in data[FLASHES]
+        ]
+    return data
 
 
 class RestSessionInterface(SessionInterface):
@@ -153,47 +654,61 @@ class RestSessionInterface(SessionInterface):
         self._client = Client(*(app.config.get(name) or os.environ.get(name) for name in names))
 
     def logout_everywhere(self, user_id):
-        """Ends every session of a user, and answers how many there were."""
+        """Ends every session of a user, and returns how many there were."""
         return self._client.kill_user(user_id)
 
     def open_session(self, app, request):
-        token = request.cookies.get(self.get_cookie_name(app), "")
-        d = self._client.get(token) if TOKEN.fullmatch(token) else None
-        return Session(decode(d or {}), None if d is None else token, request.remote_addr or NO_IP)
+        tokens = tokens_of(request.environ.get("HTTP_COOKIE"), self.get_cookie_name(app))
+        return Session(self._client, tokens, address_of(request.remote_addr))
 
     def save_session(self, app, session, response):
         if session is None or session.failed:
             return  # Flask calls this once more for the answer that tells of the failure
+        if session.accessed:
+            response.vary.add("Cookie")
+        if session.untouched:
+            session.saved = True
+            return
+        accessed = session.accessed
         try:
             self._save(app, session, response)
         except Exception:
             session.failed = True
             raise
+        finally:
+            session.accessed = accessed
+            session.saved = True
 
     def _save(self, app, session, response):
-        if session.accessed:
-            response.vary.add("Cookie")
-        d = encode(session)
-        changed = changes(session.stored, d)
-        if session.token and user_of(d) != user_of(session.stored):
-            session.regenerate()
-        if not session:
-            if changed or session.replaced:
+        lifetime = app.permanent_session_lifetime.total_seconds()
+        if not session or lifetime <= 0:
+            if session.modified or session.stored or session.replaced:
                 self._end(app, session, response)
             return
-        new = session.new
-        if new:
-            ttl = app.permanent_session_lifetime.total_seconds()
-            session.token = self._client.create(user_of(d), session.ip, ttl, d)
-            if session.replaced:
-                self._client.kill(session.replaced)
-                session.replaced = None
-        elif changed and not self._client.set(session.token, changed):
-            raise SessionsError("rest-sessions: the session has ended while this request was served")
+        d = encode(tagged(session), session.known)
+        if session.token and user_of(d) != user_of(session.stored):
+            session._detach()
+        changed = changes(session.stored, d)
+        permanent = session.permanent
+        names = permanent != bool(session.stored.get("_permanent"))
+        names = names or permanent and bool(changed or app.config["SESSION_REFRESH_EACH_REQUEST"])
+        cookie = {"expires": self.get_expiration_time(app, session), **self._attributes(app)}
+        dump_cookie(self.get_cookie_name(app), "", **cookie)  # refuses bad settings before a session is created
+        if session.token is None:
+            everything = {**carried(session.kept, d), **d}
+            token = self._client.replace(session.replaced, user_of(d), session.ip, lifetime, everything)
+            session.token, session.replaced, session.created, session.answer = token, None, True, None
+        elif changed or session.modified:
+            alive = self._client.set(session.token, changed) if changed else self._client.get(session.token) is not None
+            if not alive:
+                raise SessionsError("rest-sessions: the session has ended while this request was served")
+        elif names and not session.created:
+            # A dead cookie must not overwrite that of a login that happened meanwhile.
+            names = self._client.get(session.token) is not None
         session.stored = d
-        if new or session.permanent and (changed or app.config["SESSION_REFRESH_EACH_REQUEST"]):
-            expires = self.get_expiration_time(app, session)
-            response.set_cookie(self.get_cookie_name(app), session.token, expires=expires, **self._attributes(app))
+        if (names or session.created) and session.answer is not response:
+            session.answer = response
+            response.set_cookie(self.get_cookie_name(app), session.token, **cookie)
             response.vary.add("Cookie")
 
     def _end(self, app, session, response):
@@ -201,16 +716,18 @@ class RestSessionInterface(SessionInterface):
         for token in filter(None, (session.token, session.replaced)):
             self._client.kill(token)
         session.token = session.replaced = None
-        session.stored = {}
+        session.stored, session.kept, session.created = {}, {}, False
         response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
         response.vary.add("Cookie")
 
     def _attributes(self, app):
-        return {
+        attributes = {
             "domain": self.get_cookie_domain(app),
             "path": self.get_cookie_path(app),
             "secure": self.get_cookie_secure(app),
             "httponly": self.get_cookie_httponly(app),
             "samesite": self.get_cookie_samesite(app),
-            "partitioned": self.get_cookie_partitioned(app),
         }
+        if hasattr(self, "get_cookie_partitioned"):  # Flask 3.1 or newer
+            attributes["partitioned"] = self.get_cookie_partitioned(app)
+        return attributes

@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 running = []
 
 
-def start(command, log, **environment):
+def start(command, log, folder=None, **environment):
     """Starts a process in a group of its own, with nothing of our environment but PATH."""
     with open(log, "ab") as out:
         process = subprocess.Popen(
@@ -21,7 +21,7 @@ def start(command, log, **environment):
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            cwd=pathlib.Path(log).parent,
+            cwd=folder or pathlib.Path(log).parent,
             start_new_session=True,
         )
     running.append(process)

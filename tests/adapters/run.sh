@@ -28,4 +28,5 @@ for jar in ${jars//:/ }; do
 done
 
 export PYTHONDONTWRITEBYTECODE=1
+python3 "$here/python_checks.py" "$binary" "${TOOLS:-$repo/.tools}"
 exec python3 "$here/check.py" "$binary" "$python" "$jars"

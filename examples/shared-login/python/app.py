@@ -8,7 +8,7 @@ from socketserver import ThreadingMixIn
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIServer, make_server
 
-from session_client import SessionClient, SessionOutage, SessionRefused
+from session_client import SessionClient, SessionOutage, SessionRefused, address_of, tokens_of
 
 sessions = SessionClient(os.environ["SESSIONS_URL"], "site")
 
@@ -28,8 +28,7 @@ LOGIN = """<form method="post" action="/python/login">
 
 
 def home(request):
-    token = cookie(request)
-    session = sessions.get(token)
+    token, session = session_of(request)
     if session:
         # Two visits at the same moment may count as one: they read the same number.
         session = sessions.set(token, {"visits": session["d"].get("visits", 0) + 1})
@@ -55,12 +54,16 @@ def login(request):
     except SessionRefused:  # a line break in the name, for example
         return page("400 Bad Request", "Choose another name", LOGIN)
     # Always a new token, and an end to the one that came: whoever planted it may know it.
-    sessions.kill(cookie(request))
+    try:
+        end_session_of(request)
+    except SessionOutage:
+        sessions.kill(token)  # no cookie will name it
+        raise
     return redirect(COOKIE.format(token))
 
 
 def devices(request):
-    session = sessions.get(cookie(request))
+    _, session = session_of(request)
     if not session:
         return redirect()
     rows = "".join(
@@ -74,12 +77,12 @@ def devices(request):
 
 
 def logout(request):
-    sessions.kill(cookie(request))  # first: in an outage the visitor keeps the cookie and can try again
+    end_session_of(request)  # first: in an outage the visitor keeps the cookie and can try again
     return redirect(COOKIE.format("") + "; Max-Age=0")
 
 
 def logout_everywhere(request):
-    session = sessions.get(cookie(request))
+    _, session = session_of(request)
     if session:
         sessions.killsoid(session["id"])
     return redirect(COOKIE.format("") + "; Max-Age=0")
@@ -122,16 +125,20 @@ def from_this_site(request):
 
 
 def visitor_ip(request):
-    return request["HTTP_X_REAL_IP"]  # set by nginx, whatever the visitor sent
+    return address_of(request.get("HTTP_X_REAL_IP"))  # set by nginx, whatever the visitor sent
 
 
-def cookie(request):
-    # By hand: http.cookies gives up on the whole header when one cookie of somebody else's is odd.
-    for pair in request.get("HTTP_COOKIE", "").split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == "session":
-            return value
-    return None
+def session_of(request):
+    """The token and the session of the first cookie that names a live one. A browser may send several of one name."""
+    for token in tokens_of(request.get("HTTP_COOKIE"), "session"):
+        session = sessions.get(token)
+        if session:
+            return token, session
+    return None, None
+
+
+def end_session_of(request):
+    return any(sessions.kill(token) for token in tokens_of(request.get("HTTP_COOKIE"), "session"))
 
 
 def page(status, title, content=""):

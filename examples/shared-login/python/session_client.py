@@ -4,16 +4,25 @@
     token = sessions.create("ann", ip="203.0.113.7", data={"name": "Ann"})
     session = sessions.get(token)  # {"id": "ann", ..., "d": {"name": "Ann"}}, or None: there is no such session
 
-One object serves all threads and keeps its connections.
+One object serves all threads, and all processes forked later. It keeps its connections.
 """
 
+import atexit
 import collections
-import http.client
+import io
+import ipaddress
 import json
+import os
 import re
+import socket
+import time
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote, urlencode, urlsplit
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
+ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
+NO_IP = "0.0.0.0"
+MAX_COOKIES = 4  # tokens of one request that are looked up
 
 
 class SessionOutage(Exception):
@@ -30,17 +39,14 @@ class SessionRefused(Exception):
 
 class SessionClient:
     def __init__(self, url, app, timeout=5):
-        """`timeout` in seconds. Keep it above the service's own, 2 by default, so that the service can explain."""
-        service = urlsplit(url)
-        self._address = service.hostname, service.port or 80
-        self._base = f"{service.path.rstrip('/')}/{app}"
-        self._timeout = timeout
-        self._idle = collections.deque()  # connections that no thread is using
+        """`timeout` is for a whole call, in seconds. Keep it above twice the service's own, 2 by default."""
+        self._connections = Connections(url, timeout)
+        self._app = app
 
     def create(self, id, ip, data=None, ttl=None):
         """Creates a session and returns its token, a secret for the visitor's cookie. `ttl` in seconds."""
         query = {"ip": ip} if ttl is None else {"ip": ip, "ttl": ttl}
-        return self._ask("PUT", f"create/{quote(id, safe='')}?{urlencode(query)}", data or {})["token"]
+        return self._ask("PUT", f"create/{segment(id)}?{urlencode(query)}", data or {})["token"]
 
     def get(self, token):
         """The session, or None. Its data is in `d`, which is always there."""
@@ -56,43 +62,63 @@ class SessionClient:
 
     def soid(self, id):
         """All sessions of an id, the last active first."""
-        return [_session(session) for session in self._ask("GET", f"soid/{quote(id, safe='')}")["sessions"]]
+        return [_session(session) for session in self._ask("GET", f"soid/{segment(id)}")["sessions"]]
 
     def killsoid(self, id):
         """Ends all sessions of an id. Returns how many there were."""
-        return self._ask("DELETE", f"killsoid/{quote(id, safe='')}")["kill"]
+        return self._ask("DELETE", f"killsoid/{segment(id)}")["kill"]
 
     def _ask(self, method, path, body=None):
-        content = None if body is None else json.dumps(body).encode()
-        status, text = self._exchange(method, f"{self._base}/{path}", content)
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        try:
+            repeatable = method in ("GET", "DELETE")
+            status, text = self._connections.ask(method, f"/{self._app}/{path}", content, repeatable)
+        except (OSError, HTTPException) as error:
+            raise SessionOutage(type(error).__name__) from None
         try:
             answer = json.loads(text)
         except ValueError:
-            raise SessionOutage(f"status {status} without JSON") from None
+            answer = None
+        if not isinstance(answer, dict):
+            raise SessionOutage(f"status {status} without a JSON object")
         if status == 200:
             return answer
-        if status >= 500:
-            raise SessionOutage(f"status {status}, {answer.get('name')}")
-        raise SessionRefused(answer.get("name"), answer.get("message"))
+        if 400 <= status < 500:
+            raise SessionRefused(answer.get("name"), answer.get("message"))
+        raise SessionOutage(f"status {status}, {answer.get('name')}")
 
-    def _exchange(self, method, path, body):
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        while True:
-            try:
-                connection, kept = self._idle.pop(), True
-            except IndexError:
-                connection, kept = http.client.HTTPConnection(*self._address, timeout=self._timeout), False
-            try:
-                connection.request(method, path, body, headers)
-                answer = connection.getresponse()
-                status, text = answer.status, answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                if kept and isinstance(error, ConnectionError):
-                    continue  # the service had ended it; asking once more does no harm
-                raise SessionOutage(type(error).__name__) from error
-            self._idle.append(connection)
-            return status, text
+
+def tokens_of(header, name):
+    """The tokens that a Cookie header offers under a name, in their order: the first live one names the session.
+
+    Why not the framework's parser: it keeps one value of a name. WSGI servers join several header lines by a comma.
+    """
+    found = {}
+    for pair in re.split("[;,]", header or ""):
+        key, _, value = pair.partition("=")
+        value = value.strip(" \t")
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+        if key.strip(" \t") == name and TOKEN.fullmatch(value):
+            found[value] = True
+    return list(found)[:MAX_COOKIES]
+
+
+def address_of(text):
+    """The visitor's IP address without a port, or NO_IP where the server or a proxy gave something else."""
+    text = (text or "").strip()
+    match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", text)
+    address, percent, zone = ((match[1] or match[2]) if match else text).partition("%")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return NO_IP
+    return address + percent + zone if ZONE.fullmatch(zone) and ":" in address else address
+
+
+def segment(text):
+    """A path segment. Dots are escaped where proxies and clients would resolve them."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def _is_token(text):
@@ -102,3 +128,189 @@ def _is_token(text):
 
 def _session(answer):
     return {"d": {}, **answer} if answer else None
+
+
+## Connections
+
+
+DEADLINE = 5  # seconds for a whole exchange: connecting, sending, the answer with its body, and a retry
+REUSED_DEADLINE = 2  # seconds after which a reused connection counts as dead, for requests that may be repeated
+MAX_IDLE = 15  # seconds after which an idle connection is replaced, since firewalls drop idle ones silently
+MAX_KEPT = 32  # idle connections per process
+MAX_ANSWER = 16 * 1024 * 1024  # bytes
+
+
+class Connections:
+    """HTTP/1.1 to one server, over a pool of idle connections per process.
+
+    Invariant: a connection carries one call at a time and is reused only after a complete answer. After a fork the
+    child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
+    """
+
+    def __init__(self, url, deadline=DEADLINE):
+        parts = urlsplit(url)
+        plain = parts.username is None and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
+            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
+        self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        self.path = parts.path.rstrip("/")
+        self._host_header = parts.netloc
+        self._tls = None
+        if parts.scheme == "https":
+            import ssl
+
+            self._tls = ssl.create_default_context()
+        self._deadline = deadline
+        self._pool = (os.getpid(), collections.deque())
+        atexit.register(self.close)
+
+    def ask(self, method, path, body=None, repeatable=False):
+        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+
+        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        """
+        deadline = time.monotonic() + self._deadline
+        head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
+        if body is not None:
+            head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
+        sock = self._reuse()
+        if sock and repeatable:
+            try:
+                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+            except (OSError, HTTPException):
+                sock = None
+        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+
+    def close(self):
+        """Closes the idle connections of this process."""
+        idle = self._idle()
+        while idle:
+            idle.pop()[0].close()
+
+    def _exchange(self, sock, method, request, deadline):
+        try:
+            source = Source(sock, deadline)
+            sock.settimeout(_left(deadline))
+            sock.sendall(request)
+            answer = HTTPResponse(source, method=method)
+            answer.begin()
+            if (answer.length or 0) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            text = answer.read() if answer.length is not None else answer.read(MAX_ANSWER + 1)
+            if len(text) > MAX_ANSWER:
+                raise HTTPException("the answer is too long")
+            reusable = not answer.will_close and not source.rest()
+        except BaseException:  # also what a signal, a framework's timeout or a killed green thread raises
+            sock.close()
+            raise
+        if reusable:
+            self._keep(sock)
+        else:
+            sock.close()
+        return answer.status, text
+
+    def _idle(self):
+        """The pool of this process."""
+        pid, idle = self._pool
+        if pid != os.getpid():
+            self._pool = (os.getpid(), collections.deque())
+            for sock, _ in idle:
+                sock.close()  # closes the child's copy only: nothing is sent
+            idle = self._pool[1]
+        return idle
+
+    def _reuse(self):
+        """An idle connection that is not known to be dead, the last used first, or None."""
+        idle = self._idle()
+        while True:
+            try:
+                sock, since = idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - since < MAX_IDLE and _silent(sock):
+                return sock
+            sock.close()
+
+    def _keep(self, sock):
+        idle = self._idle()
+        now = time.monotonic()
+        idle.append((sock, now))
+        try:
+            while len(idle) > MAX_KEPT or now - idle[0][1] > MAX_IDLE:
+                idle.popleft()[0].close()
+        except IndexError:
+            pass  # other threads have taken them
+
+    def _connect(self, deadline):
+        """Tries all addresses of the name. Each but the last gets half of the remaining time."""
+        addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            share = _left(deadline) / (1 if index == len(addresses) else 2)
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                sock.settimeout(share)
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+                return sock
+            except BaseException as error:
+                if sock:
+                    sock.close()
+                if index == len(addresses) or not isinstance(error, OSError):
+                    raise
+
+
+class Source(io.RawIOBase):
+    """What HTTPResponse reads from: a socket, with one deadline for all reads together."""
+
+    def __init__(self, sock, deadline):
+        self._sock, self._deadline, self._pid = sock, deadline, os.getpid()
+        self._reader = Reader(self)
+
+    def makefile(self, mode):
+        return self._reader
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self._deadline is None:
+            return 0
+        if self._pid != os.getpid():
+            raise ConnectionAbortedError("forked during a call")
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
+
+    def rest(self):
+        """Bytes that came after the answer. Nothing can be read after this call."""
+        self._deadline = None
+        reader, self._reader = self._reader, None
+        return reader.read()
+
+
+class Reader(io.BufferedReader):
+    """Survives the close() at the end of an answer, so that rest() can look for what came behind it."""
+
+    def close(self):
+        pass
+
+
+def _left(deadline):
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
+
+
+def _silent(sock):
+    """Whether an idle connection has neither ended nor received stray bytes."""
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+        return False
+    except OSError as error:
+        # SSLWantReadError: TLS has nothing to read either.
+        return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"

@@ -25,6 +25,7 @@ def read():
 
 @app.post("/write")
 def write():
+    session.get("")  # loads it
     if hold := request.json.get("hold"):
         open(f"{hold}.waiting", "w").close()
         while not os.path.exists(hold):

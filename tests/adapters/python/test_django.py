@@ -1,0 +1,411 @@
+"""Django's sessions in the service: cookies, expiry, logins, sessions that end meanwhile, failures."""
+
+import asyncio
+import json
+import logging
+import os
+import pathlib
+import threading
+import unittest
+from datetime import datetime, timedelta, timezone
+
+import django
+from common import APP, Server, answer, api, count, create, kill, session, stored
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="of the test",
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF=__name__,
+    USE_TZ=True,
+    DATABASES={},
+    INSTALLED_APPS=["django.contrib.sessions", "django.contrib.messages"],
+    MIDDLEWARE=["rest_sessions.SessionMiddleware", "django.contrib.messages.middleware.MessageMiddleware"],
+    MESSAGE_STORAGE="django.contrib.messages.storage.session.SessionStorage",
+    SESSION_ENGINE="rest_sessions",
+    SESSION_COOKIE_NAME="session",
+    SESSION_COOKIE_AGE=1200,
+    TEMPLATES=[],
+)
+django.setup()
+
+import rest_sessions  # noqa: E402
+from django.contrib import messages  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
+from django.test import AsyncClient, Client, override_settings  # noqa: E402
+from django.urls import path  # noqa: E402
+from django.utils.safestring import SafeString, mark_safe  # noqa: E402
+from django.utils.translation import gettext_lazy  # noqa: E402
+from rest_sessions import SessionStore  # noqa: E402
+
+TABLE = json.loads(pathlib.Path(os.environ["COOKIES"]).read_text(encoding="utf-8"))
+DEAD = "D" * 64
+view_of_the_test = None
+
+
+def call(request):
+    answer = view_of_the_test(request)
+    return answer if isinstance(answer, (HttpResponse, StreamingHttpResponse)) else HttpResponse(str(answer))
+
+
+async def asynchronous(request):
+    return JsonResponse({"who": await request.session.aget("who")})
+
+
+urlpatterns = [path("view", call), path("asynchronous", asynchronous)]
+
+
+def named(response):
+    """The token that a response sets, "" if it deletes the cookie, None if there is none."""
+    return response.cookies["session"].value if "session" in response.cookies else None
+
+
+class DjangoTests(unittest.TestCase):
+    def setUp(self):
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+
+    def ask(self, view, token=None, status=200, **environ):
+        """Runs a view once, for the visitor with this token."""
+        global view_of_the_test
+        view_of_the_test = view
+        if token:
+            environ["HTTP_COOKIE"] = f"session={token}"
+        response = Client(raise_request_exception=False).get("/view", **environ)
+        self.assertEqual(response.status_code, status)
+        return response
+
+    def test_the_table_of_cookies(self):
+        tokens = {"ann": create({"who": "ann"}), "bob": create({"who": "bob"}), "dead": DEAD}
+        for case in TABLE:
+            lines = [line.format(**tokens) for line in case["lines"]]
+            with self.subTest(case["name"]):
+                response = self.ask(lambda request: request.session.get("who"), HTTP_COOKIE=",".join(lines))
+                self.assertEqual(response.content.decode(), str(case["who"]))
+
+    def test_a_logout_ends_the_session_that_counts(self):
+        token = create({"who": "ann"})
+        response = self.ask(lambda request: request.session.flush(), HTTP_COOKIE=f"session={DEAD}; session={token}")
+        self.assertEqual((named(response), stored(token)), ("", None))
+
+    def test_asynchronous_requests_reuse_connections(self):
+        token = create({"who": "ann"})
+        server = Server(lambda connection, number: self.serve(connection, token))
+        self.addCleanup(server.close)
+        rest_sessions.client.cache_clear()
+        self.addCleanup(rest_sessions.client.cache_clear)
+
+        async def visit():
+            client = AsyncClient()
+            client.cookies["session"] = token
+            answers = [await client.get("/asynchronous") for _ in range(20)]
+            return {answer.content for answer in answers}
+
+        with override_settings(REST_SESSIONS_URL=server.url):
+            self.assertEqual(asyncio.run(visit()), {b'{"who": "ann"}'})
+        self.assertEqual(len(server.requests), 20)
+        self.assertEqual(server.connections, 1)
+
+    @staticmethod
+    def serve(connection, token):
+        while connection.read():
+            connection.send(answer({"d": {"who": "ann"}, "ttl": 1200}))
+
+    def test_a_date_that_moves_keeps_the_token(self):
+        """A sliding window by a middleware: parallel requests log nobody out and leave one session."""
+        api("DELETE", "/killsoid/slider")
+        token = create({"user_id": "slider"}, "slider", 1200)
+
+        def view(request):
+            request.session.set_expiry(timedelta(minutes=30))
+            return "ok"
+
+        first = named(self.ask(view, token))
+        self.assertIsNone(stored(token))
+        got = []
+        for _ in range(3):
+            got.append(named(self.ask(view, first)))
+        threads = [threading.Thread(target=lambda: got.append(named(self.ask(view, first)))) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(set(got), {first})
+        self.assertEqual(len(got), 9)
+        self.assertEqual(len(api("GET", "/soid/slider")["sessions"]), 1)
+        self.assertIn(session(first)["ttl"], (1799, 1800))
+
+    def test_an_expiry_that_is_true_already_changes_nothing(self):
+        token = create({"who": "ann"}, ttl=1200)
+        for value in (1200, 0, None):
+            response = self.ask(lambda request, value=value: request.session.set_expiry(value), token)
+            self.assertIn(named(response), (token, None))
+        other = named(self.ask(lambda request: request.session.set_expiry(600), token))
+        self.assertNotEqual(other, token)
+        self.assertEqual((session(other)["ttl"], stored(token)), (600, None))
+        self.assertEqual(named(self.ask(lambda request: request.session.set_expiry(600), other)), other)
+
+    def test_an_expiry_in_the_past_ends_the_session(self):
+        before = count()
+        for value in (-1, timedelta(seconds=-10), datetime(2020, 1, 1, tzinfo=timezone.utc)):
+            token = create({"who": "ann"}, ttl=1200)
+            with self.subTest(value):
+                response = self.ask(lambda request, value=value: request.session.set_expiry(value), token)
+                self.assertEqual((named(response), stored(token)), ("", None))
+        self.assertEqual(count(), before)
+
+    def test_a_date_that_has_passed_ends_the_session(self):
+        date = (datetime.now(timezone.utc) - timedelta(seconds=5)).isoformat()
+        token = create({"who": "ann", "_session_expiry": date})
+        self.assertEqual(self.ask(lambda request: request.session.get("who"), token).content, b"None")
+        self.assertIsNone(stored(token))
+
+    def test_an_expiry_that_is_none_is_invisible_and_stays(self):
+        for value in ("soon", "2026-01-01T00:00:00"):
+            token = create({"who": "ann", "_session_expiry": value})
+            with self.subTest(value):
+                self.ask(lambda request: request.session.update({"a": request.session["who"]}), token)
+                self.assertEqual(stored(token), {"who": "ann", "_session_expiry": value, "a": "ann"})
+                self.ask(lambda request: request.session.flush(), token)
+                self.assertIsNone(stored(token))
+
+    def test_cleared_data_is_gone_from_the_service(self):
+        token = create({"who": "ann", "json:cart": "[1]"})
+
+        def view(request):
+            request.session.clear()
+            request.session["a"] = 1
+
+        self.assertEqual(named(self.ask(view, token)), token)
+        self.assertEqual(stored(token), {"a": 1})
+
+    def test_clear_and_cycle_key_end_the_old_session(self):
+        token = create({"who": "ann"})
+
+        def view(request):
+            request.session.clear()
+            request.session.cycle_key()
+
+        new = named(self.ask(view, token))
+        self.assertIsNone(stored(token))
+        self.assertEqual(stored(new), {})
+        self.assertNotEqual(new, token)
+
+    def test_another_user_after_clear_gets_another_token(self):
+        token = create({"user_id": "eve"}, "eve")
+
+        def view(request):
+            request.session.clear()
+            request.session["user_id"] = "mallory"
+
+        new = named(self.ask(view, token))
+        self.assertEqual((stored(token), stored(new)), (None, {"user_id": "mallory"}))
+
+    def test_a_session_that_ended_meanwhile_is_an_error_to_who_saves(self):
+        def changes(request):
+            request.session["a"] = 1
+
+        def nothing_new(request):
+            request.session.modified = True
+
+        for view in (changes, nothing_new):
+            token = create({"who": "ann"})
+
+            def held(request, view=view, token=token):
+                request.session.get("who")
+                kill(token)
+                view(request)
+
+            with self.subTest(view.__name__):
+                self.assertIsNone(named(self.ask(held, token, 400)))
+                self.assertIsNone(stored(token))
+
+    def test_a_reader_with_a_dead_token_does_not_delete_the_cookie(self):
+        """It may have become that of a login meanwhile."""
+        self.assertIsNone(named(self.ask(lambda request: request.session.get("who"), DEAD)))
+
+    @override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+    def test_saving_with_every_request(self):
+        token = create({"who": "ann"})
+        self.assertEqual(named(self.ask(lambda request: "ok", token)), token)
+        before = count()
+        self.assertIsNone(named(self.ask(lambda request: "ok", DEAD)))
+        self.assertIsNone(named(self.ask(lambda request: "ok")))
+        self.assertEqual(count(), before)
+
+        def held(request):
+            request.session.get("who")
+            kill(token)
+
+        self.assertIsNone(named(self.ask(held, token, 400)))
+
+    def test_a_session_that_no_answer_names_is_ended(self):
+        def view(request):
+            request.session["who"] = "ann"
+            request.session.save()
+            raise RuntimeError("boom")
+
+        before = count()
+        self.assertIsNone(named(self.ask(view, status=500)))
+        self.assertEqual(count(), before)
+
+    def test_a_change_after_the_answer_has_begun_is_logged_and_creates_nothing(self):
+        logging.disable(logging.NOTSET)
+        refused = []
+
+        def view(request):
+            def pieces():
+                yield b"a"
+                request.session["late"] = 1
+                try:
+                    request.session.save()
+                except rest_sessions.SessionsError as error:
+                    refused.append(error)
+                yield b"b"
+
+            return StreamingHttpResponse(pieces())
+
+        before = count()
+        with self.assertLogs("rest_sessions", "ERROR") as logs:
+            response = self.ask(view)
+            self.assertEqual(b"".join(response.streaming_content), b"ab")
+        self.assertEqual((len(logs.output), len(refused), named(response), count()), (1, 1, None, before))
+
+    def test_a_login_whose_old_session_cannot_be_ended(self):
+        """The new session ends too, and the answer has no cookie."""
+        asked = []
+
+        def serve(connection, number):
+            while path := connection.read():
+                asked.append(path.split("/", 2)[2].split("?")[0])
+                good = answer({"d": {"who": "ann"}, "token": "N" * 64, "kill": 1, "ttl": 1200})
+                connection.send(answer({}, "HTTP/1.1 503 Out") if path == f"/{APP}/kill/{DEAD}" else good)
+
+        server = Server(serve)
+        self.addCleanup(server.close)
+        rest_sessions.client.cache_clear()
+        self.addCleanup(rest_sessions.client.cache_clear)
+
+        def view(request):
+            request.session.cycle_key()
+            request.session["user_id"] = "bob"
+
+        with override_settings(REST_SESSIONS_URL=server.url):
+            self.assertIsNone(named(self.ask(view, DEAD, 500)))
+        self.assertEqual(asked, [f"get/{DEAD}", "create/bob", f"kill/{DEAD}", f"kill/{'N' * 64}"])
+
+    def test_lazy_texts_and_messages(self):
+        def view(request):
+            request.session["title"] = gettext_lazy("Title")
+            messages.success(request, gettext_lazy("Saved"))
+            messages.info(request, mark_safe("<b>x</b>"))
+
+        token = named(self.ask(view))
+        self.assertEqual(stored(token)["title"], "Title")
+        got = []
+        self.ask(lambda request: got.extend(message.message for message in messages.get_messages(request)), token)
+        self.assertEqual((got, [type(text) for text in got]), (["Saved", "<b>x</b>"], [str, SafeString]))
+
+    def test_what_python_cannot_read_stays_through_writes_and_logins(self):
+        body = b'{"who":"ann","json:n":"{oops","json:m":5}'
+        token = api("PUT", "/create/ann?ip=192.0.2.1", body)["token"]
+        self.ask(lambda request: request.session.update({"a": 1}), token)
+        self.assertEqual(stored(token), {**json.loads(body), "a": 1})
+        token = named(self.ask(lambda request: request.session.update({"user_id": "ann"}), token))
+        self.assertEqual(stored(token), {**json.loads(body), "a": 1, "user_id": "ann"})
+
+    def test_untouched_requests_survive_an_outage(self):
+        rest_sessions.client.cache_clear()
+        self.addCleanup(rest_sessions.client.cache_clear)
+        with override_settings(REST_SESSIONS_URL="http://127.0.0.1:9"):
+            self.ask(lambda request: "ok", DEAD)
+            self.ask(lambda request: request.session.get("who"), DEAD, 500)
+
+    def test_visitors_without_a_login_have_ids_of_their_own(self):
+        ids = {session(named(self.ask(lambda request: request.session.update({"a": 1}))))["id"] for _ in range(2)}
+        self.assertEqual(len(ids), 2)
+        for id in ids:
+            self.assertRegex(id, r"^anonymous:[0-9a-f]{16}$")
+
+    def test_addresses_with_ports(self):
+        for given, kept in (
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("192.0.2.7:9", "192.0.2.7"),
+            ("junk", "0.0.0.0"),
+            ("", "0.0.0.0"),
+        ):
+            token = named(self.ask(lambda request: request.session.update({"a": 1}), REMOTE_ADDR=given))
+            self.assertEqual(session(token)["ip"], kept)
+
+    def test_the_settings_of_the_cookie(self):
+        chosen = {
+            "DOMAIN": "example.com",
+            "PATH": "/shop",
+            "SAMESITE": "Strict",
+            "HTTPONLY": False,
+            "SECURE": True,
+            "AGE": 99,
+        }
+        with override_settings(**{f"SESSION_COOKIE_{name}": value for name, value in chosen.items()}):
+            cookie = self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]
+        got = {name: cookie[name] for name in ("domain", "path", "samesite", "httponly", "secure", "max-age")}
+        wanted = {
+            "domain": "example.com",
+            "path": "/shop",
+            "samesite": "Strict",
+            "httponly": "",
+            "secure": True,
+            "max-age": 99,
+        }
+        self.assertEqual(got, wanted)
+        self.assertEqual(session(cookie.value)["ttl"], 99)
+        with override_settings(SESSION_EXPIRE_AT_BROWSER_CLOSE=True):
+            self.assertEqual(
+                self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]["max-age"], ""
+            )
+
+    def test_settings_that_cannot_be_honoured_are_refused(self):
+        for name, value in (
+            ("SESSION_SERIALIZER", "a.Pickle"),
+            ("SESSION_ENGINE", "django.contrib.sessions.backends.cache"),
+        ):
+            with override_settings(**{name: value}), self.assertRaisesRegex(ImproperlyConfigured, name):
+                rest_sessions.SessionMiddleware(call)
+        rest_sessions.client.cache_clear()
+        self.addCleanup(rest_sessions.client.cache_clear)
+        with (
+            override_settings(REST_SESSIONS_APP="no such app"),
+            self.assertRaisesRegex(ValueError, "REST_SESSIONS_APP"),
+        ):
+            rest_sessions.SessionMiddleware(call)
+
+    def test_two_saves_make_one_session(self):
+        def view(request):
+            request.session["a"] = 1
+            request.session.save()
+            request.session["b"] = 2
+            request.session.save()
+
+        before = count()
+        self.assertEqual(stored(named(self.ask(view))), {"a": 1, "b": 2})
+        self.assertEqual(count(), before + 1)
+
+    def test_the_users_dot_and_dot_dot(self):
+        for user in (".", ".."):
+            token = named(self.ask(lambda request, user=user: request.session.update({"user_id": user})))
+            self.assertEqual(session(token)["id"], user)
+            self.assertEqual(rest_sessions.logout_everywhere(user), 1)
+            self.assertIsNone(stored(token))
+
+    def test_a_store_outside_of_a_request(self):
+        store = SessionStore()
+        store["a"] = 1
+        store.save()
+        self.assertEqual(SessionStore(store.session_key)["a"], 1)
+        store.delete()
+        self.assertFalse(store.exists(store.session_key))
+
+
+if __name__ == "__main__":
+    unittest.main()
