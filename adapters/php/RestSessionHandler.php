@@ -38,6 +38,8 @@ final class RestSessionHandler implements
      * @var array<array-key, array{token: ?string, raw: array, seen: array, values: array, replaces: array, from: ?string}>
      */
     private array $known = [];
+    /** @var array<array-key, string> tokens by PHP's ids, of earlier sessions of this request */
+    private array $ids = [];
     private ?string $loaded = null; // the id that load() has just read
     private ?string $open = null; // the id of the open session
     private ?array $leaving = null; // what session_regenerate_id() leaves behind
@@ -108,7 +110,7 @@ final class RestSessionHandler implements
             throw self::error('the session of another request is still open in this process: close it with '
                 . 'session_write_close() first', 500);
         }
-        return true;
+        return session_start(); // PHP's own notice, and true
     }
 
     /** start() after the answer has begun: only a session that this request had open before can be opened again. */
@@ -177,11 +179,15 @@ final class RestSessionHandler implements
         $forced['serialize_handler'] = 'php_serialize';
         $refused = '';
         self::quietly(function () use ($forced, $options, $defaults, &$refused): void {
-            session_name($this->name);
-            foreach ($forced + $options + $defaults as $key => $value) {
-                if (ini_set("session.$key", is_bool($value) ? ($value ? '1' : '0') : (string) $value) === false) {
-                    $refused = $key;
+            try {
+                session_name($this->name);
+                foreach ($forced + $options + $defaults as $key => $value) {
+                    if (ini_set("session.$key", is_bool($value) ? (string) (int) $value : (string) $value) === false) {
+                        $refused = $key;
+                    }
                 }
+            } catch (Error $error) { // as for a file that is uploaded with session.use_only_cookies=0
+                throw self::error("PHP does not take the settings: {$error->getMessage()}", 500);
             }
         });
         if (session_name() !== $this->name) {
@@ -191,8 +197,8 @@ final class RestSessionHandler implements
             throw self::error("PHP does not take the option `$refused`", 500);
         }
         $this->checkCookie();
-        $ttl = ini_get('session.gc_maxlifetime');
-        if (!ctype_digit((string) $ttl) || (int) $ttl < 10 || (int) $ttl > 2147483647) {
+        $ttl = (int) ini_get('session.gc_maxlifetime');
+        if ($ttl < 10 || $ttl > 2147483647) {
             throw self::error('session.gc_maxlifetime must be 10 to 2147483647 seconds', 500);
         }
     }
@@ -221,6 +227,12 @@ final class RestSessionHandler implements
         $id = session_id();
         // An id that the app has set counts; one that is left of the last session may be another visitor's.
         $set = $id !== '' && $id !== self::$left;
+        // Internal ids of this request, for an app that sets one again. Only of tokens that the visitor has.
+        foreach (self::$current === null ? [] : self::$current->known as $old => $known) {
+            self::$current->ids[$old] = $known['token'];
+        }
+        $this->ids = array_intersect(self::$current->ids ?? [], $this->tokens());
+        $id = $this->ids[$id] ?? $id;
         foreach ($set ? preg_grep(self::TOKEN, [$id]) : $this->tokens() as $token) {
             if ($this->load($token)) {
                 if ($set && !in_array($token, $this->tokens(), true)) {
