@@ -24,6 +24,8 @@ final class RestSessionHandler implements
     private const NO_COOKIES = ['cli', 'phpdbg', 'embed']; // SAPIs that send no head, and may serve visitor after visitor
 
     private static ?self $current = null;
+    /** @var array<string, self> for logoutEverywhere() without start() */
+    private static array $unstarted = [];
     private static string $left = ''; // the id that our last session left in session_id()
     private static bool $registered = false;
 
@@ -79,7 +81,12 @@ final class RestSessionHandler implements
     public static function logoutEverywhere(string|int $user): int
     {
         self::checkUser((string) $user);
-        $handler = self::$current ?? new self();
+        $place = getenv('REST_SESSIONS_URL') . ' ' . getenv('REST_SESSIONS_APP');
+        $handler = self::$current;
+        if ($handler === null) {
+            $handler = self::$unstarted[$place] ?? new self();
+            self::$unstarted = [$place => $handler]; // keeps the connection for the next call
+        }
         return (int) ($handler->ask('DELETE', 'killsoid/' . self::segment((string) $user))['kill'] ?? 0);
     }
 
@@ -310,10 +317,10 @@ final class RestSessionHandler implements
         if ($this->loaded === $id) {
             return true;
         }
-        if (!isset($this->known[$id])) {
-            return preg_match(self::TOKEN, $id) && $this->guard(fn() => $this->load($id));
+        if (isset($this->known[$id]) && $this->known[$id]['token'] === null) {
+            return true;
         }
-        return $this->known[$id]['token'] === null || $this->guard(fn() => $this->isOurs($id) && $this->load($id));
+        return $this->token($id) !== null && $this->guard(fn() => $this->isOurs($id) && $this->load($id));
     }
 
     public function read(#[\SensitiveParameter] string $id): string
@@ -394,14 +401,20 @@ final class RestSessionHandler implements
     /** Whether the id may be opened: one that is left of the last session only if the visitor has its token. */
     private function isOurs(#[\SensitiveParameter] string $id): bool
     {
-        $token = $this->known[$id]['token'] ?? null;
+        $token = $this->token($id);
         return $token === null || $id !== self::$left || in_array($token, $this->tokens(), true);
+    }
+
+    private function token(#[\SensitiveParameter] string $id): ?string
+    {
+        return isset($this->known[$id]) ? $this->known[$id]['token']
+            : $this->ids[$id] ?? (preg_match(self::TOKEN, $id) ? $id : null);
     }
 
     /** Reads a session, and says whether there is one. */
     private function load(#[\SensitiveParameter] string $id): bool
     {
-        $token = isset($this->known[$id]) ? $this->known[$id]['token'] : (preg_match(self::TOKEN, $id) ? $id : null);
+        $token = $this->token($id);
         [$d, $found] = $token === null ? [null, false] : $this->get($token);
         $record = self::record($d, $found ? $token : null);
         $record['replaces'] = $this->known[$id]['replaces'] ?? [];
