@@ -442,7 +442,7 @@ def refused_values():
 ## The connection
 
 
-def calls(port, number=3, pause=0, what="calls", host="127.0.0.1", scheme="http", settings=(), hosts=None):
+def calls(port, number=3, pause=0, what="calls", host="127.0.0.1", scheme="http", settings=(), hosts=None, **environment):
     """The answers of php/client.php, what it wrote of errors, and how long it took."""
     flags = [word for setting in settings for word in ("-d", setting)]
     # Another /etc/hosts, for this process alone.
@@ -450,7 +450,7 @@ def calls(port, number=3, pause=0, what="calls", host="127.0.0.1", scheme="http"
     began = time.monotonic()
     done = subprocess.run(
         [*wrap, "php", *flags, HERE / "php/client.php", what, str(number), str(pause)], capture_output=True, text=True, timeout=120,
-        env={"PATH": os.environ["PATH"], "REST_SESSIONS_URL": f"{scheme}://{host}:{port}", "REST_SESSIONS_APP": "shop"},
+        env={"PATH": os.environ["PATH"], "REST_SESSIONS_URL": f"{scheme}://{host}:{port}", "REST_SESSIONS_APP": "shop", **environment},
     )  # fmt: skip
     holds(done.returncode == 0, f"{done.stdout} {done.stderr}")
     return json.loads(done.stdout), done.stderr, time.monotonic() - began
@@ -490,8 +490,9 @@ def network():
 
 def forks():
     """a child process never uses its parent's connection"""
-    users(100)
-    same(calls(service.port, 4, what="fork")[:2], (0, ""))
+    for example in ("", "1"):
+        users(100)
+        same(calls(service.port, 4, what="fork", EXAMPLE=example)[:2], (0, ""))
 
 
 def names():
@@ -527,6 +528,54 @@ def encrypted():
         answers, errors, _ = calls(proxy.port, 1, host=host, scheme="https", settings=settings_)
         holds(answers == [-1] and why in errors, f"{host} {settings_}: {answers} {errors}")
     proxy.close()
+
+
+def example():
+    """the PHP part of examples/shared-login: which cookie, a login whose old session cannot be ended, arg_separator"""
+    proxy = Proxy(service.port)
+    port = free_port()
+    folder = HERE.parent.parent / "examples/shared-login/php"
+    flags = ["-d", "arg_separator.output=;", "-d", "log_errors=1", "-S", f"127.0.0.1:{port}"]
+    start(["php", *flags, folder / "app.php"], work / "example.log", SESSIONS_URL=f"http://127.0.0.1:{proxy.port}")
+    head = {"X-Real-IP": "192.0.2.1", "X-Forwarded-Proto": "https", "Host": "site.test", "Origin": "https://site.test"}
+
+    def ask(method, path, cookies=(), body=None):
+        headers = {**head, "Content-Type": "application/x-www-form-urlencoded", "Cookie": ", ".join(cookies)}
+        return processes.request(port, method, path, body, headers)
+
+    def site(method, path, body=None):
+        answer = processes.request(service.port, method, f"/site/{path}", body and json.dumps(body))[1]
+        return json.loads(answer)
+
+    until(lambda: listens_at(port), "the example")
+    tokens = {}
+    for who in ("ann", "bob"):
+        tokens[who] = site("PUT", f"create/{who}?ip=192.0.2.1", {"name": who, "role": "reader", "visits": "odd"})["token"]
+    for case in json.loads((HERE.parent / "cookies.json").read_text()):
+        body = ask("GET", "/php/", [line.format(dead=DEAD, **tokens) for line in case["lines"]])[1].decode()
+        wanted = f"Hello, {case['who']}<" if case["who"] else "You are a stranger here"
+        holds(wanted in body, f"{case['name']}: {body[:300]}")
+    form = "name=Cy&role=editor&password=demo"
+    old = tokens["ann"]
+    proxy.refuse = f"DELETE /site/kill/{old}"
+    status, _, headers = ask("POST", "/php/login", [f"session={old}"], form)
+    same((status, headers["Set-Cookie"], site("GET", "soid/Cy")["sessions"]), (503, None, []))
+    proxy.refuse = None
+    status, _, headers = ask("POST", "/php/login", [f"session={old}"], form)
+    same((status, len(site("GET", "soid/Cy")["sessions"]), site("GET", f"get/{old}")), (303, 1, {}))
+    token = TOKEN.search(headers["Set-Cookie"])[0]
+    same(site("GET", f"get/{token}")["ip"], "192.0.2.1")
+    same(ask("POST", "/php/logout", [f"session={DEAD}; session={token}"])[0], 303)
+    same(site("GET", f"get/{token}"), {})
+    proxy.close()
+
+
+def listens_at(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+        return True
+    except OSError:
+        return False
 
 
 ## Processes that serve visitor after visitor
@@ -612,7 +661,7 @@ EVERY = [
     cookies_table, one_session, existing, logins, errors, begun, output, settings, addresses, poison, digits, refused_values,
 ]  # fmt: skip
 ONCE = [
-    ended_elsewhere, failed_kill, gone, hostile_settings, not_ours, network, forks, names, encrypted, workers, own_tests,
+    ended_elsewhere, failed_kill, gone, hostile_settings, not_ours, network, forks, names, encrypted, example, workers, own_tests,
     untouched,
 ]  # fmt: skip
 STREAMS = [begun, output, settings]  # want an answer that is sent in pieces, or settings of PHP's own server

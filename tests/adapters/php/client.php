@@ -3,16 +3,18 @@
 /**
  * Calls of the adapter's client outside of a web server: client.php fork CHILDREN, or client.php calls COUNT [SECONDS].
  *
- * The users u1, u2, ... have that many sessions each, so an answer shows to which question it belongs.
+ * With EXAMPLE=1 it is the client of examples/shared-login in its place. The users u1, u2, ... have that many sessions each, so an answer shows to which question it belongs.
  */
 
 require __DIR__ . '/../../../adapters/php/RestSessionHandler.php';
+require __DIR__ . '/../../../examples/shared-login/php/SessionClient.php';
 
 [, $what, $count] = $argv;
-$ask = static function (int $n): int {
+$example = getenv('EXAMPLE') ? new SessionClient(getenv('REST_SESSIONS_URL'), 'shop') : null;
+$ask = static function (int $n) use ($example): int {
     try {
-        return RestSessionHandler::logoutEverywhere("u$n");
-    } catch (RestSessionException $error) {
+        return $example ? $example->killsoid("u$n") : RestSessionHandler::logoutEverywhere("u$n");
+    } catch (RestSessionException | SessionOutage $error) {
         fwrite(STDERR, "{$error->getCode()} {$error->getMessage()}\n");
         return -1;
     }
