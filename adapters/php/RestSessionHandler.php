@@ -21,23 +21,26 @@ final class RestSessionHandler implements
     private const USER_KEYS = ['user_id', '_user_id', '_auth_user_id']; // ours, Flask-Login's, Django's
     private const ANONYMOUS = 'anonymous';
     private const COOKIES = 4; // distinct cookies of our name that are looked up
-    private const NO_COOKIES = ['cli', 'phpdbg', 'embed', 'micro']; // SAPIs that send no head, and may serve visitor after visitor
+    /** SAPIs that send no head. They may serve one visitor after another. */
+    private const NO_COOKIES = ['cli', 'phpdbg', 'embed', 'micro'];
 
     private static ?self $current = null;
     /** @var array<string, self> for logoutEverywhere() without start() */
     private static array $unstarted = [];
     private static string $left = ''; // the id that our last session left in session_id()
     private static bool $registered = false;
+    private static bool $configured = false; // PHP's settings are ours
 
     private RestSessionConnection $service;
     private string $app;
     private string $name = 'session';
     /**
-     * What is known of the sessions, by PHP's id. `token`: null if the service has no such session. `raw`: the entries
-     * of `d` by the app's name of them, each [key, JSON text]. `seen`: the same for what the app sees. `values`: what
-     * the app sees. `replaces`: tokens to kill once the session is saved. `from`: the token that it was copied from.
+     * What is known of the sessions, by PHP's id: arrays with these keys. `token`: null if the service has no such
+     * session. `raw`: the entries of `d` by the app's name of them, each [key, JSON text]. `seen`: the same for what
+     * the app sees. `values`: what the app sees. `replaces`: tokens to kill once the session is saved. `from`: the token
+     * that it was copied from.
      *
-     * @var array<array-key, array{token: ?string, raw: array, seen: array, values: array, replaces: array, from: ?string}>
+     * @var array<array-key, array>
      */
     private array $known = [];
     /** @var array<array-key, string> tokens by PHP's ids, of earlier sessions of this request */
@@ -155,23 +158,28 @@ final class RestSessionHandler implements
             'upload_progress.enabled' => false,
         ];
         foreach ($options as $key => $value) {
-            $fixed = array_key_exists($key, $wanted) ? $wanted[$key] === filter_var($value, FILTER_VALIDATE_BOOLEAN)
-                : ($key === 'serialize_handler' ? $value === 'php_serialize' : !in_array($key, ['save_handler', 'save_path'], true));
-            if (!$fixed || $key !== 'read_and_close' && ini_get("session.$key") === false) {
+            $possible = match (true) {
+                array_key_exists($key, $wanted) => $wanted[$key] === filter_var($value, FILTER_VALIDATE_BOOLEAN),
+                $key === 'serialize_handler' => $value === 'php_serialize',
+                default => $key !== 'save_handler' && $key !== 'save_path',
+            };
+            if (!$possible || $key !== 'read_and_close' && ini_get("session.$key") === false) {
                 throw self::error("the option `$key` cannot be honoured", 500);
             }
         }
-        if (self::$current === null && !filter_var(ini_get('session.use_cookies'), FILTER_VALIDATE_BOOLEAN)) {
+        if (!self::$configured && !self::isOn('use_cookies')) {
             throw self::error('session.use_cookies is off, and a token travels in a cookie only', 500);
         }
         // PHP writes the progress of an upload to its own store before the script runs.
         $progress = ini_get('session.upload_progress.name');
-        if ($_FILES && isset($_POST[$progress]) && filter_var(ini_get('session.upload_progress.enabled'), FILTER_VALIDATE_BOOLEAN)) {
+        if ($_FILES && isset($_POST[$progress]) && self::isOn('upload_progress.enabled')) {
             throw self::error('session.upload_progress cannot be honoured: set session.upload_progress.enabled=0', 500);
         }
 
         $this->name = (string) ($options['name'] ?? (session_name() === 'PHPSESSID' ? 'session' : session_name()));
-        unset($options['name'], $options['read_and_close'], $options['auto_start'], $options['upload_progress.enabled']);
+        foreach (['name', 'read_and_close', 'auto_start', 'upload_progress.enabled'] as $key) {
+            unset($options[$key]);
+        }
         if (!preg_match('/\A[!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,256}\z/', $this->name) || is_numeric($this->name)) {
             throw self::error('the option `name` is no name of a cookie that PHP can send', 500);
         }
@@ -185,6 +193,7 @@ final class RestSessionHandler implements
         $forced = ['use_cookies' => '0', 'use_only_cookies' => '1', 'use_trans_sid' => '0', 'use_strict_mode' => '1'];
         $forced['serialize_handler'] = 'php_serialize';
         $refused = '';
+        self::$configured = true;
         self::quietly(function () use ($forced, $options, $defaults, &$refused): void {
             try {
                 session_name($this->name);
@@ -216,11 +225,12 @@ final class RestSessionHandler implements
         $cookie = session_get_cookie_params();
         $secure = $cookie['secure'];
         $host = stripos($this->name, '__Host-') === 0;
+        $odd = '/[,; \t\r\n\v\f\0]/';
         $bad = [
             'cookie_secure' => !$secure && ($host || stripos($this->name, '__Secure-') === 0
                 || strcasecmp($cookie['samesite'], 'None') === 0 || ($cookie['partitioned'] ?? false)),
-            'cookie_path' => preg_match('/[,; \t\r\n\v\f\0]/', $cookie['path']) || $host && $cookie['path'] !== '/',
-            'cookie_domain' => preg_match('/[,; \t\r\n\v\f\0]/', $cookie['domain']) || $host && $cookie['domain'] !== '',
+            'cookie_path' => preg_match($odd, $cookie['path']) || $host && $cookie['path'] !== '/',
+            'cookie_domain' => preg_match($odd, $cookie['domain']) || $host && $cookie['domain'] !== '',
             'cookie_samesite' => !in_array(strtolower($cookie['samesite']), ['', 'lax', 'strict', 'none'], true),
         ];
         foreach (array_filter($bad) as $key => $_) {
@@ -705,8 +715,11 @@ final class RestSessionHandler implements
         http_response_code($error instanceof RestSessionException ? $error->getCode() : 500);
     }
 
-    private function ask(string $method, #[\SensitiveParameter] string $path, #[\SensitiveParameter] ?string $body = null): array
-    {
+    private function ask(
+        string $method,
+        #[\SensitiveParameter] string $path,
+        #[\SensitiveParameter] ?string $body = null,
+    ): array {
         try {
             $answer = self::parse($this->exchange($method, $path, $body));
         } catch (JsonException) {
@@ -715,8 +728,11 @@ final class RestSessionHandler implements
         return is_array($answer) ? $answer : throw self::error('an answer that is no object', 503);
     }
 
-    private function exchange(string $method, #[\SensitiveParameter] string $path, #[\SensitiveParameter] ?string $body = null): string
-    {
+    private function exchange(
+        string $method,
+        #[\SensitiveParameter] string $path,
+        #[\SensitiveParameter] ?string $body = null,
+    ): string {
         [$status, $text] = $this->service->ask($method, "$this->app/$path", $body);
         if ($status !== 200) {
             $answer = json_decode($text, true);
@@ -784,7 +800,10 @@ final class RestSessionHandler implements
                 continue;
             }
             [$key, $json] = $after[$name] ?? [null, null];
-            $forms = str_starts_with((string) $name, self::NESTED) ? [self::NESTED . $name] : [(string) $name, self::NESTED . $name];
+            $forms = [self::NESTED . $name];
+            if (!str_starts_with((string) $name, self::NESTED)) {
+                $forms[] = (string) $name;
+            }
             foreach ($forms as $form) {
                 $changes[$name][] = [$form, $form === $key ? $json : 'null'];
             }
@@ -844,6 +863,11 @@ final class RestSessionHandler implements
     private static function regenerating(): bool
     {
         return (debug_backtrace(DEBUG_BACKTRACE_IGNORE_ARGS, 3)[2]['function'] ?? '') === 'session_regenerate_id';
+    }
+
+    private static function isOn(string $setting): bool
+    {
+        return filter_var(ini_get("session.$setting"), FILTER_VALIDATE_BOOLEAN);
     }
 
     private static function checkLevels(string $name, #[\SensitiveParameter] mixed $value): void
@@ -990,8 +1014,11 @@ final class RestSessionConnection
     }
 
     /** @return array{0: int, 1: string} status and body */
-    public function ask(string $method, #[\SensitiveParameter] string $path, #[\SensitiveParameter] ?string $body = null): array
-    {
+    public function ask(
+        string $method,
+        #[\SensitiveParameter] string $path,
+        #[\SensitiveParameter] ?string $body = null,
+    ): array {
         $deadline = self::now() + self::SECONDS;
         $request = "$method $this->path$path HTTP/1.1\r\n$this->head" . ($body === null ? "\r\n"
             : "Content-Type: application/json\r\nContent-Length: " . strlen($body) . "\r\n\r\n$body");

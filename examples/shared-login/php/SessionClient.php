@@ -121,7 +121,7 @@ final class SessionClient
             CURLOPT_URL => $url,
             CURLOPT_CUSTOMREQUEST => $method,
             CURLOPT_RETURNTRANSFER => true,
-            // curl repeats a request whose old connection turns out to be dead. A create or a set must not happen twice.
+            // curl repeats a request whose old connection is dead. A create or a set must not happen twice.
             CURLOPT_FRESH_CONNECT => $method === 'PUT' || $method === 'POST',
             CURLOPT_TIMEOUT_MS => (int) ($this->timeout * 1000),
             CURLOPT_NOSIGNAL => true, // without it, no timeout below a second
@@ -139,7 +139,7 @@ final class SessionClient
         return [curl_getinfo($this->curl, CURLINFO_RESPONSE_CODE), $text];
     }
 
-    /** JSON for a map: PHP would write the keys 0, 1, ... as a list, and leave out those of an object that begin with NUL. */
+    /** A JSON object. PHP makes a list of the keys 0, 1, ..., and drops an object's keys that begin with NUL. */
     private static function object(array $map): string
     {
         $members = [];

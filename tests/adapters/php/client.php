@@ -3,7 +3,8 @@
 /**
  * Calls of the adapter's client outside of a web server: client.php fork CHILDREN, or client.php calls COUNT [SECONDS].
  *
- * With EXAMPLE=1 it is the client of examples/shared-login in its place. The users u1, u2, ... have that many sessions each, so an answer shows to which question it belongs.
+ * With EXAMPLE=1 it is the client of examples/shared-login in its place. Each user un has a number of sessions of its
+ * own, so that an answer shows to which question it belongs.
  */
 
 require __DIR__ . '/../../../adapters/php/RestSessionHandler.php';

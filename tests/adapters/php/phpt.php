@@ -95,14 +95,18 @@ function run(array $settings, string $file, array $sections, string $work, strin
 
 $excused = [];
 foreach (file("$here/excused.txt", FILE_IGNORE_NEW_LINES | FILE_SKIP_EMPTY_LINES) as $line) {
-    if ($line[0] !== '#') {
-        [$names, $reason] = explode(': ', $line, 2);
-        $excused += array_fill_keys(explode(' ', $names), $reason);
+    if ($line[0] === '=') {
+        $reason = substr($line, 2);
+    } elseif ($line[0] !== '#') {
+        $excused += array_fill_keys(explode(' ', $line), $reason);
     }
 }
 $files = glob("$folder/*.phpt");
 $names = array_map(static fn(string $file): string => basename($file, '.phpt'), $files);
-$problems = array_map(static fn(string $name): string => "$name is excused, but there is no such test", array_diff(array_keys($excused), $names));
+$problems = [];
+foreach (array_diff(array_map('strval', array_keys($excused)), $names) as $name) {
+    $problems[] = "$name is excused, but there is no such test";
+}
 $passed = $missed = 0;
 foreach ($files as $file) {
     $name = basename($file, '.phpt');
