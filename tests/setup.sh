@@ -64,6 +64,7 @@ look() {
     need php-mbstring php_has mbstring
     need php-guzzlehttp-guzzle test -e /usr/share/php/GuzzleHttp/autoload.php
     need php-fpm php_fpm
+    need php-cgi has php-cgi
     need chromium has chromium
     need default-jdk-headless recent_javac
     need libtomcat10-embed-java test -e /usr/share/java/tomcat10-embed-core.jar
@@ -217,7 +218,7 @@ fi
 
 ## npm packages
 
-for folder in tests/peers tests/lint tests/clients/typescript tests/browser tests/adapters; do
+for folder in tests/peers tests/lint tests/clients/typescript tests/browser tests/adapters tests/adapters/php; do
     stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
     if ! fresh "$folder/node_modules" "$stamp"; then
         say "npm packages: $folder"
@@ -225,3 +226,5 @@ for folder in tests/peers tests/lint tests/clients/typescript tests/browser test
         echo "$stamp" >"$folder/node_modules/.stamp"
     fi
 done
+
+TOOLS=$TOOLS tests/adapters/php/setup.sh

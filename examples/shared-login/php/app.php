@@ -23,16 +23,17 @@ const LOGIN = <<<'HTML'
 
 function home(SessionClient $sessions): void
 {
-    $session = $sessions->get(cookie());
+    [$token, $session] = find($sessions);
     if ($session) {
         // Two visits at the same moment may count as one: they read the same number.
-        $session = $sessions->set(cookie(), ['visits' => ($session['d']['visits'] ?? 0) + 1]);
+        $visits = $session['d']['visits'] ?? 0;
+        $session = $sessions->set($token, ['visits' => is_int($visits) ? $visits + 1 : 1]);
     }
     if (!$session) {
         page(200, 'You are a stranger here', LOGIN);
         return;
     }
-    ['name' => $name, 'role' => $role, 'visits' => $visits] = array_map(escape(...), $session['d']);
+    [$name, $role, $visits] = array_map(fn($key) => escape($session['d'][$key] ?? ''), ['name', 'role', 'visits']);
     page(200, "Hello, $name", <<<HTML
         <p>Your role: <b id="role">$role</b>.
         Your visits to the four parts: <b id="visits">$visits</b>.</p>
@@ -58,15 +59,23 @@ function login(SessionClient $sessions): void
         page(400, 'Choose another name', LOGIN);
         return;
     }
-    // Always a new token, and an end to the one that came: whoever planted it may know it.
-    $sessions->kill(cookie());
+    // Always a new token, and an end to those that came: whoever planted one may know it.
+    try {
+        array_map($sessions->kill(...), tokens());
+    } catch (SessionOutage $outage) {
+        try {
+            $sessions->kill($token); // the visitor will not get it
+        } catch (SessionOutage) {
+        }
+        throw $outage;
+    }
     setSessionCookie($token);
     redirect();
 }
 
 function devices(SessionClient $sessions): void
 {
-    $session = $sessions->get(cookie());
+    [, $session] = find($sessions);
     if (!$session) {
         redirect();
         return;
@@ -84,14 +93,14 @@ function devices(SessionClient $sessions): void
 
 function logout(SessionClient $sessions): void
 {
-    $sessions->kill(cookie()); // first: in an outage the visitor keeps the cookie and can try again
+    array_map($sessions->kill(...), tokens()); // first: in an outage the visitor keeps the cookie and can try again
     clearSessionCookie();
     redirect();
 }
 
 function logoutEverywhere(SessionClient $sessions): void
 {
-    $session = $sessions->get(cookie());
+    [, $session] = find($sessions);
     if ($session) {
         $sessions->killsoid($session['id']);
     }
@@ -119,9 +128,28 @@ function field(string $name): string
     return is_string($_POST[$name] ?? null) ? $_POST[$name] : '';
 }
 
-function cookie(): ?string
+/** The visitor's token and session: of several cookies of the name, the first that has a session counts. */
+function find(SessionClient $sessions): array
 {
-    return is_string($_COOKIE['session'] ?? null) ? $_COOKIE['session'] : null;
+    foreach (tokens() as $token) {
+        if ($session = $sessions->get($token)) {
+            return [$token, $session];
+        }
+    }
+    return [null, null];
+}
+
+/** The first four different tokens that came. From the header, because $_COOKIE keeps one value of a name. */
+function tokens(): array
+{
+    $tokens = [];
+    foreach (preg_split('/[;,]/', $_SERVER['HTTP_COOKIE'] ?? '') as $pair) {
+        [$name, $value] = explode('=', $pair, 2) + [1 => ''];
+        if (trim($name) === 'session') {
+            $tokens[] = preg_replace('/\A"(.*)"\z/s', '$1', trim($value));
+        }
+    }
+    return array_slice(array_unique(preg_grep('/\A[A-Za-z0-9]{64}\z/', $tokens)), 0, 4);
 }
 
 function setSessionCookie(#[SensitiveParameter] string $token): void

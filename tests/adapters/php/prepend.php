@@ -1,0 +1,10 @@
+<?php
+
+// Comes before each of PHP's own tests: they call this function in the place of session_start().
+
+require __DIR__ . '/../../../adapters/php/RestSessionHandler.php';
+
+function rest_session_start(array $options = []): bool
+{
+    return RestSessionHandler::start($options + ['cookie_secure' => 0, 'name' => session_name()]);
+}
