@@ -223,12 +223,16 @@ class Answer {
     // Outside of the promise, so that what is thrown is no unhandled rejection.
     work.then(
       () => setImmediate(() => (over(), this.#release())),
-      (error) => setImmediate(() => (over(), this.#fail(error))),
+      async (error) => {
+        await this.#store.abandon(this.#req);
+        setImmediate(() => (over(), this.#fail(error)));
+      },
     );
   }
 
   #release() {
     this.#state = "sent";
+    if (this.gone) this.#store.undelivered(this.#req);
     const queue = this.#queue.splice(0);
     let flows = true;
     try {
@@ -237,7 +241,8 @@ class Answer {
         if (name === "write") flows = result;
       }
     } catch (error) {
-      if (this.#res.headersSent) this.#res.destroy(error); // as Node would, had it been thrown to the app
+      // What Node refuses of the answer, a bad header for example, would have been thrown to the app.
+      this.#store.abandon(this.#req);
       return this.#fail(error);
     }
     if (flows && !this.#ended) this.#res.emit("drain");
@@ -254,7 +259,6 @@ class Answer {
       return;
     }
     this.#state = "idle";
-    this.#store.abandon(req);
     if (!res.headersSent) {
       const names = Object.keys({ ...res.getHeaders(), ...this.#headers });
       for (const name of names) {
@@ -482,19 +486,20 @@ export class RestSessionsStore extends session.Store {
   }
 
   // Ends what a failed request has made, and keeps its session readable but out of every further save.
-  abandon(req) {
-    this.undelivered(req);
+  async abandon(req) {
     const known = this.#known.get(req.session);
     if (known) known.over = true;
+    else req.session = undefined;
     req.sessionID = undefined;
+    await this.undelivered(req);
   }
 
   // Ends a session that was made in a request and whose cookie was not sent.
-  undelivered(req) {
+  async undelivered(req) {
     const known = this.#known.get(req.session);
     if (!known?.made) return;
     known.over = true;
-    this.end(known.sid).catch(() => {}); // it expires
+    await this.end(known.sid).catch(() => {}); // it expires
   }
 
   async end(sid) {
