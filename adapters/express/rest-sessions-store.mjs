@@ -106,7 +106,9 @@ class Answer {
   #store;
   #settings;
   #headers; // at the entry: what an error answer begins with
-  #native = {}; // the methods of res, with express-session's own in between
+  #plain; // the methods of res at the entry
+  #native; // the same with express-session's own in between
+  #turn = 0;
   #state = "idle"; // then perhaps "held", then "sent"
   #queue = [];
   #ended = false;
@@ -120,6 +122,7 @@ class Answer {
     this.#store = store;
     this.#settings = settings;
     this.#headers = { ...res.getHeaders?.() };
+    this.#plain = methodsOf(res);
     store.answers.set(req, this);
   }
 
@@ -158,11 +161,21 @@ class Answer {
 
   hold() {
     this.#token = TOKEN.test(this.#req.sessionID) ? this.#req.sessionID : null;
-    for (const name of ["writeHead", "flushHeaders", "write", "end"]) {
-      this.#native[name] = this.#res[name];
-      this.#res[name] = (...args) => this.#called(name, args);
-    }
+    this.#native = methodsOf(this.#res);
+    this.#install();
     this.#res.once("close", () => this.#closed());
+  }
+
+  // Replaces the methods of res. An error's answer gets new ones, apart from all that has wrapped the ones before:
+  // compression, for example, would put the rest of the failed answer into it.
+  #install() {
+    const turn = (this.#turn += 1);
+    for (const name of Object.keys(this.#native)) {
+      this.#res[name] = (...args) => {
+        if (turn === this.#turn) return this.#called(name, args);
+        return name === "write" ? false : this.#res;
+      };
+    }
   }
 
   #called(name, args) {
@@ -243,6 +256,7 @@ class Answer {
     } catch (error) {
       // What Node refuses of the answer, a bad header for example, would have been thrown to the app.
       this.#store.abandon(this.#req);
+      this.#native = this.#plain; // express-session takes this answer for ended
       return this.#fail(error);
     }
     if (flows && !this.#ended) this.#res.emit("drain");
@@ -259,6 +273,7 @@ class Answer {
       return;
     }
     this.#state = "idle";
+    this.#install();
     if (!res.headersSent) {
       const names = Object.keys({ ...res.getHeaders(), ...this.#headers });
       for (const name of names) {
@@ -314,6 +329,10 @@ class Answer {
       save.call(req.session, (error) => (error ? reject(error) : resolve()));
     });
   }
+}
+
+function methodsOf({ writeHead, flushHeaders, write, end }) {
+  return { writeHead, flushHeaders, write, end };
 }
 
 const OVERRIDDEN = Symbol("what restores the overridden properties");
