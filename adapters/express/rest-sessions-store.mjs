@@ -180,6 +180,11 @@ class Answer {
 
   #called(name, args) {
     const res = this.#res;
+    // Node would refuse it too, but only after the wait, where nobody could catch it.
+    if ((name === "write" || name === "end") && !isChunk(args[0])) {
+      const error = new TypeError('The "chunk" argument must be of type string or an instance of Buffer or Uint8Array');
+      throw Object.assign(error, { code: "ERR_INVALID_ARG_TYPE" });
+    }
     if (this.#state === "idle") {
       let work;
       try {
@@ -329,6 +334,10 @@ class Answer {
       save.call(req.session, (error) => (error ? reject(error) : resolve()));
     });
   }
+}
+
+function isChunk(chunk) {
+  return chunk == null || ["string", "function"].includes(typeof chunk) || chunk instanceof Uint8Array;
 }
 
 function methodsOf({ writeHead, flushHeaders, write, end }) {
