@@ -516,8 +516,9 @@ export class RestSessionsStore extends session.Store {
   // Ends what a failed request has made, and keeps its session readable but out of every further save.
   async abandon(req) {
     const known = this.#known.get(req.session);
-    if (known) known.over = true;
-    else req.session = undefined;
+    if (!known) req.session = undefined;
+    // With a cookie that express-session can touch, whatever the app has made of it.
+    else Object.assign(known, { over: true, cookie: new TokenCookie({}) });
     req.sessionID = undefined;
     await this.undelivered(req);
   }
@@ -921,7 +922,7 @@ function setCookie(cookie, stored, ttl) {
     else if (Object.hasOwn(own, name) && valid(own[name])) cookie[name] = own[name];
   }
   if (own.maxAge === null) cookie.expires = null;
-  else if (own.maxAge > 0 && own.maxAge <= EVER) cookie.maxAge = own.maxAge * 1000;
+  else if (typeof own.maxAge === "number" && own.maxAge > 0 && own.maxAge <= EVER) cookie.maxAge = own.maxAge * 1000;
   else if (cookie.originalMaxAge != null && typeof cookie.originalMaxAge === "number") cookie.maxAge = ttl * 1000;
 }
 
