@@ -163,6 +163,15 @@ class Answer {
     this.#token = TOKEN.test(this.#req.sessionID) ? this.#req.sessionID : null;
     this.#native = methodsOf(this.#res);
     this.#install();
+    // express-session's save makes a hash of the session first. What that throws would not name the key.
+    const { save } = this.#req.session;
+    const store = this.#store;
+    override(this.#req.session, "save", {
+      writable: true,
+      value(...args) {
+        return (store.isStorable(this) ? save : session.Session.prototype.save).apply(this, args);
+      },
+    });
     this.#res.once("close", () => this.#closed());
   }
 
@@ -243,7 +252,14 @@ class Answer {
       () => setImmediate(() => (over(), this.#release())),
       async (error) => {
         await this.#store.abandon(this.#req);
-        setImmediate(() => (over(), this.#fail(error)));
+        setImmediate(() => {
+          over();
+          const [name, args] = this.#queue[0];
+          // An error page that the app has made, perhaps of this very error, is as good as another.
+          if ((name === "writeHead" ? args[0] : statusCode) < 500) return this.#fail(error);
+          warn(error.message);
+          this.#release();
+        });
       },
     );
   }
@@ -350,7 +366,7 @@ const OVERRIDDEN = Symbol("what restores the overridden properties");
 function override(object, name, property) {
   const before = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { configurable: true, ...property });
-  object[OVERRIDDEN] ??= {};
+  if (!object[OVERRIDDEN]) Object.defineProperty(object, OVERRIDDEN, { value: {} });
   object[OVERRIDDEN][name] = () => {
     if (before) Object.defineProperty(object, name, before);
     else delete object[name];
@@ -494,6 +510,14 @@ export class RestSessionsStore extends session.Store {
   // A promise of what still goes on with a session.
   underway(session, ...sids) {
     return this.#known.get(session)?.saving ?? sids.map((sid) => this.#ending.get(sid)).find(Boolean);
+  }
+
+  isStorable(session) {
+    try {
+      return Boolean(this.#compare(this.#known.get(session), session));
+    } catch {
+      return false;
+    }
   }
 
   // Whether a session is to be saved before the answer begins.
