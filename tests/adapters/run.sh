@@ -28,4 +28,5 @@ for jar in ${jars//:/ }; do
 done
 
 export PYTHONDONTWRITEBYTECODE=1
+"$here/express.sh" "$binary"
 exec python3 "$here/check.py" "$binary" "$python" "$jars"
