@@ -52,7 +52,8 @@ export function restSessions(options = {}) {
   return function restSessions(req, res, next) {
     if (req.session) return next();
     const { path } = cookieOptions(req);
-    if (!(req.originalUrl ?? req.url).split(/[?#]/)[0].startsWith(path || "/")) return next();
+    const pathname = (req.originalUrl ?? req.url).split(/[?#]/)[0] || "/";
+    if (!pathname.startsWith(path || "/")) return next();
     const answer = new Answer(req, res, next, store, settings);
 
     const begin = (token, data) => {
@@ -163,16 +164,25 @@ class Answer {
     this.#token = TOKEN.test(this.#req.sessionID) ? this.#req.sessionID : null;
     this.#native = methodsOf(this.#res);
     this.#install();
-    // express-session's save makes a hash of the session first. What that throws would not name the key.
-    const { save } = this.#req.session;
-    const store = this.#store;
-    override(this.#req.session, "save", {
+    this.guard(this.#req.session);
+    this.#res.once("close", () => this.#closed());
+  }
+
+  // Replaces a session's save. express-session's makes a hash of the session first, and what that throws would not name
+  // the key; and at the end of an answer it saves what is saved already.
+  guard(saved) {
+    const { save } = saved;
+    const [answer, store] = [this, this.#store];
+    override(saved, "save", {
       writable: true,
-      value(...args) {
-        return (store.isStorable(this) ? save : session.Session.prototype.save).apply(this, args);
+      value(callback, ...args) {
+        if (answer.begun && store.isSaved(this)) {
+          callback?.();
+          return this;
+        }
+        return (store.isStorable(this) ? save : session.Session.prototype.save).call(this, callback, ...args);
       },
     });
-    this.#res.once("close", () => this.#closed());
   }
 
   // Replaces the methods of res. An error's answer gets new ones, apart from all that has wrapped the ones before:
@@ -215,7 +225,7 @@ class Answer {
     this.#queue.push([name, args]);
     if (name === "end") {
       this.#ended = true;
-      override(res, "finished", { get: () => true });
+      // Not `finished`: a server that closes would take the connection for idle.
       override(res, "writableEnded", { get: () => true });
     }
     return name === "write" ? false : res;
@@ -324,6 +334,7 @@ class Answer {
     const req = this.#req;
     if (this.#underway()) return true;
     if (!req.session) return this.#settings.unset === "destroy" && TOKEN.test(req.sessionID);
+    if (typeof req.sessionID !== "string") return false; // as express-session
     return this.#store.isDue(req.session, this.#settings);
   }
 
@@ -457,7 +468,9 @@ export class RestSessionsStore extends session.Store {
   generate(req) {
     const answer = this.answers.get(req);
     const known = { sid: randomUUID(), names: new Set(), stored: new Map(), texts: new Map(), user: null };
-    this.#adopt(req, { ...known, empty: answer?.entering === false });
+    const later = answer?.entering === false;
+    this.#adopt(req, { ...known, empty: later });
+    if (later) answer.guard(req.session);
   }
 
   // Makes req.session of what get answered.
@@ -518,6 +531,10 @@ export class RestSessionsStore extends session.Store {
     } catch {
       return false;
     }
+  }
+
+  isSaved(session) {
+    return this.isStorable(session) && !this.isDue(session, {});
   }
 
   // Whether a session is to be saved before the answer begins.
@@ -693,7 +710,7 @@ export class RestSessionsStore extends session.Store {
   // The ttl in seconds for a cookie's settings, undefined for the service's own.
   #ttlOf(known, { maxAge }) {
     const ttl = maxAge > 0 ? maxAge : (this.#ttl ?? known.defaults?.maxAge ?? undefined);
-    return ttl === undefined ? ttl : Math.min(Math.max(Math.ceil(ttl), 10), EVER);
+    return ttl === undefined ? ttl : clamp(ttl);
   }
 
   async #list() {
@@ -947,7 +964,12 @@ function setCookie(cookie, stored, ttl) {
   }
   if (own.maxAge === null) cookie.expires = null;
   else if (typeof own.maxAge === "number" && own.maxAge > 0 && own.maxAge <= EVER) cookie.maxAge = own.maxAge * 1000;
-  else if (cookie.originalMaxAge != null && typeof cookie.originalMaxAge === "number") cookie.maxAge = ttl * 1000;
+  else if (typeof cookie.originalMaxAge === "number" && ttl !== clamp(settingsOf(cookie).maxAge)) cookie.maxAge = ttl * 1000;
+}
+
+// Seconds as the service takes them.
+function clamp(ttl) {
+  return Math.min(Math.max(Math.ceil(ttl), 10), EVER);
 }
 
 function isPast(cookie) {

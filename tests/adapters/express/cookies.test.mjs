@@ -135,6 +135,16 @@ test("the lifetime of one session's cookie stays, and is the session's", async (
   }
 });
 
+test("a cookie may live shorter than the shortest session", async () => {
+  const { port } = await serve({ ...options, rolling: true, cookie: { secure: false, maxAge: 2000 } }, (app) => {
+    app.get("/", (req, res) => res.send(String((req.session.a = req.session.cookie.originalMaxAge))));
+  });
+  const [token] = (await visit(port, "/")).cookies;
+  const { body, cookies } = await visit(port, "/", { token });
+  assert.ok(body > 1000 && body <= 2000, body);
+  assert.deepEqual([cookies, (await service.get(token)).ttl], [[token], 10]);
+});
+
 test("cookie settings of a session that make no sense are left alone", async () => {
   const { port } = await serve({ ...options, rolling: true }, (app) => app.get("/", (req, res) => res.send("ok")));
   for (const own of ['"x"', "{oops", "null", "[]", '{"path":5,"sameSite":"x;y","domain":"a;b","maxAge":"1","secure":"no"}', '{"maxAge":1e400}']) {

@@ -127,6 +127,34 @@ test("a store may be given to the middleware, and its methods used in a request"
   assert.deepEqual(await service.get(second), {});
 });
 
+test("an answer saves a session once", async () => {
+  for (const path of ["/", "/regenerate"]) {
+    const counted = new RestSessionsStore({ url: service.url, app: "shop" });
+    let sets = 0;
+    counted.set = (...args) => ((sets += 1), store.set.apply(counted, args));
+    const { port } = await serve({ app: undefined, store: counted, cookie: { secure: false } }, (app) => {
+      app.get("/", (req, res) => res.send(String((req.session.a = 1))));
+      app.get("/regenerate", (req, res) => req.session.regenerate(() => res.send(String((req.session.a = 1)))));
+    });
+    const [token] = (await visit(port, path)).cookies;
+    assert.deepEqual([sets, (await visit(port, "/", { token })).status, sets], [1, 200, 1], path);
+  }
+});
+
+test("a request without a path, or whose sessionID was taken away", async () => {
+  const before = (app) => app.use((req, res, next) => next(void (req.url = req.url === "/none" ? "" : req.url)));
+  const { port } = await serve({ url: service.url, cookie: { secure: false } }, (app) => {
+    app.use((req, res) => {
+      req.session.a = 1;
+      if (req.query.bogus) req.sessionID = () => {};
+      res.send("ok");
+    });
+  }, { before });
+  assert.equal((await visit(port, "/none")).cookies.length, 1);
+  const bogus = await visit(port, "/?bogus=1");
+  assert.deepEqual([bogus.status, bogus.cookies], [200, []]);
+});
+
 test("express-session without the adapter's middleware is told so", async () => {
   const middleware = session({ store: new RestSessionsStore({ url: service.url, app: "shop" }), secret: "x", resave: false, saveUninitialized: false });
   const before = (await service.sessions()).length;
