@@ -251,7 +251,7 @@ class Answer {
     override(res, "headersSent", { get: () => true });
     for (const name of ["setHeader", "setHeaders", "appendHeader", "removeHeader"]) {
       const verb = name === "removeHeader" ? "remove" : name === "appendHeader" ? "append" : "set";
-      if (res[name]) override(res, name, { value: () => { throw headersSent(verb); } }); // prettier-ignore
+      if (res[name]) override(res, name, { value: () => { throw headersSent(verb); } });
     }
     const over = () => {
       for (const restore of Object.values(res[OVERRIDDEN])) restore();
@@ -651,20 +651,22 @@ export class RestSessionsStore extends session.Store {
     if (anew) await this.#create(known, session, user, stored, this.#ttlOf(known, now ?? {}));
     else if (!exists) return;
     else if (changed.size > 0) this.#alive(await this.#ask("POST", `set/${known.sid}`, changed));
-    // Who saves wants to know of an end even if nothing has changed.
-    else if (!known.verified && !this.answers.get(session.req)?.begun) this.#alive(await this.#ask("GET", `get/${known.sid}`));
+    else if (!known.verified && !this.answers.get(session.req)?.begun) {
+      // Why: a save is told of an end elsewhere even if it changes nothing.
+      this.#alive(await this.#ask("GET", `get/${known.sid}`));
+    }
     Object.assign(known, { stored, texts, user, verified: true }, now && { baseline: now });
   }
 
   async #create(known, { req, cookie }, user, stored, ttl) {
     const answer = this.answers.get(req);
-    const refusal = answer ? answer.refusal(cookie) : failure(500, "a new token needs an answer that can carry its cookie");
+    const refusal = answer ? answer.refusal(cookie) : failure(500, "a new token needs an answer to carry its cookie");
     if (refusal) {
       if (answer?.begun) warn(refusal.message); // a save without a callback tells nobody
       throw refusal;
     }
     if (user === ANONYMOUS || user?.startsWith(`${ANONYMOUS}:`)) {
-      throw failure(500, `the user id ${ANONYMOUS}, and what begins with ${ANONYMOUS}:, means a visitor without a user`);
+      throw failure(500, `the user id ${ANONYMOUS} and those that begin with ${ANONYMOUS}: mean no user`);
     }
     if (known.doubt) throw known.doubt; // the attempt before may have made a session after all
     const old = TOKEN.test(known.sid) ? known.sid : null;
@@ -673,7 +675,13 @@ export class RestSessionsStore extends session.Store {
     const id = user ?? `${ANONYMOUS}:${randomBytes(8).toString("hex")}`;
     let token;
     try {
-      ({ token } = await this.#ask("PUT", `create/${segment(id)}?${query}`, stored));
+      const create = (d) => this.#ask("PUT", `create/${segment(id)}?${query}`, d);
+      // A number beyond range, which nobody can read, may be stored but not be accepted again.
+      const readable = new Map([...stored].filter(([, text]) => !/^-?\d/.test(text) || Number.isFinite(Number(text))));
+      ({ token } = await create(stored).catch((error) => {
+        if (!error.refused || readable.size === stored.size) throw error;
+        return create(readable);
+      }));
       if (!TOKEN.test(token)) throw failure(503, "an answer without a token");
       // One login, one session: without the end of the old one there is no new one.
       if (answer.gone) throw answer.refusal(cookie);
@@ -736,7 +744,8 @@ export class RestSessionsStore extends session.Store {
     }
     if (status === 200 && answer && typeof answer === "object") return repeated ? { ...answer, repeated } : answer;
     const { name, message } = answer ?? {};
-    throw failure(status === 503 ? 503 : 500, `${status} ${name}: ${message}`.slice(0, 200));
+    const refusal = failure(status === 503 ? 503 : 500, `${status} ${name}: ${message}`.slice(0, 200));
+    throw Object.assign(refusal, { refused: status === 400 });
   }
 }
 
@@ -783,13 +792,17 @@ class Service {
 
   #exchange(method, path, body, deadline, repeatable) {
     this.#agent.dropIdle(IDLE);
-    const length = body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
+    const headers = { ...this.#headers };
+    if (body !== undefined) {
+      headers["Content-Type"] = "application/json";
+      headers["Content-Length"] = Buffer.byteLength(body);
+    }
     return new Promise((resolve, reject) => {
       const request = http.request({
         agent: this.#agent,
         method,
         path: `${this.#prefix}/${path}`,
-        headers: { ...this.#headers, ...length },
+        headers,
         deadline,
       });
       let sentBefore = 0;
@@ -858,7 +871,10 @@ class Connections extends http.Agent {
   }
 
   createConnection({ deadline }, callback) {
-    connect(this.#url, deadline).then((socket) => setImmediate(callback, null, socket), (error) => setImmediate(callback, error)); // prettier-ignore
+    connect(this.#url, deadline).then(
+      (socket) => setImmediate(callback, null, socket),
+      (error) => setImmediate(callback, error),
+    );
   }
 
   keepSocketAlive(socket) {
@@ -877,8 +893,9 @@ class Connections extends http.Agent {
 // Tries the addresses of a name one after another, each but the last for half of the time that is left.
 async function connect({ protocol, hostname, port }, deadline) {
   const host = hostname.replace(/^\[|\]$/g, "");
-  const target = { port: port || (protocol === "https:" ? 443 : 80) };
-  if (protocol === "https:") Object.assign(target, { ALPNProtocols: ["http/1.1"] }, !net.isIP(host) && { servername: host });
+  const secure = protocol === "https:";
+  const target = { port: port || (secure ? 443 : 80) };
+  if (secure && !net.isIP(host)) target.servername = host;
   const addresses = net.isIP(host) ? [{ address: host }] : await lookup(host, { all: true });
   let failed;
   for (const [index, { address }] of addresses.entries()) {
@@ -886,7 +903,7 @@ async function connect({ protocol, hostname, port }, deadline) {
     if (left <= 0) break;
     const ms = index === addresses.length - 1 ? left : left / 2;
     try {
-      return await open(protocol === "https:" ? tls : net, { ...target, host: address }, ms);
+      return await open(secure ? tls : net, { ...target, host: address }, ms);
     } catch (error) {
       failed = error;
     }
@@ -926,13 +943,15 @@ function unsign(signed) {
 }
 
 function tokenCookie(cookie) {
-  return cookie instanceof session.Cookie ? Object.setPrototypeOf(cookie, TokenCookie.prototype) : new TokenCookie(cookie);
+  if (!(cookie instanceof session.Cookie)) return new TokenCookie(cookie);
+  return Object.setPrototypeOf(cookie, TokenCookie.prototype);
 }
 
 // The settings of a cookie that a session may have for itself. maxAge is in seconds: express-session's own loses
 // milliseconds with each request.
 function settingsOf({ originalMaxAge, ...cookie }) {
-  const settings = { maxAge: typeof originalMaxAge === "number" ? Math.max(Math.round(originalMaxAge / 1000), 1) : null };
+  const lasts = typeof originalMaxAge === "number";
+  const settings = { maxAge: lasts ? Math.max(Math.round(originalMaxAge / 1000), 1) : null };
   for (const name of Object.keys(SETTINGS)) settings[name] = cookie[name] ?? null;
   return settings;
 }
@@ -964,7 +983,10 @@ function setCookie(cookie, stored, ttl) {
   }
   if (own.maxAge === null) cookie.expires = null;
   else if (typeof own.maxAge === "number" && own.maxAge > 0 && own.maxAge <= EVER) cookie.maxAge = own.maxAge * 1000;
-  else if (typeof cookie.originalMaxAge === "number" && ttl !== clamp(settingsOf(cookie).maxAge)) cookie.maxAge = ttl * 1000;
+  else if (typeof cookie.originalMaxAge === "number") {
+    // A configured age that the service rounds up is left as it is.
+    if (ttl !== clamp(settingsOf(cookie).maxAge)) cookie.maxAge = ttl * 1000;
+  }
 }
 
 // Seconds as the service takes them.
@@ -1170,7 +1192,8 @@ const warned = new Set();
 function warnOfKey(key) {
   if (warned.has(key) || warned.size > 1000) return;
   warned.add(key);
-  warn(`rest-sessions: the stored value of ${JSON.stringify(key).slice(0, 100)} cannot be read here, and stays as it is`);
+  const name = JSON.stringify(key).slice(0, 100);
+  warn(`rest-sessions: the stored value of ${name} cannot be read here, and stays as it is`);
 }
 
 // Calls back outside of the promise, so that what the callback throws is not taken for a failure of the store. The

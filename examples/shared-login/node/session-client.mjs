@@ -93,7 +93,7 @@ export class SessionClient {
     throw new SessionRefused(answer.name, answer.message);
   }
 
-  /** One retry, on a new connection, where a kept one fails: of what changes nothing by being repeated, or was not sent. */
+  /** Where a kept connection fails, one retry on a new one: of what may be repeated, or was not sent. */
   async #send(method, path, body) {
     const deadline = performance.now() + this.#timeout;
     const repeatable = method === "GET" || method === "DELETE";
@@ -120,7 +120,8 @@ export class SessionClient {
       headers["Content-Length"] = Buffer.byteLength(body);
     }
     return new Promise((resolve, reject) => {
-      const request = http.request({ agent: this.#connections, method, path: `${this.#path}/${path}`, headers, deadline });
+      const target = { method, path: `${this.#path}/${path}`, headers };
+      const request = http.request({ agent: this.#connections, deadline, ...target });
       const timers = [];
       let sentBefore = 0;
       let open = true;

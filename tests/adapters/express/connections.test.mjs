@@ -151,7 +151,7 @@ for (const [name, make] of Object.entries(clients)) {
       "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"secret\"", "nonsense\r\n\r\n",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n{}",
       "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "",
-    ]; // prettier-ignore
+    ];
     for (const answer of answers) {
       const between = await wire({ on: ({ socket, count }) => count === 1 && socket.end(answer) });
       const client = make(between.url);

@@ -50,7 +50,7 @@ test("a Secure cookie needs https, as express-session decides it", async () => {
     [{ proxy: true }, true, {}, 500], [{ proxy: false }, true, HTTPS, 500], [{ proxy: undefined }, true, HTTPS, 200],
     [{ cookie: { secure: "auto" } }, true, {}, 200], [{ cookie: { secure: false } }, false, {}, 200],
     [{ cookie: () => ({ secure: "auto" }) }, true, HTTPS, 200],
-  ]; // prettier-ignore
+  ];
   for (const [more, trust, headers, status] of cases) {
     const { port } = await serve({ url: service.url, ...more }, write, { trust });
     const before = (await service.sessions()).length;
@@ -122,7 +122,7 @@ test("the lifetime of one session's cookie stays, and is the session's", async (
   for (const [{ port }, path, age, ttl] of [
     [browser, "/long", 30, 2_592_000], [browser, "/page", undefined, 7200],
     [lasting, "/page", 2, 172_800], [lasting, "/browser", undefined, 172_800], [lasting, "/long", 30, 2_592_000],
-  ]) { // prettier-ignore
+  ]) {
     const first = await visit(port, path);
     assert.equal(days(first.lines[0]), age, path);
     let [token] = first.cookies;
@@ -180,7 +180,7 @@ test("options that cannot be honoured are refused by name", () => {
     [{ genid: () => "x" }, /genid/], [{ store: {} }, /store/], [{ store, ttl: 5 }, /ttl/], [{ name: "a b" }, /name/],
     [{ unset: "never" }, /unset/], [{ cookies: {} }, /cookies/], [{ ttl: -1 }, /ttl/], [{ app: "a/b" }, /app/], [{ url: "ftp://x" }, /url/],
     [{ url: "localhost:3000" }, /url/], [{ user: "ann" }, /user/], [{ cookie: "x" }, /cookie/],
-  ]) { // prettier-ignore
+  ]) {
     assert.throws(() => restSessions({ app: wrong.store ? undefined : "shop", ...wrong }), name);
   }
   assert.throws(() => restSessions({}), /REST_SESSIONS_APP/);

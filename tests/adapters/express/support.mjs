@@ -154,7 +154,7 @@ export async function freePort() {
 export async function until(condition, what) {
   const deadline = Date.now() + 30_000;
   for (;;) {
-    const value = await Promise.resolve().then(condition).catch(() => false); // prettier-ignore
+    const value = await Promise.resolve().then(condition).catch(() => false);
     if (value) return value;
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await sleep(20);
