@@ -30,4 +30,5 @@ done
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$here/python_checks.py" "$binary" "${TOOLS:-$repo/.tools}"
 TOOLS=${TOOLS:-$repo/.tools} python3 "$here/php_checks.py" "$binary"
+"$here/express.sh" "$binary"
 exec python3 "$here/check.py" "$binary" "$python" "$jars"

@@ -21,10 +21,10 @@ const LOGIN = `<form method="post" action="/node/login">
 </form>`;
 
 async function home(request) {
-  const token = cookie(request);
-  let session = await sessions.get(token);
+  const found = await find(request);
+  let session = found?.session;
   // Two visits at the same moment may count as one: they read the same number.
-  if (session) session = await sessions.set(token, { visits: (session.d.visits ?? 0) + 1 });
+  if (found) session = await sessions.set(found.token, { visits: (session.d.visits ?? 0) + 1 });
   if (!session) return page(200, "You are a stranger here", LOGIN);
   const { name, role, visits } = session.d;
   return page(200, `Hello, ${escape(name)}`, `<p>Your role: <b id="role">${escape(role)}</b>.
@@ -47,15 +47,22 @@ async function login(request) {
     if (!(error instanceof SessionRefused)) throw error;
     return page(400, "Choose another name", LOGIN); // a line break in the name, for example
   }
-  // Always a new token, and an end to the one that came: whoever planted it may know it.
-  await sessions.kill(cookie(request));
+  // Always a new token, and an end to the one that came: whoever planted it may know it. Without that end there is no
+  // login: the visitor keeps the old cookie, and no session is left that no cookie names.
+  try {
+    const old = await find(request);
+    if (old) await sessions.kill(old.token);
+  } catch (error) {
+    await sessions.kill(token).catch(() => {});
+    throw error;
+  }
   return redirect(cookieFor(token));
 }
 
 async function devices(request) {
-  const session = await sessions.get(cookie(request));
-  if (!session) return redirect();
-  const rows = (await sessions.soid(session.id)).map(({ ip, idle }) => {
+  const found = await find(request);
+  if (!found) return redirect();
+  const rows = (await sessions.soid(found.session.id)).map(({ ip, idle }) => {
     const lastUse = new Date(Date.now() - idle * 1000).toISOString().slice(0, 19).replace("T", " ");
     return `<tr><td>${escape(ip)}<td>${idle} s<td>${lastUse} UTC`;
   });
@@ -65,13 +72,14 @@ async function devices(request) {
 }
 
 async function logout(request) {
-  await sessions.kill(cookie(request)); // first: in an outage the visitor keeps the cookie and can try again
+  const found = await find(request);
+  if (found) await sessions.kill(found.token); // first: in an outage the visitor keeps the cookie and can try again
   return redirect(NO_COOKIE);
 }
 
 async function logoutEverywhere(request) {
-  const session = await sessions.get(cookie(request));
-  if (session) await sessions.killsoid(session.id);
+  const found = await find(request);
+  if (found) await sessions.killsoid(found.session.id);
   return redirect(NO_COOKIE);
 }
 
@@ -110,9 +118,8 @@ function visitorIp(request) {
   return request.headers["x-real-ip"]; // set by nginx, whatever the visitor sent
 }
 
-function cookie(request) {
-  const pairs = (request.headers.cookie ?? "").split(";").map((pair) => pair.trim());
-  return pairs.find((pair) => pair.startsWith("session="))?.slice("session=".length);
+function find(request) {
+  return sessions.find(request.headers.cookie, "session");
 }
 
 async function readForm(request) {

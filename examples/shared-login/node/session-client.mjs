@@ -1,10 +1,17 @@
-// A client of rest-sessions in one file, to be copied. Node 18 or newer, nothing else.
+// A client of rest-sessions in one file, to be copied. Node 20 or newer, nothing else.
 //
 //     const sessions = new SessionClient("http://127.0.0.1:3000", "shop");
 //     const token = await sessions.create("ann", { ip: "203.0.113.7", data: { name: "Ann" } });
 //     const session = await sessions.get(token); // { id: "ann", ..., d: { name: "Ann" } }, or null: no such session
+//     const found = await sessions.find(request.headers.cookie, "session"); // { token, session }, or null
 //
-// fetch keeps connections by itself. JavaScript rounds integers beyond Number.MAX_SAFE_INTEGER.
+// Each call has a connection for itself, which is kept for the next one after a complete answer. JavaScript rounds
+// integers beyond Number.MAX_SAFE_INTEGER.
+
+import { lookup } from "node:dns/promises";
+import http from "node:http";
+import net from "node:net";
+import tls from "node:tls";
 
 /** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
 export class SessionOutage extends Error {}
@@ -18,18 +25,22 @@ export class SessionRefused extends Error {
 }
 
 export class SessionClient {
-  #base;
+  #url;
+  #path;
   #timeout;
+  #connections;
 
   /** `timeout` in milliseconds. Keep it above the service's own, 2 s by default, so that the service can explain. */
   constructor(url, app, { timeout = 5000 } = {}) {
-    this.#base = `${url}/${app}`;
+    this.#url = new URL(url);
+    this.#path = `${this.#url.pathname.replace(/\/+$/, "")}/${app}`;
     this.#timeout = timeout;
+    this.#connections = new Connections(this.#url);
   }
 
   /** Creates a session and returns its token, a secret for the visitor's cookie. `ttl` in seconds. */
   async create(id, { ip, data = {}, ttl }) {
-    const query = new URLSearchParams(ttl === undefined ? { ip } : { ip, ttl });
+    const query = new URLSearchParams({ ip: address(ip), ...(ttl !== undefined && { ttl }) });
     const { token } = await this.#ask("PUT", `create/${segment(id)}?${query}`, data);
     return token;
   }
@@ -37,6 +48,18 @@ export class SessionClient {
   /** The session, or null. Its data is in `d`, which is always there. */
   async get(token) {
     return isToken(token) ? toSession(await this.#ask("GET", `get/${token}`)) : null;
+  }
+
+  /**
+   * The session that a request's Cookie header names, as { token, session }, or null. A browser may send more than one
+   * cookie of a name, an old path's or another program's: the first that names a live session counts.
+   */
+  async find(cookies, name) {
+    for (const token of tokens(cookies, name)) {
+      const session = await this.get(token);
+      if (session) return { token, session };
+    }
+    return null;
   }
 
   /** Adds and replaces keys of `d`; null removes one. Returns the session after that, or null. */
@@ -62,25 +85,175 @@ export class SessionClient {
   }
 
   async #ask(method, path, body) {
-    const request = { method, signal: AbortSignal.timeout(this.#timeout) };
-    if (body !== undefined) {
-      request.headers = { "Content-Type": "application/json" };
-      request.body = JSON.stringify(body);
-    }
-    let status, text;
-    try {
-      const answer = await fetch(`${this.#base}/${path}`, request);
-      status = answer.status;
-      text = await answer.text();
-    } catch (error) {
-      throw new SessionOutage(error.cause?.code ?? error.name);
-    }
+    const { status, text } = await this.#send(method, path, body === undefined ? undefined : JSON.stringify(body));
     const answer = parse(text);
     if (!answer) throw new SessionOutage(`status ${status} without JSON`);
     if (status === 200) return answer;
     if (status >= 500) throw new SessionOutage(`status ${status}, ${answer.name}`);
     throw new SessionRefused(answer.name, answer.message);
   }
+
+  /** Where a kept connection fails, one retry on a new one: of what may be repeated, or was not sent. */
+  async #send(method, path, body) {
+    const deadline = performance.now() + this.#timeout;
+    const repeatable = method === "GET" || method === "DELETE";
+    // Lets Node see which connections are closed already, since a change cannot be sent twice.
+    if (!repeatable) await new Promise((resolve) => setImmediate(resolve));
+    try {
+      return await this.#exchange(method, path, body, deadline, repeatable);
+    } catch (failure) {
+      if (!failure.reused || (failure.sent && !repeatable)) throw failure.outage;
+      this.#connections.drop(0);
+    }
+    try {
+      return await this.#exchange(method, path, body, deadline, false);
+    } catch (failure) {
+      throw failure.outage;
+    }
+  }
+
+  #exchange(method, path, body, deadline, repeatable) {
+    this.#connections.drop(IDLE);
+    const headers = { Host: this.#url.host };
+    if (body !== undefined) {
+      headers["Content-Type"] = "application/json";
+      headers["Content-Length"] = Buffer.byteLength(body);
+    }
+    return new Promise((resolve, reject) => {
+      const target = { method, path: `${this.#path}/${path}`, headers };
+      const request = http.request({ agent: this.#connections, deadline, ...target });
+      const timers = [];
+      let sentBefore = 0;
+      let open = true;
+      const end = () => {
+        open = false;
+        timers.forEach(clearTimeout);
+      };
+      const fail = (why) => {
+        if (!open) return;
+        end();
+        const sent = !request.socket || request.socket.bytesWritten !== sentBefore;
+        request.destroy();
+        reject({ outage: new SessionOutage(why), reused: request.reusedSocket, sent });
+      };
+      // A timer that is late because the process was busy must not win over an answer that has arrived meanwhile.
+      const after = (ms, why) => timers.push(setTimeout(() => setImmediate(fail, why), Math.max(ms, 0)));
+      after(deadline - performance.now(), "too slow");
+      request.on("error", (error) => fail(error.code ?? error.name));
+      request.on("socket", (socket) => {
+        if (!request.reusedSocket) return;
+        sentBefore = socket.bytesWritten;
+        if (repeatable) after(SILENCE, "silent");
+      });
+      request.on("response", (response) => {
+        clearTimeout(timers[1]);
+        const chunks = [];
+        let size = 0;
+        response.on("data", (chunk) => {
+          size += chunk.length;
+          if (size > LIMIT) fail("too long");
+          else chunks.push(chunk);
+        });
+        response.on("error", (error) => fail(error.code ?? error.name));
+        response.on("close", () => fail("incomplete"));
+        response.on("end", () => {
+          if (!response.complete || !open) return;
+          end();
+          resolve({ status: response.statusCode, text: Buffer.concat(chunks).toString() });
+        });
+      });
+      request.end(body);
+    });
+  }
+}
+
+const SILENCE = 2000; // ms after which a kept connection counts as dead, for calls that may be repeated
+const IDLE = 15_000; // ms after which an idle connection is not used any more
+const LIMIT = 16 * 2 ** 20; // bytes of an answer
+
+/** Kept connections. One that was idle for too long, or on which something has arrived unasked, is not used again. */
+class Connections extends http.Agent {
+  #url;
+  #since = new WeakMap(); // socket => when it became idle
+  #unasked = function () {
+    this.destroy();
+  };
+
+  constructor(url) {
+    super({ keepAlive: true, scheduling: "lifo", timeout: IDLE });
+    this.#url = url;
+  }
+
+  drop(ms) {
+    const now = performance.now();
+    for (const socket of Object.values(this.freeSockets).flat()) {
+      if (now - this.#since.get(socket) >= ms) socket.destroy();
+    }
+  }
+
+  createConnection({ deadline }, callback) {
+    connect(this.#url, deadline).then(
+      (socket) => setImmediate(callback, null, socket),
+      (error) => setImmediate(callback, error),
+    );
+  }
+
+  keepSocketAlive(socket) {
+    if (!super.keepSocketAlive(socket)) return false;
+    this.#since.set(socket, performance.now());
+    socket.on("data", this.#unasked);
+    return true;
+  }
+
+  reuseSocket(socket, request) {
+    socket.off("data", this.#unasked);
+    super.reuseSocket(socket, request);
+  }
+}
+
+/** Tries the addresses of a name one after another, each but the last for half of the time that is left. */
+async function connect({ protocol, hostname, port }, deadline) {
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const secure = protocol === "https:";
+  const target = { port: port || (secure ? 443 : 80) };
+  if (secure && !net.isIP(host)) target.servername = host;
+  const addresses = net.isIP(host) ? [{ address: host }] : await lookup(host, { all: true });
+  let failed;
+  for (const [index, { address }] of addresses.entries()) {
+    const left = deadline - performance.now();
+    if (left <= 0) break;
+    const ms = index === addresses.length - 1 ? left : left / 2;
+    try {
+      return await open(secure ? tls : net, { ...target, host: address }, ms);
+    } catch (error) {
+      failed = error;
+    }
+  }
+  throw failed ?? tooSlow();
+}
+
+function open(kind, target, ms) {
+  return new Promise((resolve, reject) => {
+    const socket = kind.connect(target);
+    socket.setNoDelay(true);
+    const timer = setTimeout(() => socket.destroy(tooSlow()), ms);
+    const closed = () => {
+      clearTimeout(timer);
+      reject(Object.assign(new Error("closed"), { code: "ECONNRESET" }));
+    };
+    socket.once("error", reject);
+    socket.once("close", closed);
+    socket.once(kind === tls ? "secureConnect" : "connect", () => {
+      clearTimeout(timer);
+      socket.off("error", reject);
+      socket.off("close", closed);
+      resolve(socket);
+    });
+  });
+}
+
+function tooSlow() {
+  return Object.assign(new Error("too slow"), { code: "ETIMEDOUT" });
 }
 
 /** A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path. */
@@ -88,15 +261,35 @@ function isToken(text) {
   return /^[A-Za-z0-9]{64}$/.test(text ?? "");
 }
 
+/** The first four tokens among the cookies of a name. Proxies and gateways join header lines by a comma. */
+function tokens(cookies = "", name) {
+  const found = new Set();
+  for (const cookie of cookies.split(/[;,]/)) {
+    const at = cookie.indexOf("=");
+    if (at < 0 || cookie.slice(0, at).trim() !== name) continue;
+    const value = cookie.slice(at + 1).trim().replace(/^"(.*)"$/, "$1");
+    if (isToken(value)) found.add(value);
+  }
+  return [...found].slice(0, 4);
+}
+
 function toSession(answer) {
   return Object.keys(answer).length ? { d: {}, ...answer } : null;
 }
 
-/** An id as a part of a path. */
+/** An id as a part of a path. The ids . and .. would be steps in it; fetch takes even their escapes for such. */
 function segment(id) {
-  // URLs take these two for steps in the folder, also when encoded.
-  if (id === "." || id === "..") throw new SessionRefused("invalidFormat", "fetch cannot send this id");
-  return encodeURIComponent(id);
+  try {
+    return encodeURIComponent(id).replace(/^\.{1,2}$/, (dots) => "%2E".repeat(dots.length));
+  } catch {
+    throw new SessionRefused("invalidFormat", "half a character in the id");
+  }
+}
+
+/** What the service takes as an address: proxies add ports and brackets, or say that they do not know it. */
+function address(text) {
+  const ip = String(text ?? "").trim().replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
+  return net.isIP(ip) ? ip : "0.0.0.0";
 }
 
 /** The object, or null. The error of JSON.parse would quote the text, and with it perhaps a token. */

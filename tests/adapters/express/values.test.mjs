@@ -1,0 +1,179 @@
+// What a session holds, whose it is and from where: refused by name, stored, or left as it is.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gateway, serve, startService, until, visit, warnings } from "./support.mjs";
+
+const service = await startService();
+const options = { url: service.url, cookie: { secure: false } };
+const nested = (levels) => "[".repeat(levels) + "]".repeat(levels);
+// d with its numbers as they are written.
+const raw = async (token) => (await visit(service.port, `/shop/get/${token}`)).body.replace(/^.*?"d":/, "").slice(0, -1);
+
+test("stored values that JavaScript cannot read are not seen, stay, and end with the session", async () => {
+  const said = warnings();
+  const { port } = await serve(options, (app) => {
+    app.get("/", (req, res) => {
+      const { cookie, ...data } = req.session;
+      res.json(data);
+    });
+    app.get("/write", (req, res) => res.send(String((req.session.w = 1))));
+    app.get("/login", (req, res) => res.send((req.session.user_id = "poisoned")));
+    app.get("/replace", (req, res) => res.send(String((req.session.n = 2))));
+    app.get("/logout", (req, res, next) => req.session.destroy((error) => (error ? next(error) : res.send("out"))));
+  });
+  const poison = [
+    `"json:n":${JSON.stringify(nested(101))}`, `"json:n":${JSON.stringify(nested(25_000))}`, `"json:n":"[1e400]"`,
+    `"json:n":"[${"9".repeat(5000)}]"`, `"json:n":"[NaN]"`, `"json:n":"\\"\\\\ud800\\""`, `"json:n":"{\\"\\\\udfff\\":1}"`,
+    `"json:n":"{oops"`, `"json:n":5`, `"json:n":true`, `"json:n":""`, `"n":${"9".repeat(5000)}`,
+  ];
+  for (const text of poison) {
+    const what = text.slice(0, 40);
+    const create = () => service.ask("PUT", "/shop/create/ann?ip=192.0.2.1", `{"who":"ann",${text}}`);
+    const made = await create().catch((error) => {
+      if (!text.startsWith('"n"') || !/400/.test(error.message)) throw error;
+    });
+    if (!made) continue; // a service that refuses numbers beyond range
+    const { token } = made;
+    assert.equal((await visit(port, "/", { token })).body, '{"who":"ann"}', what);
+    assert.equal((await visit(port, "/write", { token })).status, 200, what);
+    assert.equal(await raw(token), `{"who":"ann",${text},"w":1}`, what);
+    const [moved] = (await visit(port, "/login", { token })).cookies;
+    assert.equal(await raw(moved), `{"who":"ann",${text},"w":1,"user_id":"poisoned"}`, what);
+    await visit(port, "/replace", { token: moved });
+    assert.deepEqual((await service.get(moved)).d, { who: "ann", w: 1, user_id: "poisoned", n: 2 }, what);
+    const other = (await create()).token;
+    assert.equal((await visit(port, "/logout", { token: other })).status, 200, what);
+    assert.deepEqual(await service.get(other), {});
+  }
+  await until(() => said.length > 0, "a warning");
+  assert.ok(said.length <= 2 && said.every((line) => /"(json:)?n" cannot be read/.test(line)), said.join());
+});
+
+test("a number that the service does not accept again keeps nobody from logging in", async () => {
+  const refuses = await gateway(service, (req) => (req.method === "PUT" && Number(req.headers["content-length"]) > 5000 ? 400 : undefined));
+  const { port } = await serve({ ...options, url: refuses.url }, (app) => app.get("/", (req, res) => res.send((req.session.user_id = "in"))));
+  const made = await visit(service.port, "/shop/create/x?ip=192.0.2.1", { method: "PUT", body: `{"a":1,"n":${"9".repeat(5000)}}` });
+  if (made.status === 400) return; // then none is stored either
+  const { cookies } = await visit(port, "/", { token: JSON.parse(made.body).token });
+  assert.deepEqual((await service.get(cookies[0])).d, { a: 1, user_id: "in" });
+});
+
+test("odd keys and numbers come and go unchanged", async () => {
+  const { port } = await serve(options, (app) => {
+    app.get("/", (req, res) => res.send(String((req.session.w = req.session.who))));
+  });
+  for (const text of [
+    '"__proto__":1,"json:__proto__":"{\\"x\\":1}"', '"":1,"json:":"[1]"', '"0":1,"json:1":"[1]"', '"a\\u0000b":1', '"a|b":1,"!c":2,"json:d|":"[1]"',
+    '"n":-0', '"n":1E5,"m":1.0', '"n":9007199254740993', '"n":1e-400', '"json:n":"{\\"a\\":1,\\"a\\":2}"', '"constructor":1,"toString":"x","save":2,"id":3',
+    `"json:n":"${nested(100)}"`, '"json:cookie":"{}","cookie":1,"json:req":"[]"',
+  ]) {
+    const token = (await service.ask("PUT", "/shop/create/ann?ip=192.0.2.1", `{"who":"ann",${text}}`)).token;
+    const before = await raw(token);
+    assert.equal((await visit(port, "/", { token })).body, "ann", text);
+    assert.equal(await raw(token), before.replace(/}$/, ',"w":"ann"}'), text);
+  }
+});
+
+test("what cannot be stored is refused by the name of its key, and nothing is stored", async () => {
+  const deep = (levels) => JSON.parse(nested(levels));
+  const circular = {};
+  circular.self = circular;
+  const bad = [
+    deep(101), deep(5000), { a: deep(100) }, circular, 10n, { a: 10n }, new Map([[1, 2]]), new Set([1]), /x/, new Error("x"), [undefined], NaN, -Infinity,
+    2 ** 53, "half \ud800", { "half \ud800": 1 }, new Uint8Array(3), () => 1, Symbol("x"), new URLSearchParams("a=1"), Promise.resolve(1),
+  ];
+  const { port } = await serve(options, (app) => {
+    app.get("/:n", (req, res) => {
+      req.session.fine = 1;
+      req.session.the_key = bad[req.params.n];
+      res.send("ok");
+    });
+    app.get("/save/:n", (req, res, next) => {
+      req.session.the_key = bad[req.params.n];
+      req.session.save((error) => (error ? next(error) : res.send("ok")));
+    });
+    app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
+  });
+  const before = (await service.sessions()).length;
+  const token = await service.create({ the_key: "as before" });
+  for (const n of bad.keys()) {
+    for (const [path, visitor] of [["", undefined], ["", token], ["/save", undefined], ["/save", token]]) {
+      const answer = await visit(port, `${path}/${n}`, { token: visitor });
+      assert.deepEqual([answer.status, answer.cookies], [500, []], `${n}`);
+      assert.match(answer.body, /^req\.session\.the_key: /, `${n}`);
+    }
+  }
+  assert.deepEqual((await service.get(token)).d, { the_key: "as before" });
+  assert.equal((await service.sessions()).length, before + 1);
+});
+
+test("what express-session's stores take as JSON is taken", async () => {
+  class Cart {
+    items = [1];
+  }
+  const given = {
+    date: new Date(0), buffer: Buffer.from("a"), cart: new Cart(), url: new URL("http://x/"), text: new String("t"), none: null, bare: Object.create(null),
+    skipped: undefined, inner: { skipped: undefined, deep: JSON.parse(nested(99)) }, "": 0, zero: -0,
+  };
+  const { port } = await serve(options, (app) => {
+    app.get("/write", (req, res) => res.send(typeof Object.assign(req.session, given)));
+    app.get("/read", (req, res) => {
+      const { cookie, ...data } = req.session;
+      res.json(data);
+    });
+  });
+  const [token] = (await visit(port, "/write")).cookies;
+  assert.deepEqual(JSON.parse((await visit(port, "/read", { token })).body), JSON.parse(JSON.stringify(given)));
+  assert.equal((await service.get(token)).d.date, "1970-01-01T00:00:00.000Z");
+});
+
+test("users called . and .. and others with odd names log in, and out everywhere", async () => {
+  const { port } = await serve(options, (app) => {
+    app.get("/login", (req, res) => res.send((req.session.user_id = req.query.u)));
+    app.get("/everywhere", async (req, res) => res.send(String(await req.sessionStore.logoutEverywhere(req.query.u))));
+  });
+  for (const user of [".", "..", "...", "a/../b", "../..", "%2E", "ü ☕", "a:b", "?a#b", "anonymousx"]) {
+    const query = `?u=${encodeURIComponent(user)}`;
+    const [token] = (await visit(port, `/login${query}`)).cookies;
+    assert.equal((await service.get(token)).id, user);
+    assert.equal((await visit(port, `/everywhere${query}`)).body, "1", user);
+    assert.deepEqual(await service.get(token), {});
+  }
+});
+
+test("visitors without a user have ids of their own, which no user can have", async () => {
+  const { port } = await serve(options, (app) => {
+    app.get("/write", (req, res) => res.send(String((req.session.n = Date.now()))));
+    app.get("/login", (req, res) => res.send((req.session.user_id = req.query.u)));
+    app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
+  });
+  const tokens = [];
+  for (let i = 0; i < 2; i += 1) tokens.push((await visit(port, "/write")).cookies[0]);
+  const ids = await Promise.all(tokens.map(async (token) => (await service.get(token)).id));
+  for (const id of ids) assert.match(id, /^anonymous:[0-9a-f]{16}$/);
+  assert.notEqual(ids[0], ids[1]);
+  const old = await service.create({ n: 1 }, { user: "anonymous" });
+  assert.deepEqual([(await visit(port, "/write", { token: old })).cookies, (await service.get(old)).id], [[], "anonymous"]);
+  for (const user of ["anonymous", "anonymous:1"]) {
+    for (const token of [undefined, old]) {
+      const answer = await visit(port, `/login?u=${user}`, { token });
+      assert.deepEqual([answer.status, answer.cookies], [500, []]);
+      assert.match(answer.body, /the user id anonymous/);
+    }
+  }
+});
+
+test("no address costs a visitor a page", async () => {
+  const { port } = await serve(options, (app) => app.get("/", (req, res) => res.send(String((req.session.a = 1)))));
+  const cases = {
+    "203.0.113.7": "203.0.113.7", "203.0.113.7:51234": "203.0.113.7", "[2001:db8::1]:51234": "2001:db8::1", "[2001:db8::1]": "2001:db8::1",
+    "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11": "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11", "fe80::1%eth0": "fe80::1%eth0", unknown: "0.0.0.0",
+    _hidden: "0.0.0.0", "": "127.0.0.1", "1.2.3.4.5": "0.0.0.0", "x\ty": "0.0.0.0", [`${"9".repeat(300)}`]: "0.0.0.0", "[": "0.0.0.0", "é": "0.0.0.0",
+  };
+  for (const [sent, stored] of Object.entries(cases)) {
+    const answer = await visit(port, "/", { headers: { "X-Forwarded-For": sent } });
+    assert.equal(answer.status, 200, sent);
+    assert.equal((await service.get(answer.cookies[0])).ip, stored, sent);
+  }
+});
