@@ -443,6 +443,14 @@ def two_addresses():
         holds(visit("/who", token)[0] in ("ann", "ben"), "no session")
 
 
+def untrusted():
+    """a certificate for another name is an error"""
+    global host
+    host = "127.0.0.1"
+    run_container("tls-other", debian, "OnTomcat", oldest, f"-Djavax.net.ssl.trustStore={work / 'trust.p12'}")
+    visit("/who", create({"who": "ann"}), 500)
+
+
 ## The example
 
 
@@ -527,6 +535,16 @@ def compile_for(jars, main, folder, replace=("", "")):
     subprocess.run([*compiler, ADAPTER, HERE / "java/Edges.java", source], check=True)
 
 
+def certificate():
+    """A certificate for localhost, and a trust store for Java with it."""
+    key, certificate, store = (work / name for name in ("key.pem", "certificate.pem", "trust.p12"))
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*new, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    store_it = ["keytool", "-importcert", "-noprompt", "-alias", "a", "-storepass", "changeit", "-file", certificate]
+    subprocess.run([*store_it, "-keystore", store], check=True, capture_output=True)
+    return certificate, key, store
+
+
 def run_container(name, jars, main, java, *flags, arguments=(), replace=("", "")):
     """Compiles and starts the application in a container, in front of `faults`."""
     global port
@@ -534,7 +552,8 @@ def run_container(name, jars, main, java, *flags, arguments=(), replace=("", "")
     compile_for(jars, main, folder, replace)
     port = free_port()
     where = [f"{folder}:{jars}", main, port, *([folder] if main == "OnTomcat" else []), *arguments]
-    environment = {"REST_SESSIONS_APP": "shop", "REST_SESSIONS_URL": f"http://{host}:{faults.port}"}
+    scheme = "https" if faults.tls else "http"
+    environment = {"REST_SESSIONS_APP": "shop", "REST_SESSIONS_URL": f"{scheme}://{host}:{faults.port}"}
     process = start([java, *flags, "-Xmx256m", "-XX:+UseSerialGC", "-cp", *where], work / f"{name}.log", **environment)
     until(lambda: process.poll() is not None or listens(port, "/plain")(), lambda: (work / f"{name}.log").read_text()[-2000:], 90)
     holds(process.poll() is None, (work / f"{name}.log").read_text()[-2000:])
@@ -583,6 +602,16 @@ try:
                         one.connect_ex(deaf.getsockname())
                     run_container(container, debian, "OnTomcat", oldest, f"-Djdk.net.hosts.file={work / 'hosts'}")
                     check(two_addresses)
+
+            if only in "tls":
+                container, host = "tls", "localhost"
+                *pair, store = certificate()
+                plain, faults = faults, Faults(service.port, pair)
+                run_container(container, debian, "OnTomcat", oldest, f"-Djavax.net.ssl.trustStore={store}")
+                for function in (reused, others, never_twice, deadline, interrupts, many_visitors, untrusted):
+                    check(function)
+                faults.close()
+                faults = plain
 
             if only in "example":
                 container, host = "example", "127.0.0.1"

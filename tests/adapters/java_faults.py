@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 
@@ -14,7 +15,11 @@ class Faults:
     answer, without a word in it. stray: after the answer comes another that nobody asked for.
     """
 
-    def __init__(self, service_port):
+    def __init__(self, service_port, tls=None):
+        self.tls = None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
         self.service = service_port
         self.fault = lambda method, path, nth: None
         self.asked = []
@@ -42,6 +47,10 @@ class Faults:
         self.asked.clear()
 
     def serve(self, connection):
+        try:
+            connection = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
+        except OSError:
+            return
         with connection, connection.makefile("rb") as lines:
             try:
                 nth = 1

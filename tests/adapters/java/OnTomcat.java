@@ -26,7 +26,8 @@ final class OnTomcat {
             cookie.setMaxAge(3600);
             cookie.setAttribute("SameSite", "Strict");
         }, null);
-        var outside = context(tomcat, "/outside", Map.of("secure", "false"), "REQUEST"); // set outside of the servlet API
+        // These three are set outside of the servlet API.
+        var outside = context(tomcat, "/outside", Map.of("secure", "false"), "REQUEST");
         outside.setSessionCookieName("theirs");
         outside.setSessionCookieDomain("example.org");
         outside.setSessionCookiePath("/outside");
