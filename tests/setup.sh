@@ -69,6 +69,7 @@ look() {
     need default-jdk-headless recent_javac
     need libtomcat10-embed-java test -e /usr/share/java/tomcat10-embed-core.jar
     need libjakarta-annotation-api-java test -e /usr/share/java/jakarta-annotation-api.jar
+    need maven has mvn
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
 }
@@ -214,6 +215,14 @@ if ! fresh "$TOOLS/sdists" "$stamp"; then
         --dest "$TOOLS/sdists" --requirement "$sdists"
     for archive in "$TOOLS"/sdists/*.tar.gz; do tar -xzf "$archive" -C "$TOOLS/sdists"; done
     echo "$stamp" >"$TOOLS/sdists/.stamp"
+## Servlet containers
+
+stamp=$(sha256sum <tests/adapters/java/pom.xml)
+if ! fresh "$TOOLS/servlets" "$stamp"; then
+    say "servlet containers"
+    rm -rf "$TOOLS/servlets"
+    mvn --quiet --batch-mode --file tests/adapters/java/pom.xml "-Dfolder=$TOOLS/servlets" generate-resources
+    echo "$stamp" >"$TOOLS/servlets/.stamp"
 fi
 
 ## npm packages

@@ -10,6 +10,7 @@ import java.time.format.DateTimeFormatter;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Executors;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -37,16 +38,17 @@ final class App {
             <p>This is a demo: any name will do, and the password is <code>demo</code>.</p>
             </form>""";
 
+    private record Login(String token, SessionClient.Session session) {}
+
     private record Response(int status, Map<String, String> headers, String body) {}
 
     private final SessionClient sessions = new SessionClient(System.getenv("SESSIONS_URL"), "site");
 
     private Response home(HttpExchange request) {
-        var token = cookie(request);
         // Two visits at the same moment may count as one: they read the same number.
-        var session = sessions.get(token).flatMap(found -> {
-            var visits = (Number) found.data().getOrDefault("visits", 0L);
-            return sessions.set(token, Map.of("visits", visits.longValue() + 1));
+        var session = login(cookies(request)).flatMap(found -> {
+            var visits = found.session().data().get("visits") instanceof Number number ? number.longValue() : 0;
+            return sessions.set(found.token(), Map.of("visits", visits + 1));
         });
         if (session.isEmpty()) {
             return page(200, "You are a stranger here", LOGIN);
@@ -70,23 +72,40 @@ final class App {
         if (!NAME.matcher(name).matches() || !ROLES.contains(role)) {
             return page(400, "Choose a name that begins with a letter or a digit", LOGIN);
         }
+        if (name.equals("anonymous") || name.startsWith("anonymous:")) { // ids of visitors without a login
+            return page(400, "Choose another name", LOGIN);
+        }
         String token;
         try {
             token = sessions.create(name, visitorIp(request), Map.of("name", name, "role", role, "visits", 0));
         } catch (SessionClient.Refused refused) { // a line break in the name, for example
             return page(400, "Choose another name", LOGIN);
         }
-        // Always a new token, and an end to the one that came: whoever planted it may know it.
-        sessions.kill(cookie(request));
+        try {
+            // Always a new token, and an end to the one that came: whoever planted it may know it.
+            end(request);
+        } catch (SessionClient.Outage outage) {
+            endWithoutCookie(token);
+            throw outage;
+        }
         return redirect(COOKIE.formatted(token));
     }
 
+    /** Ends a new session whose cookie will not be sent, if the service can be reached. */
+    private void endWithoutCookie(String token) {
+        try {
+            sessions.kill(token);
+        } catch (SessionClient.Outage outage) {
+            System.err.println("sessions: a session without a visitor is left to its ttl");
+        }
+    }
+
     private Response devices(HttpExchange request) {
-        var session = sessions.get(cookie(request));
-        if (session.isEmpty()) {
+        var found = login(cookies(request));
+        if (found.isEmpty()) {
             return redirect();
         }
-        var rows = sessions.soid(session.get().id()).stream()
+        var rows = sessions.soid(found.get().session().id()).stream()
                 .map(device -> "<tr><td>%s<td>%d s<td>%s".formatted(escape(device.ip()), device.idle(),
                         TIME.format(Instant.now().minusSeconds(device.idle()))))
                 .collect(Collectors.joining());
@@ -97,12 +116,12 @@ final class App {
     }
 
     private Response logout(HttpExchange request) {
-        sessions.kill(cookie(request)); // first: in an outage the visitor keeps the cookie and can try again
+        end(request); // first: in an outage the visitor keeps the cookie and can try again
         return redirect(NO_COOKIE);
     }
 
     private Response logoutEverywhere(HttpExchange request) {
-        sessions.get(cookie(request)).ifPresent(session -> sessions.killsoid(session.id()));
+        login(cookies(request)).ifPresent(found -> sessions.killsoid(found.session().id()));
         return redirect(NO_COOKIE);
     }
 
@@ -141,14 +160,37 @@ final class App {
         return request.getRequestHeaders().getFirst("X-Real-IP"); // set by nginx, whatever the visitor sent
     }
 
-    /** The value of the session's cookie, or null. */
-    private static String cookie(HttpExchange request) {
+    /**
+     * The tokens that the session's cookies hold, at most four. A browser sends several cookies of one name if an old
+     * one has another path or domain; which counts has to be the same in all parts of the site: the first live one.
+     */
+    private static List<String> cookies(HttpExchange request) {
         return request.getRequestHeaders().getOrDefault("Cookie", List.of()).stream()
-                .flatMap(header -> Arrays.stream(header.split(";")))
+                .flatMap(header -> Arrays.stream(header.split("[;,]")))
                 .map(String::strip)
                 .filter(pair -> pair.startsWith("session="))
-                .map(pair -> pair.substring("session=".length()))
-                .findFirst().orElse(null);
+                .map(pair -> pair.substring("session=".length()).strip().replaceFirst("^\"(.*)\"$", "$1"))
+                .filter(SessionClient::isToken)
+                .distinct().limit(4).toList();
+    }
+
+    private Optional<Login> login(List<String> tokens) {
+        for (var token : tokens) {
+            var session = sessions.get(token);
+            if (session.isPresent()) {
+                return Optional.of(new Login(token, session.get()));
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** Ends the session that the cookies name. */
+    private void end(HttpExchange request) {
+        for (var token : cookies(request)) {
+            if (sessions.kill(token)) {
+                return;
+            }
+        }
     }
 
     private static Map<String, String> readForm(HttpExchange request) throws IOException {

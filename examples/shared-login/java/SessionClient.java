@@ -1,23 +1,41 @@
+import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InterruptedIOException;
+import java.io.OutputStream;
 import java.math.BigDecimal;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ProtocolException;
+import java.net.SocketTimeoutException;
+import java.net.StandardSocketOptions;
 import java.net.URI;
 import java.net.URLEncoder;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpRequest.BodyPublishers;
-import java.net.http.HttpResponse;
-import java.net.http.HttpResponse.BodyHandlers;
+import java.net.UnknownHostException;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.SSLSocketFactory;
 
 /**
  * A client of rest-sessions in one file, to be copied. Java 17 or newer, standard library only.
@@ -28,8 +46,8 @@ import java.util.stream.Collectors;
  * Optional<SessionClient.Session> session = sessions.get(token); // empty: there is no such session
  * }</pre>
  *
- * One object serves all threads and keeps its connections. Start Java with -Djdk.httpclient.keepalive.timeout=60: less
- * than the 75 s after which the service ends idle connections, so that no request meets one that is just being ended.
+ * One object serves all threads and keeps its connections. Every call ends within 5 s. Why not java.net.http: its
+ * timeout ends with the head of an answer, it tries one address of a name, and cannot tell whether a request was sent.
  */
 public final class SessionClient {
     /** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
@@ -55,7 +73,7 @@ public final class SessionClient {
 
     /**
      * A session. The values of {@code data} are strings, booleans and numbers: Long where that holds the number, else
-     * BigDecimal, so that none is rounded.
+     * BigDecimal, so that none is rounded. A number of more than 1000 characters is left out.
      */
     public record Session(String id, String ip, long reads, long writes, long ttl, long idle,
             Map<String, Object> data) {
@@ -70,15 +88,14 @@ public final class SessionClient {
         }
     }
 
-    // Longer than the service's own timeout, 2 s by default, so that the service can explain.
-    private static final Duration TIMEOUT = Duration.ofSeconds(5);
     private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9]{64}");
 
-    private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private final Http http;
     private final String base;
 
     public SessionClient(String url, String app) {
-        base = url + "/" + app + "/";
+        http = new Http(url);
+        base = "/" + app + "/";
     }
 
     /** Creates a session and returns its token, a secret for the visitor's cookie. */
@@ -88,7 +105,7 @@ public final class SessionClient {
 
     /** The same with a ttl of its own; null is the service's default. */
     public String create(String id, String ip, Map<String, ?> data, Duration ttl) {
-        var query = "?ip=" + encode(ip) + (ttl == null ? "" : "&ttl=" + ttl.toSeconds());
+        var query = "?ip=" + encode(address(ip)) + (ttl == null ? "" : "&ttl=" + ttl.toSeconds());
         return (String) ask("PUT", "create/" + encode(id) + query, data).get("token");
     }
 
@@ -120,63 +137,432 @@ public final class SessionClient {
     }
 
     /** A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path. */
-    private static boolean isToken(String text) {
+    public static boolean isToken(String text) {
         return text != null && TOKEN.matcher(text).matches();
     }
 
+    /** One segment of a path. Only dots are escaped by hand: `..` as a segment would name a folder. */
     private static String encode(String text) {
-        return URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // a plus is a space in forms only
+        if (text.codePoints().anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE)) {
+            throw new IllegalArgumentException("half a character"); // would become "?", the id of somebody else
+        }
+        var encoded = URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // a plus is for forms only
+        return encoded.equals(".") || encoded.equals("..") ? encoded.replace(".", "%2E") : encoded;
+    }
+
+    /** Without the port that some proxies add. What is no address becomes 0.0.0.0: it must cost no visitor a page. */
+    private static String address(String remote) {
+        var text = remote == null ? "" : remote.strip();
+        text = text.replaceFirst("^\\[([^\\]]*)\\](:\\d{1,5})?$", "$1").replaceFirst("^([0-9.]+):\\d{1,5}$", "$1");
+        var octet = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+        if (text.matches(octet + "(\\." + octet + "){3}")) {
+            return text;
+        }
+        try {
+            if (text.length() <= 100 && text.matches("[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\\w.~-]+)?")) {
+                InetAddress.getByName(text.replaceFirst("%.*", "")); // looks no name up, as there is a colon
+                return text;
+            }
+        } catch (UnknownHostException e) {
+            // It only looks like an address.
+        }
+        return "0.0.0.0";
     }
 
     @SuppressWarnings("unchecked")
-    private Map<String, Object> ask(String method, String path, Map<String, ?> body) {
-        var request = HttpRequest.newBuilder(URI.create(base + path));
-        if (body == null) {
-            request.method(method, BodyPublishers.noBody());
-        } else {
-            request.method(method, BodyPublishers.ofString(Json.write(body)));
-            request.header("Content-Type", "application/json");
+    private Map<String, Object> ask(String method, String path, Map<String, ?> data) {
+        Http.Answer response;
+        try {
+            var body = data == null ? null : Json.write(data).getBytes(StandardCharsets.UTF_8);
+            response = http.ask(method, base + path, body, method.equals("GET") || method.equals("DELETE"));
+        } catch (IOException error) {
+            throw new Outage(error.getMessage(), error);
         }
-        var response = send(request.build());
         Map<String, Object> answer;
         try {
             answer = (Map<String, Object>) new Json(response.body()).read();
         } catch (IllegalArgumentException | ClassCastException error) {
-            throw new Outage("status " + response.statusCode() + " without JSON");
+            throw new Outage("status " + response.status() + " without JSON");
         }
-        if (response.statusCode() == 200) {
+        if (response.status() == 200) {
             return answer;
         }
-        if (response.statusCode() >= 500) {
-            throw new Outage("status " + response.statusCode() + ", " + answer.get("name"));
+        if (response.status() >= 500) {
+            throw new Outage("status " + response.status() + ", " + answer.get("name"));
         }
         throw new Refused((String) answer.get("name"), (String) answer.get("message"));
     }
 
-    private HttpResponse<String> send(HttpRequest request) {
-        // The timeout of a request would end with the head of the answer; this one is for all of it.
-        var answer = http.sendAsync(request, BodyHandlers.ofString());
-        try {
-            return answer.get(TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
-        } catch (ExecutionException error) {
-            throw new Outage(error.getCause().getClass().getSimpleName(), error.getCause());
-        } catch (TimeoutException error) {
-            throw new Outage("no answer in time", error);
-        } catch (InterruptedException error) {
-            Thread.currentThread().interrupt();
-            throw new Outage("interrupted", error);
-        } finally {
-            answer.cancel(true);
+    /**
+     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the
+     * name, TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only
+     * after a complete answer; an interrupt closes it and leaves the thread's flag set.
+     */
+    static final class Http implements AutoCloseable {
+        /** {@code retried}: an earlier attempt failed, so the server may have carried the request out twice. */
+        record Answer(int status, String body, boolean retried) {}
+
+        private static final long DEADLINE = TimeUnit.SECONDS.toNanos(5); // the service's own is 2 s, so it can explain
+        private static final long SILENCE = TimeUnit.SECONDS.toNanos(2); // until a kept connection counts as dead
+        private static final long IDLE = TimeUnit.SECONDS.toNanos(15); // below the timeouts of servers and firewalls
+        private static final int LONGEST_HEAD = 1 << 16;
+        private static final int LONGEST_BODY = 1 << 24;
+
+        private final String host;
+        private final int port;
+        private final boolean tls;
+        private final String path;
+        private final String authority;
+        private final ConcurrentLinkedDeque<Connection> idle = new ConcurrentLinkedDeque<>();
+        private final ScheduledThreadPoolExecutor watchdog = new ScheduledThreadPoolExecutor(1, Http::daemon);
+
+        /** @throws IllegalArgumentException if this is no http or https URL of a host */
+        Http(String url) {
+            var parsed = URI.create(url);
+            tls = "https".equalsIgnoreCase(parsed.getScheme());
+            var other = !tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null;
+            if (other || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null
+                    || parsed.getRawFragment() != null) {
+                throw new IllegalArgumentException("it has to look like http://host:port");
+            }
+            host = parsed.getHost().replaceAll("[\\[\\]]", "");
+            port = parsed.getPort() >= 0 ? parsed.getPort() : tls ? 443 : 80;
+            authority = parsed.getRawAuthority();
+            path = parsed.getRawPath().replaceAll("/+$", "");
+            watchdog.setRemoveOnCancelPolicy(true);
+            Runnable sweep = () -> idle.removeIf(Connection::closedAsOld);
+            watchdog.scheduleWithFixedDelay(sweep, IDLE, IDLE, TimeUnit.NANOSECONDS);
+        }
+
+        private static Thread daemon(Runnable work) {
+            var thread = new Thread(work, "rest-sessions");
+            thread.setDaemon(true);
+            return thread;
+        }
+
+        @Override
+        public void close() {
+            watchdog.shutdownNow();
+            idle.forEach(Connection::close);
+        }
+
+        /**
+         * One request. A kept connection that turns out to be dead costs one retry on a new one, if the request may be
+         * repeated or surely was not sent.
+         */
+        Answer ask(String method, String target, byte[] body, boolean repeatable) throws IOException {
+            var deadline = System.nanoTime() + DEADLINE;
+            var request = request(method, target, body);
+            for (Connection kept; (kept = idle.pollFirst()) != null;) {
+                if (!kept.usable()) {
+                    kept.close();
+                    continue;
+                }
+                try {
+                    return kept.exchange(request, deadline, repeatable, false);
+                } catch (IOException e) {
+                    if (kept.sent && !repeatable || stop(deadline)) {
+                        throw e;
+                    }
+                }
+                return connect(deadline).exchange(request, deadline, false, kept.sent);
+            }
+            return connect(deadline).exchange(request, deadline, false, false);
+        }
+
+        private static boolean stop(long deadline) {
+            return Thread.currentThread().isInterrupted() || deadline - System.nanoTime() <= 0;
+        }
+
+        private byte[] request(String method, String target, byte[] body) {
+            var head = method + " " + path + target + " HTTP/1.1\r\nHost: " + authority + "\r\n"
+                    + (body == null ? "" : "Content-Type: application/json\r\nContent-Length: " + body.length + "\r\n")
+                    + "\r\n";
+            var request = new ByteArrayOutputStream();
+            request.writeBytes(head.getBytes(StandardCharsets.ISO_8859_1));
+            request.writeBytes(body == null ? new byte[0] : body);
+            return request.toByteArray();
+        }
+
+        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all. */
+        private Connection connect(long deadline) throws IOException {
+            var failure = new ConnectException("no connection to " + authority);
+            var addresses = lookup(deadline);
+            for (var i = 0; i < addresses.length && !stop(deadline); i++) {
+                var left = deadline - System.nanoTime();
+                try {
+                    return new Connection(addresses[i], i == addresses.length - 1 ? left : left / 2);
+                } catch (IOException e) {
+                    failure.addSuppressed(e);
+                }
+            }
+            throw failure;
+        }
+
+        /** On a thread of its own, since a lookup can neither be bounded nor interrupted. */
+        private InetAddress[] lookup(long deadline) throws IOException {
+            var found = new CompletableFuture<InetAddress[]>();
+            daemon(() -> {
+                try {
+                    found.complete(InetAddress.getAllByName(host));
+                } catch (UnknownHostException | RuntimeException e) {
+                    found.completeExceptionally(e);
+                }
+            }).start();
+            try {
+                return found.get(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new InterruptedIOException("interrupted");
+            } catch (ExecutionException e) {
+                throw new IOException("no address of " + host, e.getCause());
+            } catch (TimeoutException e) {
+                throw new SocketTimeoutException("no address of " + host + " in time");
+            }
+        }
+
+        private final class Connection {
+            private final SocketChannel channel = SocketChannel.open();
+            private final InputStream in;
+            private final OutputStream tlsOut; // null without TLS
+            private volatile boolean answered; // whether the answer to the present call has begun
+            private volatile boolean late; // whether the watchdog has closed this
+            private boolean sent; // whether any of the present call may have left
+            private boolean keep;
+            private int budget; // bytes that the head may still have
+            private long length; // of the body; -1: chunked, -2: all until the connection ends
+            private volatile long idleSince;
+
+            Connection(InetAddress address, long patience) throws IOException {
+                var alarm = watchdog.schedule(this::tooLate, patience, TimeUnit.NANOSECONDS);
+                var open = false;
+                try {
+                    channel.connect(new InetSocketAddress(address, port));
+                    channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+                    if (tls) {
+                        var factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+                        var socket = (SSLSocket) factory.createSocket(channel.socket(), host, port, true);
+                        var parameters = socket.getSSLParameters();
+                        parameters.setEndpointIdentificationAlgorithm("HTTPS");
+                        socket.setSSLParameters(parameters);
+                        socket.startHandshake();
+                        in = new BufferedInputStream(socket.getInputStream());
+                        tlsOut = socket.getOutputStream();
+                    } else {
+                        in = new BufferedInputStream(channel.socket().getInputStream());
+                        tlsOut = null;
+                    }
+                    open = true;
+                } catch (IOException e) {
+                    throw late ? new SocketTimeoutException("no connection in time") : e;
+                } finally {
+                    open &= alarm.cancel(false);
+                    if (!open) {
+                        close();
+                    }
+                }
+            }
+
+            private void tooLate() {
+                late = true;
+                close();
+            }
+
+            void close() {
+                try {
+                    channel.close();
+                } catch (IOException e) {
+                    // It is closed all the same.
+                }
+            }
+
+            /** Not idle for long, and with nothing to read: neither an end nor bytes that no call asked for. */
+            boolean usable() {
+                if (System.nanoTime() - idleSince > IDLE) {
+                    return false;
+                }
+                try {
+                    channel.configureBlocking(false);
+                    var silent = channel.read(ByteBuffer.allocate(1)) == 0;
+                    channel.configureBlocking(true);
+                    return silent;
+                } catch (IOException e) {
+                    return false;
+                }
+            }
+
+            boolean closedAsOld() {
+                var old = System.nanoTime() - idleSince > IDLE;
+                if (old) {
+                    close(); // a call that takes it at this moment finds it closed, and nothing sent
+                }
+                return old;
+            }
+
+            /** {@code impatient}: gives up if the answer does not begin within {@link #SILENCE}. */
+            Answer exchange(byte[] request, long deadline, boolean impatient, boolean retried) throws IOException {
+                sent = false;
+                answered = false;
+                var complete = false;
+                var left = deadline - System.nanoTime();
+                var alarms = new ArrayList<Future<?>>();
+                try {
+                    alarms.add(watchdog.schedule(this::tooLate, left, TimeUnit.NANOSECONDS));
+                    if (impatient) {
+                        alarms.add(watchdog.schedule(() -> {
+                            if (!answered) {
+                                tooLate();
+                            }
+                        }, SILENCE, TimeUnit.NANOSECONDS));
+                    }
+                    write(request);
+                    var status = head();
+                    while (status < 200) { // interim answers
+                        status = head();
+                    }
+                    var answer = new Answer(status, body(status), retried);
+                    complete = keep && !stray();
+                    return answer;
+                } catch (IOException e) {
+                    throw late ? new SocketTimeoutException("no answer in time") : e;
+                } finally {
+                    alarms.forEach(alarm -> alarm.cancel(false));
+                    idleSince = System.nanoTime();
+                    if (complete && !late && channel.isOpen()) {
+                        idle.addFirst(this);
+                    } else {
+                        close();
+                    }
+                }
+            }
+
+            /** Whether bytes have come that belong to no answer. */
+            private boolean stray() {
+                try {
+                    return in.available() > 0;
+                } catch (IOException e) {
+                    return true;
+                }
+            }
+
+            private void write(byte[] request) throws IOException {
+                if (tlsOut != null) {
+                    sent = true;
+                    tlsOut.write(request);
+                    return;
+                }
+                for (var rest = ByteBuffer.wrap(request); rest.hasRemaining();) {
+                    sent |= channel.write(rest) > 0;
+                }
+            }
+
+            /** Reads the head of an answer and returns its status. */
+            private int head() throws IOException {
+                budget = LONGEST_HEAD;
+                var first = line();
+                answered = true;
+                if (!first.matches("HTTP/1\\.[01] [1-5]\\d\\d( .*)?")) {
+                    throw new ProtocolException("this is no HTTP");
+                }
+                keep = first.startsWith("HTTP/1.1");
+                length = -2;
+                for (var line = line(); !line.isEmpty(); line = line()) {
+                    var colon = line.indexOf(':');
+                    var name = line.substring(0, Math.max(colon, 0)).toLowerCase(Locale.ROOT);
+                    var value = line.substring(colon + 1).strip();
+                    if (colon <= 0 || name.endsWith(" ") || name.startsWith(" ") || name.startsWith("\t")) {
+                        throw new ProtocolException("this is no header");
+                    } else if (name.equals("connection")) {
+                        keep &= !value.toLowerCase(Locale.ROOT).contains("close");
+                    } else if (name.equals("transfer-encoding")) {
+                        length = framed(value.equalsIgnoreCase("chunked") ? -1 : -3);
+                    } else if (name.equals("content-length")) {
+                        length = framed(value.matches("\\d{1,9}") ? Long.parseLong(value) : -3);
+                    }
+                }
+                return Integer.parseInt(first.substring(9, 12));
+            }
+
+            private long framed(long by) throws IOException {
+                if (by == -3 || length != -2 && length != by) {
+                    throw new ProtocolException("the length of the answer is not clear");
+                }
+                return by;
+            }
+
+            private String body(int status) throws IOException {
+                if (status == 204 || status == 304) {
+                    return "";
+                }
+                var body = new ByteArrayOutputStream();
+                if (length == -1) {
+                    for (var size = chunk(); size > 0; size = chunk()) {
+                        read(size, body);
+                        if (!line().isEmpty()) {
+                            throw new ProtocolException("a chunk is longer than it says");
+                        }
+                    }
+                    while (!line().isEmpty()) { // trailers
+                        continue;
+                    }
+                } else if (length == -2) {
+                    keep = false;
+                    body.writeBytes(in.readNBytes(LONGEST_BODY + 1));
+                    read(0, body);
+                } else {
+                    read(length, body);
+                }
+                return body.toString(StandardCharsets.UTF_8);
+            }
+
+            private long chunk() throws IOException {
+                budget = LONGEST_HEAD;
+                var size = line().split(";", 2)[0].strip();
+                if (!size.matches("[0-9A-Fa-f]{1,8}")) {
+                    throw new ProtocolException("this is no chunk");
+                }
+                return Long.parseLong(size, 16);
+            }
+
+            private void read(long size, ByteArrayOutputStream body) throws IOException {
+                if (body.size() + size > LONGEST_BODY) {
+                    throw new IOException("the answer is too long");
+                }
+                var bytes = in.readNBytes((int) size);
+                if (bytes.length < size) {
+                    throw new EOFException("the answer ends early");
+                }
+                body.writeBytes(bytes);
+            }
+
+            private String line() throws IOException {
+                var line = new StringBuilder();
+                for (int c = in.read(); c != '\n'; c = in.read()) {
+                    if (c < 0) {
+                        throw new EOFException("the answer ends early");
+                    } else if (--budget < 0) {
+                        throw new ProtocolException("the head of the answer is too long");
+                    }
+                    answered = true;
+                    line.append((char) c);
+                }
+                var end = line.length() - 1;
+                return end >= 0 && line.charAt(end) == '\r' ? line.substring(0, end) : line.toString();
+            }
         }
     }
 
     /** As much of JSON as the service speaks: any answer is read, flat objects are written. */
     private static final class Json {
         private static final char END = 0;
+        private static final int DEEPEST = 100; // the service's answers have three levels
+        private static final int LONGEST_NUMBER = 1000; // characters: reading takes time by the square of them
+        private static final Object LEFT_OUT = new Object();
         private static final Pattern WORD = Pattern.compile("[-+.0-9A-Za-z]+");
 
         private final String text;
         private int at = 0;
+        private int level = 0;
 
         Json(String text) {
             this.text = text;
@@ -222,12 +608,17 @@ public final class SessionClient {
         }
 
         private Object readValue() {
-            return switch (peek()) {
+            if (++level > DEEPEST) {
+                throw unexpected();
+            }
+            var value = switch (peek()) {
                 case '{' -> readObject();
                 case '[' -> readList();
                 case '"' -> readString();
                 default -> readWord();
             };
+            level--;
+            return value;
         }
 
         private Map<String, Object> readObject() {
@@ -238,6 +629,7 @@ public final class SessionClient {
                     var key = readString();
                     expect(':');
                     object.put(key, readValue());
+                    object.remove(key, LEFT_OUT);
                 } while (skip(','));
                 expect('}');
             }
@@ -293,7 +685,10 @@ public final class SessionClient {
             };
         }
 
-        private static Number readNumber(String word) {
+        private static Object readNumber(String word) {
+            if (word.length() > LONGEST_NUMBER) {
+                return LEFT_OUT;
+            }
             try {
                 return Long.valueOf(word);
             } catch (NumberFormatException notLong) {
