@@ -215,6 +215,8 @@ if ! fresh "$TOOLS/sdists" "$stamp"; then
         --dest "$TOOLS/sdists" --requirement "$sdists"
     for archive in "$TOOLS"/sdists/*.tar.gz; do tar -xzf "$archive" -C "$TOOLS/sdists"; done
     echo "$stamp" >"$TOOLS/sdists/.stamp"
+fi
+
 ## Servlet containers
 
 stamp=$(sha256sum <tests/adapters/java/pom.xml)
