@@ -14,6 +14,7 @@ mod link;
 mod listing;
 mod lists;
 mod near;
+mod of_id;
 mod pending;
 mod pool;
 mod removals;
@@ -61,7 +62,7 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{Record, Seconds, Token},
-    store::pace::Turns,
+    store::{pace::Turns, window::Budget},
 };
 
 /// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
@@ -96,6 +97,8 @@ pub struct Redis {
     near: Option<Arc<Near>>,
     tasks: Vec<AbortHandle>,
     turns: Turns,
+    /// Shared by the windows of all lists.
+    budget: Budget,
     metrics: Arc<Metrics>,
 }
 
@@ -173,6 +176,7 @@ impl Redis {
             near,
             tasks,
             turns: Turns::new(options.timeout),
+            budget: Budget::new(),
             metrics,
         })
     }
