@@ -242,7 +242,9 @@ mod tests {
         loop {
             let mut search = Search::new(after, 1, budget.clone());
             for n in 0..count {
-                search.add(Place::new(n as Seconds / 3, format!("{:064}", n * 7919 % count).as_bytes()).unwrap());
+                // A cursor has the first ten bytes of a token.
+                let token = format!("{:010}", n * 7919 % count);
+                search.add(Place::new(n as Seconds / 3, token.as_bytes()).unwrap());
             }
             let window = search.finish();
             let cut = window.is_cut();
