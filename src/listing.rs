@@ -3,12 +3,7 @@
 //! A piece is read only when the client has taken the one before. A client that stalls holds one piece here and one in its
 //! connection's buffer; after [`STALL`] the list gives back what else it holds, and after [`PATIENCE`] it breaks off.
 
-use std::{
-    io, mem,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, mem, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -107,13 +102,11 @@ async fn send(
 /// Waits until the client has taken the piece before. `None`: it has gone, or does not read.
 async fn next<'a>(sender: &'a mpsc::Sender<Piece>, listing: &mut Listing) -> Option<Permit<'a, Piece>> {
     let mut permit = pin!(sender.reserve());
-    match timeout(STALL, &mut permit).await {
-        Ok(permit) => permit.ok(),
-        Err(_) => {
-            listing.rest();
-            timeout(PATIENCE.saturating_sub(STALL), permit).await.ok()?.ok()
-        }
+    if let Ok(permit) = timeout(STALL, &mut permit).await {
+        return permit.ok();
     }
+    listing.rest();
+    timeout(PATIENCE.saturating_sub(STALL), permit).await.ok()?.ok()
 }
 
 /// The text of an answer, as far as it goes.

@@ -130,6 +130,7 @@ impl Service {
     }
 
     /// Begins a list of the sessions of one id, in the same order. The store is asked by [`Self::more`] only.
+    #[must_use]
     pub fn soid(&self, app: App, id: UserId, after: Option<Cursor>, most: usize) -> Listing {
         let now = self.clock.now();
         self.store.soid(app, id, Span { since: 0, after, now }, most)

@@ -139,7 +139,14 @@ mod tests {
 
     #[test]
     fn the_later_is_greater_and_then_the_token_counts() {
-        let cursors = [(1, "b"), (1, "ba"), (1, "c"), (2, "a"), (Cursor::LAST, ""), (Seconds::MAX, "a")];
+        let cursors = [
+            (1, "b"),
+            (1, "ba"),
+            (1, "c"),
+            (2, "a"),
+            (Cursor::LAST, ""),
+            (Seconds::MAX, "a"),
+        ];
         let cursors = cursors.map(|(second, token)| Cursor::new(second, token.as_bytes()));
         assert!(cursors.is_sorted());
     }

@@ -282,6 +282,7 @@ impl Store {
     }
 
     /// Begins a list of the sessions of one id, in the same order.
+    #[must_use]
     pub fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
         self.metrics.operations("soid").inc();
         let source = match &self.backend {

@@ -175,7 +175,10 @@ impl Listing {
     fn snapshot(&self, cache: &Cache, id: &UserId) -> Result<Option<Vec<Listed>>, Error> {
         let (mut list, mut bytes) = (Vec::new(), 0);
         for (n, token) in cache.disk.tokens(self.app, id, None)?.enumerate() {
-            let key = Key { app: self.app, token: token? };
+            let key = Key {
+                app: self.app,
+                token: token?,
+            };
             if n == SNAPSHOT || bytes > SNAPSHOT_BYTES {
                 return Ok(None);
             }
@@ -185,7 +188,10 @@ impl Listing {
             let cursor = Cursor::new(stored.record.last_active, key.token.as_bytes());
             if self.after.is_none_or(|after| cursor < after) {
                 bytes += size(&stored.record);
-                list.push(Listed { cursor, session: stored.record.view(self.now) });
+                list.push(Listed {
+                    cursor,
+                    session: stored.record.view(self.now),
+                });
             }
         }
         list.sort_unstable_by_key(|listed| Reverse(listed.cursor));
@@ -280,7 +286,10 @@ impl Listing {
             };
             if let Some(stored) = stored.filter(|stored| !stored.record.expired(self.now)) {
                 bytes += size(&stored.record);
-                list.push(Listed { cursor, session: stored.record.view(self.now) });
+                list.push(Listed {
+                    cursor,
+                    session: stored.record.view(self.now),
+                });
             }
             window.next();
             self.after = Some(cursor);

@@ -19,7 +19,9 @@ pub(super) fn activity(cache: &Cache, app: App, since: Seconds) -> Result<u64, E
     let hasher = RandomState::new();
     let (mut ids, mut yielder) = (HashSet::new(), Yielder::new());
     // Before the other index: what is removed between the two looks leaves its activity there.
-    let entries = cache.disk.active(app, since.saturating_sub(STEP)..=Seconds::MAX, None)?;
+    let entries = cache
+        .disk
+        .active(app, since.saturating_sub(STEP)..=Seconds::MAX, None)?;
     for entry in cache.disk.all_outlived(app)? {
         let (id, last) = entry?;
         if last >= since {

@@ -80,7 +80,9 @@ impl OfId {
     async fn seen(&mut self, places: Vec<Place>, next: String) -> Result<(), Error> {
         match std::mem::replace(&mut self.state, State::Begun) {
             State::Searching(mut search, place) => {
-                places.into_iter().for_each(|place| search.add(place));
+                for place in places {
+                    search.add(place);
+                }
                 self.state = match next.as_str() {
                     "0" => State::Found(finished(search).await?),
                     // No Redis goes round in circles.
@@ -110,6 +112,7 @@ impl OfId {
 
 impl Redis {
     /// See [`Store::soid`](crate::store::Store::soid).
+    #[must_use]
     pub fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
         let list = OfId {
             app,
@@ -215,11 +218,13 @@ impl Redis {
         let found = self.read_counted(list.app, &list.id, Wanted::Places(&places)).await?;
         let found = found.unwrap_or_default();
         // As many as are not too large together, but one at least.
-        let last = found.len().checked_sub(1).and_then(|last| places.get(last));
-        let last = last.ok_or(Error::StoreUnavailable)?.cursor();
+        let end = found.len().checked_sub(1).and_then(|end| places.get(end));
+        let end = end.ok_or(Error::StoreUnavailable)?.cursor();
         let listed = places.iter().zip(&found);
-        let listed: Vec<_> = listed.filter_map(|(place, found)| list.listed(Some(place.cursor()), found)).collect();
-        list.after = Some(last);
+        let listed: Vec<_> = listed
+            .filter_map(|(place, found)| list.listed(Some(place.cursor()), found))
+            .collect();
+        list.after = Some(end);
         list.wanted -= listed.len();
         if let State::Found(window) = &mut list.state {
             (0..found.len()).for_each(|_| _ = window.next());
@@ -251,7 +256,9 @@ impl Redis {
                 });
                 let records = reply::records(reply.await?, &self.metrics)?;
                 let found = places.iter().zip(records);
-                Ok(Some(found.map(|(place, record)| (place.token().to_vec(), record)).collect()))
+                Ok(Some(
+                    found.map(|(place, record)| (place.token().to_vec(), record)).collect(),
+                ))
             }
         }
     }

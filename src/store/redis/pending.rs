@@ -21,8 +21,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-pub(super) use self::{note::Touch, set::Setting};
 use self::note::{Note, Notes};
+pub(super) use self::{note::Touch, set::Setting};
 use super::near::{Near, Ticket};
 use crate::{
     session::{Record, Seconds, Session},

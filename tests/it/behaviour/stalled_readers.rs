@@ -22,7 +22,10 @@ const DATA: usize = 50_000;
 async fn stalled(address: &str, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
-    let mut stream = socket.connect(address.parse().expect("an address")).await.expect("a connection");
+    let mut stream = socket
+        .connect(address.parse().expect("an address"))
+        .await
+        .expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the server reads");
     stream
@@ -61,7 +64,10 @@ async fn readers_that_stall_hold_little(store: Store) {
         tokio::time::sleep(Duration::from_secs(7)).await;
         let held = process.memory().saturating_sub(before);
         let whole = (READERS * SESSIONS * DATA / 1024) as u64;
-        assert!(held < whole / 5, "{held} KiB more with {READERS} readers of {path}, {before} before");
+        assert!(
+            held < whole / 5,
+            "{held} KiB more with {READERS} readers of {path}, {before} before"
+        );
         // Others are served, and who reads at last is given the whole list.
         app.create("ben").await;
         let late = readers.pop().expect("there are many");

@@ -97,12 +97,7 @@ impl App {
         self.page_of(&format!("/soid/{}?", escape(id)), limit, cursor).await
     }
 
-    async fn page_of(
-        &self,
-        list: &str,
-        limit: Option<usize>,
-        cursor: Option<&str>,
-    ) -> (Vec<Session>, Option<String>) {
+    async fn page_of(&self, list: &str, limit: Option<usize>, cursor: Option<&str>) -> (Vec<Session>, Option<String>) {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Page {

@@ -107,7 +107,11 @@ mod tests {
             Value::Array(vec![text("0"), text("1 2")]),
             Value::Array(vec![text("0"), Value::Int(1)]),
         ] {
-            assert_eq!(times(reply.clone(), &metrics), Err(Error::StoreUnavailable), "{reply:?}");
+            assert_eq!(
+                times(reply.clone(), &metrics),
+                Err(Error::StoreUnavailable),
+                "{reply:?}"
+            );
         }
         for reply in [Value::Nil, Value::Int(2), Value::Array(vec![text("token")])] {
             assert!(tokens_and_records(reply.clone(), &metrics).is_err(), "{reply:?}");

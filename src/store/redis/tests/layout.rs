@@ -124,10 +124,7 @@ async fn lists_are_in_order_and_leave_the_expired_out() {
             .map(|session| session.d.as_ref().unwrap().as_str()[6..7].to_owned())
             .collect()
     };
-    assert_eq!(
-        names(soid(&store, id("u"), NOW + 60).await),
-        ["b", "c", "a"]
-    );
+    assert_eq!(names(soid(&store, id("u"), NOW + 60).await), ["b", "c", "a"]);
     assert_eq!(names(soid(&store, id("u"), NOW + 101).await), ["b", "c"]);
     assert_eq!(names(soapp(&store, NOW + 20, NOW + 60).await), ["b", "c"]);
     assert_eq!(names(soapp(&store, NOW, NOW + 125).await), ["b"]);
