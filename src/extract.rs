@@ -15,7 +15,7 @@ use hyper::body::Body;
 
 use crate::{
     error::Error,
-    session::{App, Cursor, DEFAULT_TTL, Ip, MAX_DATA_BYTES, Seconds, Token, UserId, limit, seconds},
+    session::{App, Cursor, DEFAULT_TTL, Ip, MAX_DATA_BYTES, Scope, Seconds, Token, UserId, limit, seconds},
 };
 
 /// The n-th segment of the path, from 1: every route is `/app/verb` or `/app/verb/name`.
@@ -123,8 +123,20 @@ impl<S: Sync> FromRequestParts<S> for Dt {
 pub(crate) struct Page {
     /// The most sessions.
     pub(crate) limit: Option<usize>,
-    /// Where the part before ended.
-    pub(crate) after: Option<Cursor>,
+    /// The text of a cursor: whether it is one depends on the list.
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// Where the part before ended. Fails with `invalidValue` if that was a part of another list.
+    pub(crate) fn after(&self, scope: Scope) -> Result<Option<Cursor>, Error> {
+        self.cursor.as_deref().map(|text| scope.read(text)).transpose()
+    }
+
+    /// How many sessions to look for: one more, to know whether there is one.
+    pub(crate) fn most(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_add(1))
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Page {
@@ -134,7 +146,7 @@ impl<S: Sync> FromRequestParts<S> for Page {
         let query = Query(parts.uri.query().unwrap_or_default());
         Ok(Self {
             limit: query.optional("limit", limit)?,
-            after: query.optional("cursor", Cursor::parse)?,
+            cursor: query.optional("cursor", |text| Ok(text.to_owned()))?,
         })
     }
 }

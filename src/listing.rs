@@ -1,35 +1,44 @@
-//! The answer of `soapp`: as one piece if it is short, else sent as it is read, so that it takes no memory to speak of.
+//! The answers of `soapp` and `soid`: as one piece if short, else sent while they are read, so that memory stays flat.
+//!
+//! A piece is read only when the client has taken the one before. A client that stalls holds one piece here and one in its
+//! connection's buffer; after [`STALL`] the list gives back what else it holds, and after [`PATIENCE`] it breaks off.
 
-use std::{io, mem, sync::Arc, time::Duration};
+use std::{io, mem, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     response::Response,
 };
 use futures_util::stream;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc::{self, Permit},
+    time::timeout,
+};
 use tracing::debug;
 
 use crate::{
     error::Error,
-    extract::Page,
     routes::json_body,
     service::Service,
-    session::{App, Cursor, Seconds},
+    session::{Cursor, Scope},
     store::{Listed, Listing},
 };
 
 /// From here on an answer is sent in pieces of about this size, in bytes.
 const PIECE: usize = 64 * 1024;
-/// How long a client may take for a piece. A list that nobody reads would keep what the store holds for it.
+/// How long a client may take for a piece before the list gives its memory back.
+const STALL: Duration = Duration::from_secs(5);
+/// How long it may take for a piece at all.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers the sessions of an app that were active in the last `dt` seconds, a page of them if it is so wanted.
-pub(crate) async fn answer(service: Arc<Service>, app: App, dt: Seconds, page: Page) -> Result<Response, Error> {
-    let limit = page.limit.unwrap_or(usize::MAX);
-    // One more, to know whether there is one.
-    let mut listing = service.soapp(app, dt, page.after, limit.saturating_add(1)).await?;
-    let mut text = Text::new(limit);
+/// Answers a list, or a page of it if there is a limit.
+pub(crate) async fn answer(
+    service: Arc<Service>,
+    mut listing: Listing,
+    limit: Option<usize>,
+    scope: Scope,
+) -> Result<Response, Error> {
+    let mut text = Text::new(limit.unwrap_or(usize::MAX), scope);
     loop {
         let (rest, part) = service.more(listing).await?;
         if text.add(part.as_deref()) {
@@ -74,18 +83,30 @@ async fn send(
 ) -> Result<(), Error> {
     let mut last = false;
     loop {
-        let bytes = mem::take(&mut text.bytes).into();
-        // Whoever asked may have gone, or may not read.
-        let taken = timeout(PATIENCE, sender.send(Piece { bytes, last })).await;
-        if last || !matches!(taken, Ok(Ok(()))) {
+        let Some(permit) = next(sender, &mut listing).await else {
             return Ok(());
-        }
+        };
         while !last && text.bytes.len() < PIECE && !sender.is_closed() {
             let (rest, part) = service.more(listing).await?;
             last = text.add(part.as_deref());
             listing = rest;
         }
+        let bytes = mem::take(&mut text.bytes).into();
+        permit.send(Piece { bytes, last });
+        if last {
+            return Ok(());
+        }
     }
+}
+
+/// Waits until the client has taken the piece before. `None`: it has gone, or does not read.
+async fn next<'a>(sender: &'a mpsc::Sender<Piece>, listing: &mut Listing) -> Option<Permit<'a, Piece>> {
+    let mut permit = pin!(sender.reserve());
+    if let Ok(permit) = timeout(STALL, &mut permit).await {
+        return permit.ok();
+    }
+    listing.rest();
+    timeout(PATIENCE.saturating_sub(STALL), permit).await.ok()?.ok()
 }
 
 /// The text of an answer, as far as it goes.
@@ -95,14 +116,16 @@ struct Text {
     left: usize,
     /// The place of the last one.
     place: Option<Cursor>,
+    scope: Scope,
 }
 
 impl Text {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, scope: Scope) -> Self {
         Self {
             bytes: br#"{"sessions":["#.to_vec(),
             left: limit,
             place: None,
+            scope,
         }
     }
 
@@ -115,7 +138,8 @@ impl Text {
         for listed in part {
             if self.left == 0 {
                 let Some(place) = self.place else { break };
-                self.bytes.extend(format!(r#"],"cursor":"{place}"}}"#).into_bytes());
+                let cursor = self.scope.text(place);
+                self.bytes.extend(format!(r#"],"cursor":"{cursor}"}}"#).into_bytes());
                 return true;
             }
             if self.place.is_some() {

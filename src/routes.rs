@@ -26,7 +26,7 @@ use crate::{
     listing,
     metrics::Metrics,
     service::{NewSession, Service},
-    session::{App, Changes, Session, Token, UserId},
+    session::{App, Changes, Scope, Session, Token, UserId},
 };
 
 /// What the handlers share. A handle: cloning it is cheap, as each request does.
@@ -187,11 +187,16 @@ async fn activity(State(state): State<AppState>, app: App, Dt(dt): Dt) -> Result
 }
 
 async fn soapp(State(state): State<AppState>, app: App, Dt(dt): Dt, page: Page) -> Result<Response, Error> {
-    listing::answer(state.0.service.clone(), app, dt, page).await
+    let scope = Scope::of_app(app);
+    let (after, most) = (page.after(scope)?, page.most());
+    let listing = state.service().soapp(app, dt, after, most).await?;
+    listing::answer(state.0.service.clone(), listing, page.limit, scope).await
 }
 
-async fn soid(State(state): State<AppState>, app: App, id: UserId) -> Result<Response, Error> {
-    state.service().soid(app, id).await.map(|list| sessions(&list))
+async fn soid(State(state): State<AppState>, app: App, id: UserId, page: Page) -> Result<Response, Error> {
+    let scope = Scope::of_id(app, &id);
+    let listing = state.service().soid(app, id, page.after(scope)?, page.most());
+    listing::answer(state.0.service.clone(), listing, page.limit, scope).await
 }
 
 async fn kill(State(state): State<AppState>, app: App, token: Token) -> Result<Response, Error> {
@@ -253,18 +258,6 @@ fn session(session: Option<Session>) -> Response {
         Some(session) => session.write(&mut text),
         None => text.extend(b"{}"),
     }
-    json_body(text.into())
-}
-
-fn sessions(sessions: &[Session]) -> Response {
-    let mut text = br#"{"sessions":["#.to_vec();
-    for (n, session) in sessions.iter().enumerate() {
-        if n > 0 {
-            text.push(b',');
-        }
-        session.write(&mut text);
-    }
-    text.extend(b"]}");
     json_body(text.into())
 }
 

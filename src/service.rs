@@ -180,9 +180,11 @@ impl Service {
         self.store.more(listing).await
     }
 
-    /// The sessions of one id, last active first.
-    pub async fn soid(&self, app: App, id: UserId) -> Result<Vec<Session>, Error> {
-        self.store.soid(app, id, self.clock.now()).await
+    /// Begins a list of the sessions of one id, in the same order. The store is asked by [`Self::more`] only.
+    #[must_use]
+    pub fn soid(&self, app: App, id: UserId, after: Option<Cursor>, most: usize) -> Listing {
+        let now = self.clock.now();
+        self.store.soid(app, id, Span { since: 0, after, now }, most)
     }
 
     /// Removes a session, and says how many that were: 1 or 0.

@@ -5,7 +5,7 @@ mod data;
 mod ident;
 mod record;
 
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Scope};
 pub use data::{Changes, Data, MAX_DATA_BYTES};
 pub use ident::{App, Ip, Token, UserId, limit, seconds};
 pub use record::{Record, Session};

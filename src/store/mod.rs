@@ -1,7 +1,8 @@
 //! The store operations and what each promises.
 //!
 //! Every operation is atomic up to 100 sessions (16 in the embedded store), and beyond that in parts, so that none keeps the
-//! others waiting; but in the embedded store a killsoid ends one session after the other for those who read meanwhile. A change
+//! others waiting; but in the embedded store a killsoid ends one session after the other for those who read meanwhile. Lists are
+//! read in parts while they are sent. On Redis a soid of up to 200 sessions with 256 KiB of data is one look. A change
 //! is durable (embedded) or acknowledged by Redis before it returns; only what a get changes, the count of reads and the last
 //! activity, may follow within a second, or within `RS_TOUCH`. Time comes from the caller. A failure is
 //! [`Error::StoreUnavailable`]: the cause is logged where it is known, never answered. Afterwards a change may or may not have
@@ -10,6 +11,7 @@
 pub mod embedded;
 pub(crate) mod pace;
 pub mod redis;
+pub(crate) mod window;
 
 use std::{
     future::{Future, poll_fn},
@@ -20,14 +22,20 @@ use std::{
     time::Duration,
 };
 
+use self::pace::Pace;
 use crate::{
     error::Error,
     metrics::{Busy, Metrics},
     session::{App, Changes, Cursor, Record, Seconds, Session, Token, UserId},
 };
 
-/// About the most data in a part of a list, in bytes.
-const BATCH_BYTES: usize = 512 * 1024;
+/// About the most data in a part of a list, in bytes. It bounds what a client that stalls makes the service hold.
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// The most sessions of an id, and about the most bytes of their data, that a soid reads in one look. On Redis that is one
+/// script, so they are as they were at one moment. `docs/scaling.md` tells what holds for more.
+const SNAPSHOT: usize = 200;
+const SNAPSHOT_BYTES: usize = 256 * 1024;
 
 /// What names a session within a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +51,10 @@ impl Hash for Key {
     }
 }
 
-/// Which of an app's sessions to list.
+/// Which sessions of an app or an id to list.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// The first second of activity that counts.
+    /// The first second of activity that counts; of an id, every second does.
     pub since: Seconds,
     /// Where the part before ended; only what follows is listed.
     pub after: Option<Cursor>,
@@ -65,11 +73,34 @@ pub struct Listed {
 
 /// A list that is under way.
 #[derive(Debug)]
-pub enum Listing {
-    /// Of the embedded store.
+pub struct Listing {
+    /// The operation that it belongs to, for the metrics.
+    name: &'static str,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
     Embedded(embedded::Listing),
-    /// Of Redis.
     Redis(redis::Listing),
+}
+
+impl Listing {
+    /// Gives memory back while nobody reads the list. It goes on after the last session that was answered, but for what
+    /// happens meanwhile as a new page would.
+    pub fn rest(&mut self) {
+        match &mut self.source {
+            Source::Embedded(listing) => listing.rest(),
+            Source::Redis(listing) => listing.rest(),
+        }
+    }
+
+    fn pace(&mut self) -> Option<&mut Pace> {
+        match &mut self.source {
+            Source::Embedded(listing) => Some(listing.pace()),
+            Source::Redis(listing) => listing.pace(),
+        }
+    }
 }
 
 /// Where sessions live. A new store is one variant more; the compiler lists what it lacks.
@@ -211,35 +242,54 @@ impl Store {
     pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         let begin = async {
             Ok(match &self.backend {
-                Backend::Embedded(store) => Listing::Embedded(store.soapp(app, span, most).await?),
-                Backend::Redis(store) => Listing::Redis(Box::pin(store.soapp(app, span, most)).await?),
+                Backend::Embedded(store) => Source::Embedded(store.soapp(app, span, most).await?),
+                Backend::Redis(store) => Source::Redis(Box::pin(store.soapp(app, span, most)).await?),
             })
         };
-        self.timed("soapp", begin).await
+        let source = self.timed("soapp", begin).await?;
+        Ok(Listing { name: "soapp", source })
     }
 
-    /// The next part of a list, `None` at its end; empty where many that have expired are in the way. Up to some hundred
-    /// sessions of one server are as if read in one moment.
-    pub async fn more(&self, listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
+    /// The next part of a list, `None` at its end; empty while the order of many sessions is being found. Each part has the
+    /// deadline to itself, and so has its turn among other large operations.
+    pub async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
+        let name = listing.name;
         let more = async {
-            Ok(match (&self.backend, listing) {
-                (Backend::Embedded(store), Listing::Embedded(listing)) => {
-                    let (listing, list) = store.more(listing).await?;
-                    (Listing::Embedded(listing), list)
-                }
-                (Backend::Redis(store), Listing::Redis(mut listing)) => {
-                    let list = Box::pin(store.more(&mut listing)).await?;
-                    (Listing::Redis(listing), list)
-                }
-                _ => return Err(Error::Internal),
-            })
+            let part = match listing.pace() {
+                Some(pace) => Some(pace.part().await?),
+                None => None,
+            };
+            let read = async {
+                Ok(match (&self.backend, listing.source) {
+                    (Backend::Embedded(store), Source::Embedded(listing)) => {
+                        let (listing, list) = store.more(listing).await?;
+                        (Source::Embedded(listing), list)
+                    }
+                    (Backend::Redis(store), Source::Redis(mut listing)) => {
+                        let list = Box::pin(store.more(&mut listing)).await?;
+                        (Source::Redis(listing), list)
+                    }
+                    _ => return Err(Error::Internal),
+                })
+            };
+            let (source, list) = self.bounded(read).await?;
+            if let Some(part) = part {
+                part.rest();
+            }
+            Ok((Listing { name, source }, list))
         };
-        self.watched("soapp", self.bounded(more)).await
+        self.watched(name, more).await
     }
 
-    /// The sessions of one id, last active first.
-    pub async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
-        self.timed("soid", operation!(self.soid(app, id, now))).await
+    /// Begins a list of the sessions of one id, in the same order.
+    #[must_use]
+    pub fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
+        self.metrics.operations("soid").inc();
+        let source = match &self.backend {
+            Backend::Embedded(store) => Source::Embedded(store.soid(app, id, span, most)),
+            Backend::Redis(store) => Source::Redis(store.soid(app, id, span, most)),
+        };
+        Listing { name: "soid", source }
     }
 
     /// Removes a session. False if there was none, or an expired one.

@@ -81,8 +81,42 @@ impl Part {
     }
 }
 
-/// Lets threads that wait for a processor go first. A thread that has much to do would otherwise keep it for the few
-/// milliseconds of its time slice, which is many times what a get takes.
-pub(crate) fn give_way() {
-    thread::yield_now();
+/// Yields the processor in a long piece of work. Why: a thread that never yields keeps it for a time slice of some
+/// milliseconds, many times what a get takes.
+///
+/// Invariant: the work gets on. On a busy machine one yield lasts until all other threads had their time slices, so a yield
+/// after each small step would stop the work for seconds. It works for as long as the last yield took, within bounds.
+#[derive(Debug)]
+pub(crate) struct Yielder {
+    since: Instant,
+    slice: Duration,
+    worked: Duration,
+}
+
+impl Yielder {
+    /// Work between two yields, at least and at most.
+    const SLICES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+
+    pub(crate) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            slice: Self::SLICES.0,
+            worked: Duration::ZERO,
+        }
+    }
+
+    /// To be called after each small step; yields where it is time to. Says how long the work has taken so far, without
+    /// the yields.
+    pub(crate) fn step(&mut self) -> Duration {
+        let worked = self.since.elapsed();
+        if worked >= self.slice {
+            // A slice that took longer was interrupted.
+            self.worked += worked.min(Self::SLICES.1);
+            let yielded = Instant::now();
+            thread::yield_now();
+            self.since = Instant::now();
+            self.slice = (self.since - yielded).clamp(Self::SLICES.0, Self::SLICES.1);
+        }
+        self.worked
+    }
 }

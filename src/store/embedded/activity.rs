@@ -206,6 +206,8 @@ impl Watch {
             return Ok(());
         };
         let mut chunk = Vec::with_capacity(CHUNK);
+        // Before the other index: what is removed between the two looks leaves its activity there.
+        let entries = cache.disk.active(self.app, seconds, None)?;
         if further {
             for entry in cache.disk.all_outlived(self.app)? {
                 let (id, second) = entry?;
@@ -216,7 +218,7 @@ impl Watch {
                 }
             }
         }
-        for entry in cache.disk.active(self.app, seconds)? {
+        for entry in entries {
             let entry = entry?;
             let id = cache.watches.hash(&entry.id);
             let rough = entry.active >= since;

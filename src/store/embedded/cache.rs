@@ -138,6 +138,16 @@ impl Cache {
         }
     }
 
+    /// The second of a session's last activity, unless it has expired: [`Self::peek`] without the record.
+    pub(super) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
+        let shard = self.shard(key);
+        if let Some(stored) = shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
+            let record = &stored.record;
+            return Ok((!record.expired(now)).then_some(record.last_active));
+        }
+        self.disk.last_active(key, now)
+    }
+
     /// Takes over what the writer has committed: a changed session, or its absence. Gets may have come between the
     /// writer's look at the session and its commit; what they counted stays.
     pub(super) fn apply(&self, key: Key, committed: Option<Stored>) {

@@ -176,6 +176,19 @@ impl Disk {
         }))
     }
 
+    /// The second of a session's last activity, unless it has expired, without a look at its data.
+    pub(super) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
+        let value = self.engine()?.sessions.get(rows::session_key(key)).map_err(failed)?;
+        let Some(bytes) = value else {
+            return Ok(None);
+        };
+        let Some((last_active, ttl)) = rows::times(&bytes) else {
+            self.metrics.unreadable();
+            return Ok(None);
+        };
+        Ok((now.saturating_sub(last_active) <= ttl).then_some(last_active))
+    }
+
     /// The tokens of one id, after one of them.
     pub(super) fn tokens(
         &self,
@@ -205,17 +218,25 @@ impl Disk {
         }))
     }
 
-    /// The `activity` entries of one app from one second up to another, the latest first.
+    /// The `activity` entries of one app from one second up to another, the latest first; only those that follow one of them,
+    /// if one is given.
     pub(super) fn active(
         &self,
         app: App,
         seconds: RangeInclusive<Seconds>,
+        after: Option<(Seconds, Token)>,
     ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
         let (mut first, mut last) = (rows::app_prefix(app), rows::app_prefix(app));
         first.extend(seconds.start().to_be_bytes());
         last.extend(seconds.end().to_be_bytes());
         // After every token.
         last.push(0xff);
+        if let Some((second, token)) = after {
+            last = rows::activity_key(&Key { app, token }, second);
+        }
+        if last <= first {
+            last.clone_from(&first);
+        }
         let engine = self.engine()?;
         let entries = held(engine.activity.range(first..last), engine);
         Ok(activities(entries.rev()))

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::Error,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::{Key, pace::give_way},
+    store::{Key, pace::Yielder},
 };
 
 /// A group that is being filled.
@@ -33,6 +33,7 @@ pub(super) struct Group<'a> {
     flushed: Vec<Flushed>,
     /// Bytes of data in the batch, roughly.
     bytes: usize,
+    yielder: Yielder,
     #[cfg(test)]
     pub(super) after_commit: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -49,6 +50,7 @@ impl<'a> Group<'a> {
             gone: Vec::new(),
             flushed: Vec::new(),
             bytes: 0,
+            yielder: Yielder::new(),
             #[cfg(test)]
             after_commit: None,
         })
@@ -168,7 +170,7 @@ impl<'a> Group<'a> {
                 Some(_) => continue,
             }
             removed += 1;
-            give_way();
+            self.yielder.step();
         }
         Ok(removed)
     }

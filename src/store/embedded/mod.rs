@@ -47,15 +47,13 @@ use crate::{
     error::Error,
     metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::{Key, Listed, Span, pace::Turns},
+    store::{Key, Listed, Span, pace::Turns, window::Budget},
 };
 
 /// Entries that a list and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
 /// How long the end may take.
 const CLOSE: Duration = Duration::from_secs(5);
-/// Sessions in a part of a list.
-const LIST: usize = 500;
 
 /// The store in a folder of this process.
 #[derive(Debug)]
@@ -67,6 +65,8 @@ pub struct Embedded {
     /// For each batch of an operation that has many.
     deadline: Duration,
     turns: Turns,
+    /// Shared by the windows of all lists.
+    budget: Budget,
 }
 
 impl Embedded {
@@ -97,6 +97,7 @@ impl Embedded {
             ended: Mutex::new(Some(ended)),
             deadline,
             turns: Turns::new(deadline),
+            budget: Budget::new(),
         })
     }
 
@@ -161,29 +162,30 @@ impl Embedded {
 
     pub(crate) async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         self.flush().await?;
-        let pace = self.turns.operation();
-        self.blocking(move |cache| Listing::begin(cache, app, span, most.min(LIST), pace))
-            .await
+        Ok(Listing::of_app(
+            app,
+            span,
+            most,
+            self.budget.clone(),
+            self.turns.operation(),
+        ))
+    }
+
+    pub(crate) fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
+        Listing::of_id(app, id, span, most, self.budget.clone(), self.turns.operation())
     }
 
     pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
-        let part = listing.pace.part().await?;
-        let read = self.blocking(move |cache| {
-            let list = listing.next(cache)?;
-            Ok((listing, list))
-        });
-        let read = read.await?;
-        part.rest();
-        Ok(read)
-    }
-
-    pub(crate) async fn soid(&self, app: App, id: UserId, now: Seconds) -> Result<Vec<Session>, Error> {
         loop {
-            let id = id.clone();
-            let found = self.blocking(move |cache| lists::soid(cache, app, &id, now)).await;
-            if found.is_ok() || !self.reopened().await {
-                return found;
+            let read = self.blocking(move |cache| {
+                let list = listing.next(cache);
+                Ok((listing, list))
+            });
+            let (rest, list) = read.await?;
+            if list.is_ok() || !self.reopened().await {
+                return list.map(|list| (rest, list));
             }
+            listing = rest;
         }
     }
 

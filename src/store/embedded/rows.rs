@@ -196,6 +196,25 @@ pub(super) fn encode(stored: &Stored) -> Vec<u8> {
     postcard::to_extend(&row, bytes).expect("a vector takes all")
 }
 
+/// The last activity and the `ttl` of a record.
+pub(super) fn times(bytes: &[u8]) -> Option<(Seconds, Seconds)> {
+    /// What a [`Row`] begins with: postcard reads no further.
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        _id: &'a str,
+        _ip: &'a str,
+        _reads: u64,
+        _writes: u64,
+        ttl: Seconds,
+        last_active: Seconds,
+    }
+    let (&FORMAT, bytes) = bytes.split_first()? else {
+        return None;
+    };
+    let (head, _): (Head<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
+    Some((head.last_active, head.ttl))
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Option<Stored> {
     let (&FORMAT, bytes) = bytes.split_first()? else {
         return None;

@@ -1,12 +1,12 @@
-//! The sessions of an app, last active first, without more than a few of them in memory.
+//! Lists that are under way, and the sessions of an app, last active first, without more than a few of them in memory.
 //!
-//! Each shard lists its own, a part at a time; what they have ready is merged.
+//! Each shard lists its own, a part at a time; what they have ready is merged. The sessions of one id are in [`super::of_id`].
 
 use std::collections::VecDeque;
 
 use futures_util::future::try_join_all;
 
-use super::{Redis, keys::Keys, live, reply};
+use super::{Redis, keys::Keys, live, of_id::OfId, reply};
 use crate::{
     error::Error,
     session::{App, Cursor, Record},
@@ -18,13 +18,25 @@ pub(super) const LIST: usize = 200;
 
 /// A list that is under way.
 pub struct Listing {
+    pub(super) kind: Kind,
+    pace: Pace,
+}
+
+pub(super) enum Kind {
+    App(OfApp),
+    Id(OfId),
+}
+
+/// The list of an app.
+pub(super) struct OfApp {
     app: App,
     span: Span,
     /// One for each shard.
     parts: Vec<Part>,
     /// The most sessions of a part, and about the most bytes.
     each: (usize, usize),
-    pace: Pace,
+    /// The place of the last session that was answered.
+    last: Option<Cursor>,
 }
 
 /// What is known of the list of one shard.
@@ -42,8 +54,30 @@ pub(super) struct Read {
 }
 
 impl Listing {
+    pub(super) fn new(kind: Kind, pace: Pace) -> Self {
+        Self { kind, pace }
+    }
+
+    /// The pace of the next part, unless that is at hand.
+    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+        match &self.kind {
+            Kind::App(list) if !list.parts.iter().any(Part::hungry) => None,
+            _ => Some(&mut self.pace),
+        }
+    }
+
+    /// Gives memory back while nobody reads. The list goes on after the last session that it has answered.
+    pub(crate) fn rest(&mut self) {
+        match &mut self.kind {
+            Kind::App(list) => list.rest(),
+            Kind::Id(list) => list.rest(),
+        }
+    }
+}
+
+impl OfApp {
     /// A list from `shards` of which somebody wants `most` sessions.
-    fn new(app: App, span: Span, shards: usize, most: usize, pace: Pace) -> Self {
+    fn new(app: App, span: Span, shards: usize, most: usize) -> Self {
         let part = || Part {
             ahead: VecDeque::new(),
             after: span.after,
@@ -59,7 +93,20 @@ impl Listing {
             span,
             parts: std::iter::repeat_with(part).take(shards).collect(),
             each,
-            pace,
+            last: span.after,
+        }
+    }
+
+    fn rest(&mut self) {
+        for part in &mut self.parts {
+            // One that has nothing at hand may go on where it is.
+            if !part.ahead.is_empty() {
+                *part = Part {
+                    ahead: VecDeque::new(),
+                    after: self.last,
+                    ended: false,
+                };
+            }
         }
     }
 
@@ -71,6 +118,7 @@ impl Listing {
             let Some((cursor, record)) = next.and_then(|part| part.ahead.pop_front()) else {
                 break;
             };
+            self.last = Some(cursor);
             let session = record.view(self.span.now);
             list.push(Listed { cursor, session });
         }
@@ -92,17 +140,23 @@ impl Redis {
     /// See [`Store::soapp`](crate::store::Store::soapp).
     pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
         self.indexes_of(app).await?;
-        let pace = self.turns.operation();
-        Ok(Listing::new(app, span, self.shards.all().len(), most, pace))
+        let list = OfApp::new(app, span, self.shards.all().len(), most);
+        Ok(Listing::new(Kind::App(list), self.turns.operation()))
     }
 
     /// See [`Store::more`](crate::store::Store::more).
     pub async fn more(&self, listing: &mut Listing) -> Result<Option<Vec<Listed>>, Error> {
-        let (app, span, each) = (listing.app, listing.span, listing.each);
-        if listing.parts.iter().any(Part::hungry) {
-            let part = listing.pace.part().await?;
+        match &mut listing.kind {
+            Kind::App(list) => self.more_of_app(list).await,
+            Kind::Id(list) => self.more_of_id(list).await,
+        }
+    }
+
+    async fn more_of_app(&self, list: &mut OfApp) -> Result<Option<Vec<Listed>>, Error> {
+        let (app, span, each) = (list.app, list.span, list.each);
+        if list.parts.iter().any(Part::hungry) {
             // Those that soon will be are asked as well, at the same time.
-            let parts = self.shards.all().iter().zip(&mut listing.parts);
+            let parts = self.shards.all().iter().zip(&mut list.parts);
             let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
             let fed = hungry.map(async |(keys, part)| {
                 let read = self.read_part(keys, app, span, part.after, each).await?;
@@ -113,10 +167,9 @@ impl Redis {
                 Ok::<_, Error>(())
             });
             try_join_all(fed).await?;
-            part.rest();
         }
-        let at_end = listing.parts.iter().all(|part| part.ended && part.ahead.is_empty());
-        Ok((!at_end).then(|| listing.take()))
+        let at_end = list.parts.iter().all(|part| part.ended && part.ahead.is_empty());
+        Ok((!at_end).then(|| list.take()))
     }
 
     async fn read_part(

@@ -14,6 +14,7 @@ mod link;
 mod listing;
 mod lists;
 mod near;
+mod of_id;
 mod pending;
 mod pool;
 mod removals;
@@ -65,7 +66,7 @@ use crate::{
     metrics::Metrics,
     service::Clock,
     session::{Record, Seconds, Token},
-    store::pace::Turns,
+    store::{pace::Turns, window::Budget},
 };
 
 /// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
@@ -103,6 +104,8 @@ pub struct Redis {
     near: Option<Arc<Near>>,
     tasks: Vec<AbortHandle>,
     turns: Turns,
+    /// Shared by the windows of all lists.
+    budget: Budget,
     metrics: Arc<Metrics>,
 }
 
@@ -187,6 +190,7 @@ impl Redis {
             near,
             tasks,
             turns: Turns::new(options.timeout),
+            budget: Budget::new(),
             metrics,
         })
     }

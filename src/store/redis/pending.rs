@@ -21,8 +21,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-pub(super) use self::note::Touch;
 use self::note::{Note, Notes};
+pub(super) use self::{note::Touch, set::Setting};
 use super::near::{Near, Ticket};
 use crate::{
     session::{Record, Seconds, Session},
@@ -109,6 +109,11 @@ impl Pending {
     /// The moment of one session among many.
     pub(super) fn mark_of(&self, marks: &Marks, key: &Key) -> Mark {
         marks.0[self.place(key)]
+    }
+
+    /// Whether a batch that a session may have been in was written since.
+    pub(super) fn moved(&self, key: &Key, marks: &Marks) -> bool {
+        self.shards[self.place(key)].written.load(Ordering::Acquire) != self.mark_of(marks, key).written
     }
 
     /// Takes the notes into a record that was asked for at `mark`, and notes one more read; `None` if it has expired.

@@ -3,10 +3,13 @@
 //! A record comes as one string that `scripts/record.lua` packs: reading eight values of a list costs the client
 //! several microseconds, reading one string hardly any.
 
+mod of_id;
+
 use std::sync::LazyLock;
 
 use deadpool_redis::redis::Value;
 
+pub(super) use self::of_id::{Times, records, times, tokens_and_records};
 use super::{listing::Read, voice::Throttle, wire::Reply};
 use crate::{
     error::Error,
@@ -142,38 +145,6 @@ fn digits(field: Option<&[u8]>) -> Option<u64> {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         Some((number * 10 + digit).min(MOST))
     })
-}
-
-/// `None` if it is no text, `Some(None)` if there is none.
-#[expect(clippy::option_option, reason = "a field may be there, absent or unreadable")]
-fn text(field: Value) -> Option<Option<String>> {
-    match field {
-        Value::BulkString(bytes) => Some(Some(String::from_utf8(bytes).ok()?)),
-        Value::Nil => Some(None),
-        _ => None,
-    }
-}
-
-/// Where to go on, and tokens, each with its record; unreadable ones are left out.
-pub(super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<(String, Vec<(String, Record)>), Error> {
-    let Value::Array(list) = reply else {
-        return Err(nonsense());
-    };
-    let mut found = Vec::with_capacity(list.len() / 2);
-    let mut list = list.into_iter();
-    let next = list.next().and_then(text).flatten().ok_or_else(nonsense)?;
-    while let (Some(token), Some(reply)) = (list.next(), list.next()) {
-        let record = match reply {
-            Value::BulkString(packed) => unpack(&packed)?,
-            Value::Int(0) => None,
-            _ => return Err(nonsense()),
-        };
-        match (text(token).flatten(), record) {
-            (Some(token), Some(record)) => found.push((token, record)),
-            _ => metrics.unreadable(),
-        }
-    }
-    Ok((next, found))
 }
 
 /// A number that cannot be negative.

@@ -20,7 +20,7 @@ for_every_store![
 ];
 
 /// The places of sessions that were created with their number as `n`.
-fn numbers(sessions: &[Session]) -> Vec<u64> {
+pub(super) fn numbers(sessions: &[Session]) -> Vec<u64> {
     let number = |session: &Session| {
         let text = session.d().trim_start_matches(r#"{"n":"#).trim_end_matches('}');
         text.parse().expect("a number")
@@ -29,7 +29,7 @@ fn numbers(sessions: &[Session]) -> Vec<u64> {
 }
 
 /// Creates sessions with the numbers from 0, so many seconds apart.
-async fn numbered(server: &Server, app: &App, count: u64, pause: u64) -> Vec<String> {
+pub(super) async fn numbered(server: &Server, app: &App, count: u64, pause: u64) -> Vec<String> {
     let mut tokens = Vec::new();
     for n in 0..count {
         tokens.push(app.create_with("ann", "", &format!(r#"{{"n":{n}}}"#)).await);

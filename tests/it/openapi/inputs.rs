@@ -26,6 +26,19 @@ fn value(parameter: &Node, text: &str) -> Value {
     }
 }
 
+/// A cursor of a list, and what is none by its form. Whether another one of that form is one, only the service can tell.
+fn cursors(operation: &str) -> Vec<String> {
+    let cursor = Request::of(operation).value("cursor").to_owned();
+    let others = [
+        "0".to_owned(),
+        String::new(),
+        cursor.to_uppercase(),
+        format!("{cursor}0"),
+        cursor[1..].to_owned(),
+    ];
+    [cursor].into_iter().chain(others).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parameters_are_bounded_as_they_are_declared() {
     let server = Server::start(Store::Embedded).await;
@@ -98,15 +111,15 @@ async fn parameters_are_bounded_as_they_are_declared() {
                 .map(str::to_owned)
                 .to_vec(),
         ),
-        (
-            "soapp",
-            "cursor",
-            ["0", "", &"f".repeat(32), &"F".repeat(32), &"0".repeat(33)]
-                .map(str::to_owned)
-                .to_vec(),
-        ),
+        ("soapp", "cursor", cursors("soapp")),
+        ("soid", "cursor", cursors("soid")),
+        ("soid", "limit", ["1", "0", "ten"].map(str::to_owned).to_vec()),
     ] {
-        let request = Request::of(operation);
+        let mut request = Request::of(operation);
+        if request.has("cursor") && name != "cursor" {
+            // It belongs to the app and id of the examples.
+            request = request.without("cursor");
+        }
         let parameters = request.operation().parameters();
         let parameter = parameters
             .iter()

@@ -73,6 +73,16 @@ impl Request {
         self
     }
 
+    /// The value of a parameter that it has.
+    #[track_caller]
+    pub(super) fn value(&self, name: &str) -> &str {
+        let (_, value) = self
+            .parameters
+            .get(name)
+            .unwrap_or_else(|| panic!("there is no parameter {name}"));
+        value
+    }
+
     /// Whether it has this parameter, with its example.
     pub(super) fn has(&self, name: &str) -> bool {
         self.parameters.contains_key(name)

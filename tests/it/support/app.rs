@@ -84,6 +84,20 @@ impl App {
         limit: Option<usize>,
         cursor: Option<&str>,
     ) -> (Vec<Session>, Option<String>) {
+        self.page_of(&format!("/soapp?dt={dt}"), limit, cursor).await
+    }
+
+    /// The same of the sessions of one id.
+    pub(crate) async fn page_of_id(
+        &self,
+        id: &str,
+        limit: Option<usize>,
+        cursor: Option<&str>,
+    ) -> (Vec<Session>, Option<String>) {
+        self.page_of(&format!("/soid/{}?", escape(id)), limit, cursor).await
+    }
+
+    async fn page_of(&self, list: &str, limit: Option<usize>, cursor: Option<&str>) -> (Vec<Session>, Option<String>) {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Page {
@@ -92,7 +106,7 @@ impl App {
         }
         let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
         let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-        let answer = Answer::of(self.request(Method::GET, &format!("/soapp?dt={dt}{limit}{cursor}"))).await;
+        let answer = Answer::of(self.request(Method::GET, &format!("{list}{limit}{cursor}"))).await;
         let page: Page = serde_json::from_str(answer.ok()).expect("sessions and perhaps a cursor");
         (page.sessions, page.cursor)
     }

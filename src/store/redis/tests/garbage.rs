@@ -72,7 +72,7 @@ async fn unreadable_records_count_as_missing() {
         );
         let _: i64 = raw.ask(&format!("SADD rs:forum:us:u {}", "a".repeat(64)));
         let _: i64 = raw.ask(&format!("ZADD rs:forum:_sessions {NOW} {}:u", "a".repeat(64)));
-        assert!(store.soid(app(), id("u"), NOW).await.unwrap().is_empty(), "{changed:?}");
+        assert!(soid(&store, id("u"), NOW).await.is_empty(), "{changed:?}");
         assert!(soapp(&store, NOW, NOW).await.is_empty(), "{changed:?}");
         assert!(!store.kill(app(), token('a'), NOW).await.unwrap(), "{changed:?}");
         let left: i64 = raw.send(&["EXISTS", &hash()]);
@@ -149,7 +149,7 @@ async fn odd_bytes_in_no_resave_hide_nothing() {
         let set = store.set(app(), token('a'), changes(r#"{"b":1}"#), NOW).await.unwrap();
         assert!(set.is_some_and(|session| !session.no_resave));
     }
-    assert_eq!(store.soid(app(), id("u"), NOW).await.unwrap().len(), 1);
+    assert_eq!(soid(&store, id("u"), NOW).await.len(), 1);
 }
 
 #[tokio::test]

@@ -124,14 +124,11 @@ async fn lists_are_in_order_and_leave_the_expired_out() {
             .map(|session| session.d.as_ref().unwrap().as_str()[6..7].to_owned())
             .collect()
     };
-    assert_eq!(
-        names(store.soid(app(), id("u"), NOW + 60).await.unwrap()),
-        ["b", "c", "a"]
-    );
-    assert_eq!(names(store.soid(app(), id("u"), NOW + 101).await.unwrap()), ["b", "c"]);
+    assert_eq!(names(soid(&store, id("u"), NOW + 60).await), ["b", "c", "a"]);
+    assert_eq!(names(soid(&store, id("u"), NOW + 101).await), ["b", "c"]);
     assert_eq!(names(soapp(&store, NOW + 20, NOW + 60).await), ["b", "c"]);
     assert_eq!(names(soapp(&store, NOW, NOW + 125).await), ["b"]);
-    assert!(store.soid(app(), id("v"), NOW).await.unwrap().is_empty());
+    assert!(soid(&store, id("v"), NOW).await.is_empty());
     assert_eq!(store.activity(app(), NOW + 50).await.unwrap(), 1);
     assert_eq!(store.activity(app(), NOW + 51).await.unwrap(), 0);
 }

@@ -16,7 +16,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs};
 
-use super::{Address, Mode, Options, Redis};
+use super::{Address, Listing, Mode, Options, Redis};
 use crate::{
     metrics::Metrics,
     service::Clock,
@@ -202,7 +202,20 @@ async fn soapp(store: &Redis, since: Seconds, now: Seconds) -> Vec<Session> {
         after: None,
         now,
     };
-    let mut listing = store.soapp(app(), span, 3).await.unwrap();
+    all(store, store.soapp(app(), span, 3).await.unwrap()).await
+}
+
+/// The whole list of an id.
+async fn soid(store: &Redis, id: UserId, now: Seconds) -> Vec<Session> {
+    let span = Span {
+        since: 0,
+        after: None,
+        now,
+    };
+    all(store, store.soid(app(), id, span, usize::MAX)).await
+}
+
+async fn all(store: &Redis, mut listing: Listing) -> Vec<Session> {
     let mut sessions = Vec::new();
     while let Some(part) = store.more(&mut listing).await.unwrap() {
         sessions.extend(part.into_iter().map(|listed| listed.session));

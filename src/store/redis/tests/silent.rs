@@ -128,6 +128,6 @@ async fn what_nobody_waits_for_is_not_done_but_a_kill_is() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let left = store.soid(app(), id("u"), NOW).await.unwrap();
+    let left = soid(&store, id("u"), NOW).await;
     assert_eq!(left.iter().map(|session| session.w).collect::<Vec<_>>(), [1]);
 }
