@@ -67,6 +67,7 @@ with tempfile.TemporaryDirectory() as temporary:
     tempfile.tempdir = os.environ["TMPDIR"] = temporary
     runtests.django_tests(
         verbosity=0, interactive=False, failfast=False, keepdb=False, reverse=False, test_labels=LABELS,
-        debug_sql=False, parallel=1, tags=None, exclude_tags=["selenium"], test_name_patterns=None, start_at=None, start_after=None,
+        debug_sql=False, parallel=1, tags=None, exclude_tags=["selenium"],
+        test_name_patterns=None, start_at=None, start_after=None,
         pdb=False, buffer=True, timing=False, shuffle=False,
     )  # fmt: skip

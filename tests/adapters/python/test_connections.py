@@ -264,7 +264,8 @@ class ConnectionTests(unittest.TestCase):
     def test_bad_settings_are_refused(self):
         for url, app in (
             ("ftp://127.0.0.1", "shop"), ("127.0.0.1:3000", "shop"), ("http://", "shop"),
-            ("http://user:pw@host", "shop"), ("http://host/?a=1", "shop"), ("http://ho st", "shop"), (SERVICE, ""), (SERVICE, None), (SERVICE, "a/b"),
+            ("http://user:pw@host", "shop"), ("http://host/?a=1", "shop"),
+            ("http://ho st", "shop"), (SERVICE, ""), (SERVICE, None), (SERVICE, "a/b"),
         ):  # fmt: skip
             with self.subTest(url=url, app=app), self.assertRaises(ValueError):
                 Client(url, app)

@@ -68,7 +68,8 @@ class ValueTests(unittest.TestCase):
     def test_unreadable_values_are_invisible_and_stay(self):
         for key, value in (
             ("json:n", "{oops"), ("json:n", ""), ("json:n", 5), ("json:n", True), ("json:n", nested(513)),
-            ("json:n", nested(50000)), ("json:n", "[NaN]"), ("json:n", "[1e400]"), ("json:n", "[" + "9" * 5000 + "]"), ("json:n", '"\\ud800"'),
+            ("json:n", nested(50000)), ("json:n", "[NaN]"), ("json:n", "[1e400]"),
+            ("json:n", "[" + "9" * 5000 + "]"), ("json:n", '"\\ud800"'),
             ("n", rest_sessions.BEYOND), ("n", "\ud800"), ("json:n", '"' + '\\"' * 30000), ("\ud800", 1),
         ):  # fmt: skip
             with self.subTest(key=key, value=str(value)[:20]):
