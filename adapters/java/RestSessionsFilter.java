@@ -62,6 +62,7 @@ import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
@@ -97,7 +98,8 @@ public final class RestSessionsFilter extends HttpFilter {
 
     @Override
     public void init() {
-        var unknown = Collections.list(getInitParameterNames()).stream().filter(name -> !PARAMETERS.contains(name)).toList();
+        var unknown = Collections.list(getInitParameterNames());
+        unknown.removeAll(PARAMETERS);
         if (!unknown.isEmpty()) {
             throw new IllegalStateException("rest-sessions: unknown init-param " + unknown);
         }
@@ -166,15 +168,14 @@ public final class RestSessionsFilter extends HttpFilter {
             throws IOException, ServletException {
         for (ServletRequest one = request; one != null; one = inner(one)) {
             if (one instanceof Request ours && ours.filter() == this) { // a forward, an include, a mapping that repeats
-                var again = request.getDispatcherType() == DispatcherType.ASYNC;
-                serve(ours.visit, request, response, chain, again);
+                serve(ours.visit, request, response, chain);
                 return;
             }
         }
         var visit = request.getAttribute(visitKey) instanceof Visit known ? known : new Visit();
         request.setAttribute(visitKey, visit);
         visit.dispatchBegins(request, response);
-        serve(visit, new Request(request, visit), new Response(response, visit), chain, true);
+        serve(visit, new Request(request, visit), new Response(response, visit), chain);
     }
 
     private static ServletRequest inner(ServletRequest request) {
@@ -182,8 +183,9 @@ public final class RestSessionsFilter extends HttpFilter {
     }
 
     /** A dispatch that fails is saved too, as containers do it. */
-    private static void serve(Visit visit, HttpServletRequest request, HttpServletResponse response, FilterChain chain,
-            boolean save) throws IOException, ServletException {
+    private static void serve(Visit visit, HttpServletRequest request, HttpServletResponse response, FilterChain chain)
+            throws IOException, ServletException {
+        visit.depth.incrementAndGet();
         Throwable thrown = null;
         try {
             chain.doFilter(request, response);
@@ -191,8 +193,9 @@ public final class RestSessionsFilter extends HttpFilter {
             thrown = e;
             throw e;
         } finally {
-            if (save) {
-                visit.dispatchEnds(thrown);
+            var outermost = visit.depth.decrementAndGet() == 0;
+            if (outermost || request.getDispatcherType() == DispatcherType.FORWARD) { // a forward ends the answer
+                visit.dispatchEnds(thrown, outermost);
             }
         }
     }
@@ -207,6 +210,7 @@ public final class RestSessionsFilter extends HttpFilter {
         private boolean read; // whether the candidates were looked up
         private boolean begun; // whether the answer has begun
         private boolean async; // whether an asynchronous part is running or to come
+        private final AtomicInteger depth = new AtomicInteger(); // dispatches within each other
         private boolean over; // whether the container may reuse the response for another visitor
         private boolean onErrorPage;
         private RuntimeException notRead; // why the session could not be looked up
@@ -236,7 +240,7 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        void dispatchEnds(Throwable thrown) {
+        void dispatchEnds(Throwable thrown, boolean outermost) {
             lock.lock();
             try {
                 answerBegins();
@@ -246,7 +250,7 @@ public final class RestSessionsFilter extends HttpFilter {
                 }
                 thrown.addSuppressed(e);
             } finally {
-                over = !async;
+                over = outermost && !async;
                 lock.unlock();
             }
         }
@@ -300,8 +304,8 @@ public final class RestSessionsFilter extends HttpFilter {
         }
 
         /**
-         * The distinct tokens among the values of the cookie, in the order in which they came. A browser sends several for
-         * cookies of other paths or domains, and the first may be dead. At a comma too: some servers join lines with it.
+         * The distinct tokens among the values of the cookie, in the order in which they came. A browser sends several
+         * if an old cookie has another path or domain. Some servers join the lines of a header with commas.
          */
         List<String> candidates() {
             if (candidates == null) {
@@ -324,8 +328,9 @@ public final class RestSessionsFilter extends HttpFilter {
                         + " cookie cannot be sent; change the session before you write or flush");
             }
             if (cookie.secure && !cameSecurely()) {
-                throw new IllegalStateException("rest-sessions: the request came by plain http, and browsers drop a Secure"
-                        + " cookie there; let the proxy send X-Forwarded-Proto, or set the init-param secure to false");
+                throw new IllegalStateException("rest-sessions: the request came by plain http, where browsers drop a"
+                        + " Secure cookie; let the proxy send X-Forwarded-Proto, or set the init-param secure to"
+                        + " false");
             }
         }
 
@@ -334,7 +339,8 @@ public final class RestSessionsFilter extends HttpFilter {
             var host = String.valueOf(request.getServerName()).toLowerCase(Locale.ROOT);
             var proto = String.valueOf(request.getHeader("X-Forwarded-Proto")).split(",")[0].strip();
             var forwarded = String.valueOf(request.getHeader("Forwarded")).toLowerCase(Locale.ROOT);
-            return request.isSecure() || proto.equalsIgnoreCase("https") || forwarded.matches(".*\\bproto=\"?https\\b.*")
+            return request.isSecure() || proto.equalsIgnoreCase("https")
+                    || forwarded.matches(".*\\bproto=\"?https\\b.*")
                     || host.matches("(.*\\.)?localhost\\.?|127(\\.\\d+){3}|\\[?(0*:)+0*1\\]?");
         }
 
@@ -357,9 +363,12 @@ public final class RestSessionsFilter extends HttpFilter {
         /** After something that removes cookies from the answer. */
         void restoreCookie() {
             locked(() -> {
-                if (sentToken != null && session != null && sentToken.equals(session.token) && !response.isCommitted()
-                        && response.getHeaders("Set-Cookie").stream().noneMatch(one -> one.startsWith(cookie.name + "="))) {
-                    sendCookie(sentToken);
+                var needed = sentToken != null && session != null && sentToken.equals(session.token);
+                if (needed && !response.isCommitted()) {
+                    var lines = response.getHeaders("Set-Cookie").stream();
+                    if (lines.noneMatch(line -> line.startsWith(cookie.name + "="))) {
+                        sendCookie(sentToken);
+                    }
                 }
                 return null;
             });
@@ -381,7 +390,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     session.save();
                 }
             } catch (RuntimeException e) {
-                getServletContext().log("rest-sessions: the session could not be saved after an asynchronous answer", e);
+                getServletContext().log("rest-sessions: a session could not be saved after an asynchronous answer", e);
             } finally {
                 lock.unlock();
             }
@@ -588,8 +597,8 @@ public final class RestSessionsFilter extends HttpFilter {
             this.token = token;
             isNew = token == null;
             lastAccess = System.currentTimeMillis() - number(fields.get("idle"), 0) * 1000L;
-            var timeout = Math.min(RestSessionsFilter.this.getServletContext().getSessionTimeout() * 60L, Integer.MAX_VALUE);
-            ttl = Math.max(SHORTEST_TTL, number(fields.get("ttl"), timeout <= 0 ? Integer.MAX_VALUE : (int) timeout));
+            var timeout = (int) Math.min(getServletContext().getSessionTimeout() * 60L, Integer.MAX_VALUE);
+            ttl = Math.max(SHORTEST_TTL, number(fields.get("ttl"), timeout <= 0 ? Integer.MAX_VALUE : timeout));
             fixedEnd = "true".equals(fields.get("no_resave"));
             stored = fields.containsKey("d") ? Json.members(fields.get("d")) : Map.of();
             decode();
@@ -656,7 +665,8 @@ public final class RestSessionsFilter extends HttpFilter {
             var d = new LinkedHashMap<String, String>();
             now.forEach((name, text) -> {
                 var value = attributes.get(name);
-                var plain = value != null && !(value instanceof Map || value instanceof List) && !name.startsWith(NESTED);
+                var many = value == null || value instanceof Map || value instanceof List;
+                var plain = !many && !name.startsWith(NESTED);
                 var key = plain ? name : NESTED + name;
                 if (text.equals(texts.get(name)) && stored.containsKey(key)) {
                     d.put(key, stored.get(key));
@@ -721,11 +731,13 @@ public final class RestSessionsFilter extends HttpFilter {
             visit.checkCookieCanBeSent();
             var user = user(after);
             if (user.equals(ANONYMOUS) || user.startsWith(ANONYMOUS + ":")) {
-                throw new IllegalArgumentException("rest-sessions: the user id " + ANONYMOUS + ", and those that begin with "
-                        + ANONYMOUS + ":, stand for visitors without a login");
+                throw new IllegalArgumentException("rest-sessions: the user ids anonymous and anonymous:… stand for"
+                        + " visitors without a login");
             }
-            var id = user.isEmpty() ? String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong()) : user;
-            var path = "create/" + encoded(id) + "?ip=" + encoded(address(visit.request.getRemoteAddr())) + "&ttl=" + ttl
+            // Why: one id for all of them would make one list of all visitors.
+            var stranger = String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong());
+            var path = "create/" + encoded(user.isEmpty() ? stranger : user) + "?ip="
+                    + encoded(address(visit.request.getRemoteAddr())) + "&ttl=" + ttl
                     + (fixedEnd && !ttlChanged ? "&no_resave=1" : "");
             try {
                 var fresh = Json.read(ask("PUT", path, after).fields.getOrDefault("token", "null"));
@@ -778,7 +790,7 @@ public final class RestSessionsFilter extends HttpFilter {
             try {
                 ask("DELETE", "kill/" + fresh, null);
             } catch (RuntimeException e) {
-                getServletContext().log("rest-sessions: a session that no cookie names could not be ended; its ttl ends it");
+                getServletContext().log("rest-sessions: a session without a cookie could not be ended; its ttl ends it");
             } finally {
                 if (interrupted) {
                     Thread.currentThread().interrupt();
@@ -942,13 +954,13 @@ public final class RestSessionsFilter extends HttpFilter {
         }
     }
 
-    /** What the service says of an error. Another server's page may show the path, so only a known form is passed on. */
+    /** The service's explanation of an error. Another server's page may show the path, so none of that is passed on. */
     private static String explanation(String body) {
         try {
             var text = new ArrayList<String>();
             for (var part : Arrays.asList("name", "message")) {
-                if (Json.read(Json.members(body).getOrDefault(part, "null")) instanceof String said && said.length() <= 300
-                        && !said.contains("/") && !TOKEN.matcher(said).find()) {
+                if (Json.read(Json.members(body).getOrDefault(part, "null")) instanceof String said
+                        && said.length() <= 300 && !said.contains("/") && !TOKEN.matcher(said).find()) {
                     text.add(said.replaceAll("\\p{Cntrl}", "?"));
                 }
             }
@@ -1030,10 +1042,11 @@ public final class RestSessionsFilter extends HttpFilter {
         return "";
     }
 
-    /** How the cookie is sent: as the container is told to send that of its own sessions, but never without HttpOnly. */
+    /** How the cookie is sent: as the container is told to send its own sessions' cookie, but always HttpOnly. */
     private record CookieSettings(String name, String domain, String path, int maxAge, boolean secure,
             Map<String, String> attributes) {
-        private static final Set<String> OWN = Set.of("domain", "path", "max-age", "secure", "httponly", "expires", "comment");
+        private static final Set<String> OWN = Set.of("name", "domain", "path", "max-age", "secure", "httponly",
+                "expires", "comment"); // Jetty lists all settings
 
         static CookieSettings of(ServletContext context, String name, String secure) {
             var config = context.getSessionCookieConfig();
@@ -1075,7 +1088,8 @@ public final class RestSessionsFilter extends HttpFilter {
         private void check(ServletContext context, String secureParameter) {
             var sameSite = attributes.entrySet().stream().filter(one -> one.getKey().equalsIgnoreCase("SameSite"))
                     .map(Map.Entry::getValue).findFirst().orElse("");
-            refuse(secureParameter != null && !Set.of("true", "false").contains(secureParameter), "secure: true or false");
+            refuse(!Set.of("true", "false").contains(Objects.requireNonNullElse(secureParameter, "true")),
+                    "secure: true or false");
             refuse(!name.matches("[!#$%&'*+.^_`|~0-9A-Za-z-]+"), "cookie: this is no name of a cookie");
             refuse(name.startsWith("__Host-") && (!secure || domain != null || !path.equals("/")),
                     "cookie: a name with __Host- needs Secure, the path / and no domain");
@@ -1107,9 +1121,9 @@ public final class RestSessionsFilter extends HttpFilter {
     }
 
     /**
-     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the name,
-     * TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only after a
-     * complete answer; an interrupt closes it and leaves the thread's flag set.
+     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the
+     * name, TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only
+     * after a complete answer; an interrupt closes it and leaves the thread's flag set.
      */
     static final class Http implements AutoCloseable {
         /** {@code retried}: an earlier attempt failed, so the server may have carried the request out twice. */
@@ -1133,8 +1147,8 @@ public final class RestSessionsFilter extends HttpFilter {
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
-            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null
-                    || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null) {
+            var more = parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null;
+            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null || more) {
                 throw new IllegalArgumentException("it has to look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");
@@ -1142,7 +1156,8 @@ public final class RestSessionsFilter extends HttpFilter {
             authority = parsed.getRawAuthority();
             path = parsed.getRawPath().replaceAll("/+$", "");
             watchdog.setRemoveOnCancelPolicy(true);
-            watchdog.scheduleWithFixedDelay(() -> idle.removeIf(Connection::closedAsOld), IDLE, IDLE, TimeUnit.NANOSECONDS);
+            Runnable sweep = () -> idle.removeIf(Connection::closedAsOld);
+            watchdog.scheduleWithFixedDelay(sweep, IDLE, IDLE, TimeUnit.NANOSECONDS);
         }
 
         private static Thread daemon(Runnable work) {
@@ -1195,7 +1210,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return request.toByteArray();
         }
 
-        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all of it. */
+        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all. */
         private Connection connect(long deadline) throws IOException {
             var failure = new ConnectException("no connection to " + authority);
             var addresses = lookup(deadline);

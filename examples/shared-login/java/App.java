@@ -161,8 +161,8 @@ final class App {
     }
 
     /**
-     * The tokens that the session's cookies hold, at most four. A browser sends several cookies of one name if an old one
-     * has another path or domain; which counts has to be the same in all parts of the site: the first live one.
+     * The tokens that the session's cookies hold, at most four. A browser sends several cookies of one name if an old
+     * one has another path or domain; which counts has to be the same in all parts of the site: the first live one.
      */
     private static List<String> cookies(HttpExchange request) {
         return request.getRequestHeaders().getOrDefault("Cookie", List.of()).stream()

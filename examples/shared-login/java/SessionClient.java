@@ -46,8 +46,8 @@ import javax.net.ssl.SSLSocketFactory;
  * Optional<SessionClient.Session> session = sessions.get(token); // empty: there is no such session
  * }</pre>
  *
- * One object serves all threads and keeps its connections. Every call ends within 5 s. Why not java.net.http: its timeout
- * ends with the head of an answer, it tries only one address of a name, and it cannot tell whether a request was sent.
+ * One object serves all threads and keeps its connections. Every call ends within 5 s. Why not java.net.http: its
+ * timeout ends with the head of an answer, it tries one address of a name, and cannot tell whether a request was sent.
  */
 public final class SessionClient {
     /** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
@@ -146,11 +146,11 @@ public final class SessionClient {
         if (text.codePoints().anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE)) {
             throw new IllegalArgumentException("half a character"); // would become "?", the id of somebody else
         }
-        var encoded = URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // a plus is a space in forms only
+        var encoded = URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // a plus is for forms only
         return encoded.equals(".") || encoded.equals("..") ? encoded.replace(".", "%2E") : encoded;
     }
 
-    /** Without the port that some proxies add. What is no address becomes 0.0.0.0: it must not cost a visitor a page. */
+    /** Without the port that some proxies add. What is no address becomes 0.0.0.0: it must cost no visitor a page. */
     private static String address(String remote) {
         var text = remote == null ? "" : remote.strip();
         text = text.replaceFirst("^\\[([^\\]]*)\\](:\\d{1,5})?$", "$1").replaceFirst("^([0-9.]+):\\d{1,5}$", "$1");
@@ -194,9 +194,9 @@ public final class SessionClient {
     }
 
     /**
-     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the name,
-     * TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only after a
-     * complete answer; an interrupt closes it and leaves the thread's flag set.
+     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the
+     * name, TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only
+     * after a complete answer; an interrupt closes it and leaves the thread's flag set.
      */
     static final class Http implements AutoCloseable {
         /** {@code retried}: an earlier attempt failed, so the server may have carried the request out twice. */
@@ -220,8 +220,8 @@ public final class SessionClient {
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
-            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null
-                    || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null) {
+            var more = parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null;
+            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null || more) {
                 throw new IllegalArgumentException("it has to look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");
@@ -229,7 +229,8 @@ public final class SessionClient {
             authority = parsed.getRawAuthority();
             path = parsed.getRawPath().replaceAll("/+$", "");
             watchdog.setRemoveOnCancelPolicy(true);
-            watchdog.scheduleWithFixedDelay(() -> idle.removeIf(Connection::closedAsOld), IDLE, IDLE, TimeUnit.NANOSECONDS);
+            Runnable sweep = () -> idle.removeIf(Connection::closedAsOld);
+            watchdog.scheduleWithFixedDelay(sweep, IDLE, IDLE, TimeUnit.NANOSECONDS);
         }
 
         private static Thread daemon(Runnable work) {
@@ -282,7 +283,7 @@ public final class SessionClient {
             return request.toByteArray();
         }
 
-        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all of it. */
+        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all. */
         private Connection connect(long deadline) throws IOException {
             var failure = new ConnectException("no connection to " + authority);
             var addresses = lookup(deadline);
