@@ -64,6 +64,7 @@ look() {
     need default-jdk-headless recent_javac
     need libtomcat10-embed-java test -e /usr/share/java/tomcat10-embed-core.jar
     need libjakarta-annotation-api-java test -e /usr/share/java/jakarta-annotation-api.jar
+    need maven has mvn
     need python3 has python3
     need python3-venv python3 -c 'import ensurepip, venv'
 }
@@ -131,6 +132,16 @@ if ! recent_node; then
     ln -sf "$wheel/bin/node" "$TOOLS/bin/node"
     ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$TOOLS/bin/npm"
     recent_node || die "Node of PyPI does not run"
+fi
+
+## Servlet containers
+
+stamp=$(sha256sum <tests/adapters/java/pom.xml)
+if ! fresh "$TOOLS/servlets" "$stamp"; then
+    say "servlet containers"
+    rm -rf "$TOOLS/servlets"
+    mvn --quiet --batch-mode --file tests/adapters/java/pom.xml "-Dfolder=$TOOLS/servlets" generate-resources
+    echo "$stamp" >"$TOOLS/servlets/.stamp"
 fi
 
 ## npm packages

@@ -790,7 +790,8 @@ public final class RestSessionsFilter extends HttpFilter {
             try {
                 ask("DELETE", "kill/" + fresh, null);
             } catch (RuntimeException e) {
-                getServletContext().log("rest-sessions: a session without a cookie could not be ended; its ttl ends it");
+                getServletContext()
+                        .log("rest-sessions: a session without a cookie could not be ended; its ttl will end it");
             } finally {
                 if (interrupted) {
                     Thread.currentThread().interrupt();
@@ -1147,8 +1148,9 @@ public final class RestSessionsFilter extends HttpFilter {
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
-            var more = parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null;
-            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null || more) {
+            var other = !tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null;
+            if (other || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null
+                    || parsed.getRawFragment() != null) {
                 throw new IllegalArgumentException("it has to look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");

@@ -447,7 +447,7 @@ def untrusted():
     """a certificate for another name is an error"""
     global host
     host = "127.0.0.1"
-    run_container("tls-other", debian, "OnTomcat", oldest, f"-Djavax.net.ssl.trustStore={work / 'trust.p12'}")
+    run_container("tls-other", debian, "OnTomcat", oldest, *trust(work / "trust.p12"))
     visit("/who", create({"who": "ann"}), 500)
 
 
@@ -545,6 +545,10 @@ def certificate():
     return certificate, key, store
 
 
+def trust(store):
+    return f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"
+
+
 def run_container(name, jars, main, java, *flags, arguments=(), replace=("", "")):
     """Compiles and starts the application in a container, in front of `faults`."""
     global port
@@ -607,7 +611,7 @@ try:
                 container, host = "tls", "localhost"
                 *pair, store = certificate()
                 plain, faults = faults, Faults(service.port, pair)
-                run_container(container, debian, "OnTomcat", oldest, f"-Djavax.net.ssl.trustStore={store}")
+                run_container(container, debian, "OnTomcat", oldest, *trust(store))
                 for function in (reused, others, never_twice, deadline, interrupts, many_visitors, untrusted):
                     check(function)
                 faults.close()

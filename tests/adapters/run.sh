@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tries each adapter of adapters/ in its framework, and one login in all of them: on the embedded store, then on a Redis
-# of its own.
+# of its own. Before that, what is checked of one adapter alone.
 #
 #   run.sh [BINARY]      BINARY   the program, default target/release/rest-sessions
 #                        TOOLS    folder with venv/, made from requirements.txt, default .tools
@@ -28,4 +28,5 @@ for jar in ${jars//:/ }; do
 done
 
 export PYTHONDONTWRITEBYTECODE=1
+python3 "$here/java_checks.py" "$binary" "${TOOLS:-$repo/.tools}" "$jars"
 exec python3 "$here/check.py" "$binary" "$python" "$jars"

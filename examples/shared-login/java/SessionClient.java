@@ -220,8 +220,9 @@ public final class SessionClient {
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
-            var more = parsed.getRawUserInfo() != null || parsed.getRawQuery() != null || parsed.getRawFragment() != null;
-            if (!tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null || more) {
+            var other = !tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null;
+            if (other || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null
+                    || parsed.getRawFragment() != null) {
                 throw new IllegalArgumentException("it has to look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");
