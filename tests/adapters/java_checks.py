@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from urllib.parse import quote
 
@@ -155,8 +156,11 @@ def intervals():
 def changed_interval():
     """requests at the same time that set another interval leave one session, and none fails"""
     token = create({"a": 1, "user_id": "ivan"}, "ivan", 1200)
+    together = threading.Barrier(5)  # no request replaces the session before all have read it
+    faults.fault = lambda method, path, nth: together.wait(30) and None if method == "PUT" else None
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda _: visit("/interval?n=1800", token), range(5)))
+    faults.clear()
     cookies = [cookie for _, named in answers for cookie in named]
     same((len(cookies), len(sessions_of("ivan")), get(token)), (1, 1, {}))
     same(get(cookies[0])["d"], {"a": 1, "user_id": "ivan"})
@@ -612,6 +616,8 @@ try:
                 *pair, store = certificate()
                 plain, faults = faults, Faults(service.port, pair)
                 run_container(container, debian, "OnTomcat", oldest, *trust(store))
+                known = {"Cookie": "session=" + create({"who": "ann"})}
+                until(lambda: request(port, "GET", "/who", headers=known)[0] == 200, "TLS", 90)  # Java's first is slow
                 for function in (reused, others, never_twice, deadline, interrupts, many_visitors, untrusted):
                     check(function)
                 faults.close()
