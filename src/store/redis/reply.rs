@@ -49,10 +49,11 @@ pub(super) fn record(reply: Value, metrics: &Metrics) -> Result<Option<Record>, 
         NONE => return Ok(None),
         TOO_LARGE => return Err(Error::TooLarge),
         UNREADABLE => {}
-        packed => match unpack(packed)? {
-            Some(record) => return Ok(Some(record)),
-            None => {}
-        },
+        packed => {
+            if let Some(record) = unpack(packed)? {
+                return Ok(Some(record));
+            }
+        }
     }
     metrics.unreadable();
     Ok(None)

@@ -251,7 +251,7 @@ fn what_is_said_of_redis_needs_a_redis() {
         let named = format!("options.toml: {key} needs RS_REDIS_URL");
         assert!(line.starts_with(&named), "{line}");
     }
-    assert_eq!(tried, 11);
+    assert_eq!(tried, 12);
 }
 
 #[test]

@@ -85,11 +85,11 @@ pub(super) async fn last_words(address: SocketAddr) -> Option<RedisError> {
     };
     // However that ends: what was heard counts.
     let _ = timeout(LAST_WORDS, listen).await;
-    error_in(said.into())
+    error_in(&said.into())
 }
 
 /// The error that some bytes begin with.
-pub(super) fn error_in(bytes: Bytes) -> Option<RedisError> {
-    let end = memchr::memchr(b'\n', &bytes)? + 1;
+pub(super) fn error_in(bytes: &Bytes) -> Option<RedisError> {
+    let end = memchr::memchr(b'\n', bytes)? + 1;
     Reply::new(bytes.slice(..end)).only().err()
 }

@@ -177,7 +177,7 @@ impl Traffic {
         while !self.received.is_empty() {
             let Some(first) = self.asked.front() else {
                 // Such as: too many clients, protected mode.
-                let error = error_in(self.received.split().freeze());
+                let error = error_in(&self.received.split().freeze());
                 let said = error.map_or_else(|| "an answer to no question".to_owned(), |error| reason(&error));
                 return Err(io::Error::other(said));
             };
