@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks for what takes long with a million sessions, and how long gets take meanwhile, on both stores.
 
-soapp, killsoid of one id with a tenth of all sessions, killall, and the wiper once as many have expired. Prints a
+soapp, soid and killsoid of one id with a tenth of all sessions, killall, and the wiper once as many have expired. Prints a
 Markdown table. Needs cargo, wrk, redis-server and redis-cli.
 """
 
@@ -104,6 +104,7 @@ def operations(large, target, sessions):
     fill(target, sessions, (f"user-{n}" for n in range(IDS)), 86400)
     large.measure("soapp", lambda: drained(server, "/large/soapp?dt=86400"))
     fill(target, sessions // 10, ["anonymous"], 86400)
+    large.measure("soid", lambda: drained(server, "/large/soid/anonymous"))
     large.measure("killsoid", lambda: kill(server, "/large/killsoid/anonymous"))
     large.measure("killall", lambda: kill(server, "/large/killall"))
 
