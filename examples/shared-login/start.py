@@ -198,8 +198,7 @@ def start(site, options):
     for name, command in {
         "python": [sys.executable, "-B", HERE / "python" / "app.py"],
         "node": [program("node"), HERE / "node" / "app.mjs"],
-        "java": [program("java"), "-XX:-UsePerfData",
-                 "-cp", folder / "java", "App"],
+        "java": [program("java"), "-XX:-UsePerfData", "-cp", folder / "java", "App"],
         "php": [php_fpm(), "--fpm-config", folder / "php-fpm.conf", *(["--allow-to-run-as-root"] if root else [])],
     }.items():
         site.start(name, command, SESSIONS_URL=service, PORT="0")
@@ -228,9 +227,10 @@ def main():
         try:
             address, service = start(site, options)
             print(f"{address} is the site; Ctrl-C ends it")
-            own = site.parts.get("rest-sessions")
-            process = f" (process {own.pid})" if own else ""
-            print(f"{service} is rest-sessions{process}, for the programs only; the logs are in {folder}", flush=True)
+            own = site.parts.get("service")
+            if own:
+                print(f"{own.pid} is the process of rest-sessions")
+            print(f"{service} is rest-sessions, for the programs only; the logs are in {folder}", flush=True)
             site.watch()
         except Ended as reason:
             message = str(reason)
