@@ -53,7 +53,8 @@ impl Clock {
     pub fn uptime(&self) -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
-            Self::System | Self::Off(_) | Self::Redis(_) => START.elapsed(),
+            Self::System | Self::Off(_) => START.elapsed(),
+            Self::Redis(time) => time.uptime(),
             Self::Manual(seconds) | Self::Jumping { uptime: seconds, .. } => {
                 Duration::from_secs(seconds.load(Ordering::SeqCst))
             }

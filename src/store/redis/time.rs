@@ -60,7 +60,7 @@ struct Told {
 
 impl Time {
     pub(super) fn new(local: Clock, metrics: &Metrics) -> Self {
-        let asks = !matches!(local, Clock::Manual(_));
+        let asks = !matches!(local, Clock::Manual(_) | Clock::Jumping { .. });
         Self {
             local,
             asks,
@@ -78,6 +78,12 @@ impl Time {
             Some(base) => (base + self.start.elapsed()).as_secs(),
             None => self.local.now(),
         }
+    }
+
+    /// The time since some moment, by the clock of this machine that nobody sets.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.local.uptime()
     }
 
     fn base(&self) -> Option<Duration> {
