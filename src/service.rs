@@ -85,7 +85,8 @@ fn system() -> Duration {
 pub struct Service {
     store: Store,
     clock: Clock,
-    steady: Mutex<Steady>,
+    /// `None` until the wiper's first look, where the clock is that of Redis, which is not known at the start.
+    steady: Mutex<Option<Steady>>,
     metrics: Arc<Metrics>,
 }
 
@@ -108,7 +109,10 @@ impl Service {
     pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
-            steady: Mutex::new(Steady::new(clock.now(), clock.uptime())),
+            steady: Mutex::new(match &clock {
+                Clock::Redis(_) => None,
+                local => Some(Steady::new(local.now(), local.uptime())),
+            }),
             clock,
             metrics,
         }
@@ -223,7 +227,9 @@ impl Service {
 
     fn steady(&self, now: Seconds) -> bool {
         let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
-        steady.look(now, self.clock.uptime())
+        let uptime = self.clock.uptime();
+        let steady = steady.get_or_insert_with(|| Steady::new(now, uptime));
+        steady.look(now, uptime)
     }
 
     /// Whether the store answers.

@@ -53,7 +53,7 @@ use crate::{
 /// Entries that a list and the wiper look at in one go, off the async workers.
 const LOOK: usize = 8192;
 /// How long the end may take.
-const CLOSE: Duration = Duration::from_secs(5);
+const CLOSE: Duration = Duration::from_secs(4);
 
 /// The store in a folder of this process.
 #[derive(Debug)]
