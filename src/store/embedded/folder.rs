@@ -12,7 +12,7 @@ use super::{
     anchor::Identity,
     claim::{Claim, LOCK},
     engine::Engine,
-    journal,
+    journal::{self, Newest},
     quiet::{Panicked, quietly},
 };
 
@@ -56,8 +56,7 @@ pub(super) struct Folder {
 /// What was last seen of the open engine's folder.
 struct EngineSeen {
     identity: Identity,
-    /// The number of the newest journal, which is the one that the engine writes.
-    journal: Option<u64>,
+    journal: Option<Newest>,
 }
 
 /// How far the folder is, as its marker says.
@@ -160,7 +159,7 @@ impl Folder {
                 self.mark(State::Ready).map_err(Refused::Here)?;
                 *self.engine() = Some(EngineSeen {
                     identity,
-                    journal: None,
+                    journal: Newest::find(&self.base().join(ENGINE)).ok().flatten(),
                 });
                 return Ok(engine);
             }
@@ -198,11 +197,15 @@ impl Folder {
             if let Some(path) = missing(&engine).map_err(io)? {
                 return Err(gone(path.strip_prefix(self.base()).unwrap_or(&path)));
             }
-            let newest = journal::newest(&engine).map_err(io)?;
-            if newest < seen.journal || newest.is_none() {
-                return Err(gone(Path::new("a journal of the engine")));
+            let newest = Newest::find(&engine).map_err(io)?;
+            let newest = newest.ok_or_else(|| gone(Path::new("a journal of the engine")))?;
+            if seen.journal.as_ref().is_some_and(|before| !newest.follows(before)) {
+                return Err(format!(
+                    "{} has another journal than the engine writes",
+                    engine.display()
+                ));
             }
-            seen.journal = newest;
+            seen.journal = Some(newest);
         }
         Ok(())
     }

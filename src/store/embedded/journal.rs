@@ -7,6 +7,7 @@
 //! Source of the layout: `src/journal/entry.rs` and `batch_reader.rs` of fjall 3.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Result, Seek, SeekFrom},
     os::unix::fs::FileExt,
@@ -16,6 +17,8 @@ use std::{
 
 use memchr::memmem;
 use xxhash_rust::xxh3::Xxh3;
+
+use super::anchor::Identity;
 
 /// Ends every batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
@@ -36,10 +39,37 @@ pub(super) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
     Ok(journals)
 }
 
-/// The number of the newest journal.
-pub(super) fn newest(engine: &Path) -> Result<Option<u64>> {
-    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
-    Ok(all(engine)?.iter().filter_map(number).max())
+/// The newest journal, which is the one that the engine writes, as its folder shows it.
+pub(super) struct Newest {
+    number: u64,
+    identity: Identity,
+    bytes: u64,
+}
+
+impl Newest {
+    /// `None` where there is no journal.
+    pub(super) fn find(engine: &Path) -> Result<Option<Self>> {
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        let Some(number) = all(engine)?.iter().filter_map(number).max() else {
+            return Ok(None);
+        };
+        let metadata = fs::metadata(engine.join(format!("{number}.jnl")))?;
+        Ok(Some(Self {
+            number,
+            identity: Identity::of(&metadata),
+            bytes: metadata.len(),
+        }))
+    }
+
+    /// Whether the engine can have made it of what was seen before: the same file, which it only ever makes longer, or a
+    /// later one. The engine makes a file and then its length, so a new one may be empty at first.
+    pub(super) fn follows(&self, before: &Self) -> bool {
+        match self.number.cmp(&before.number) {
+            Ordering::Less => false,
+            Ordering::Equal => self.identity == before.identity && self.bytes >= before.bytes.max(1),
+            Ordering::Greater => true,
+        }
+    }
 }
 
 /// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and

@@ -238,3 +238,20 @@ async fn a_folder_that_is_mounted_over_is_missed_until_it_is_not() {
     back(&process, &app, &token).await;
     process.stop();
 }
+
+#[tokio::test]
+async fn a_journal_that_is_not_the_engines_is_noticed() {
+    for cut in [false, true] {
+        let world = World::new().await;
+        let journal = world.data().join("fjall/0.jnl");
+        if cut {
+            let file = fs::File::options().write(true).open(&journal).expect("a journal");
+            file.set_len(0).expect("cut");
+        } else {
+            // As rsync and other tools that restore put a file in the place of another.
+            fs::copy(&journal, world.path("copy")).expect("a copy");
+            fs::rename(world.path("copy"), &journal).expect("in its place");
+        }
+        eventually("it is told", async || world.process.log().contains(LINE)).await;
+    }
+}
