@@ -163,7 +163,7 @@ class Life {
         var empty = sessions.create(APP, "ann", IP, null, null, Map.of()).getToken();
         check("an empty map is no data", none(sessions.get(APP, empty).getD()));
 
-        var found = lists.soid(APP, "ann").getSessions();
+        var found = lists.soid(APP, "ann", null, null).getSessions();
         check("soid lists the sessions of an id", ids(found).equals(List.of("ann", "ann", "ann")));
         var data = found.stream().map(Session::getD).filter(each -> !none(each)).toList();
         check("soid answers their data", data.equals(List.of(with(DATA, "cart", 5))));
@@ -175,7 +175,7 @@ class Life {
         for (var user : IDS) {
             var tokenOfUser = sessions.create(APP, user, IP, null, null, null).getToken();
             var read = sessions.get(APP, tokenOfUser).getId().equals(user);
-            var listed = ids(lists.soid(APP, user).getSessions()).equals(List.of(user));
+            var listed = ids(lists.soid(APP, user, null, null).getSessions()).equals(List.of(user));
             check("the id " + user + " goes through", read && listed && lists.killsoid(APP, user).getKill() == 1);
         }
 
