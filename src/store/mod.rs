@@ -97,7 +97,7 @@ impl Listing {
 
     fn pace(&mut self) -> Option<&mut Pace> {
         match &mut self.source {
-            Source::Embedded(listing) => Some(listing.pace()),
+            Source::Embedded(listing) => listing.pace(),
             Source::Redis(listing) => listing.pace(),
         }
     }

@@ -99,8 +99,8 @@ impl Search {
         Self {
             after,
             places: BinaryHeap::new(),
-            room: SMALL,
-            most: most.max(SMALL),
+            room: SMALL.min(most.max(1)),
+            most: most.max(1),
             budget,
             granted: None,
             cut: false,
@@ -123,7 +123,7 @@ impl Search {
         }
         if self.places.len() == self.places.capacity() {
             // Never more than granted, which the usual doubling would take.
-            let more = self.places.len().clamp(64, self.room);
+            let more = self.places.len().max(64);
             self.places.reserve_exact(more.min(self.room - self.places.len()));
         }
         self.places.push(Reverse(place));
@@ -224,14 +224,29 @@ mod tests {
 
     #[test]
     fn a_window_has_the_first_places_after_a_cursor() {
-        let mut search = Search::new(Some(place(5000, 0).cursor()), 10, Budget::new());
+        let mut search = Search::new(Some(place(5000, 0).cursor()), 10_000, Budget::new());
         for second in (0..6000).rev().chain(0..6000) {
             search.add(place(second, 0));
         }
         let window = search.finish();
-        assert!(window.is_cut());
+        assert!(!window.is_cut());
         // Of two places of one session it has the later one.
         assert_eq!(all(window), [place(4999, 0)]);
+    }
+
+    #[test]
+    fn a_small_window_has_the_first_places() {
+        for most in [0, 1, 2, 63, 65] {
+            let mut search = Search::new(None, most, Budget::new());
+            for second in 0..100 {
+                search.add(place(second, 0));
+                assert!(search.len() <= most.max(1));
+            }
+            assert_eq!(search.floor(), search.cut.then(|| &search.places.peek().unwrap().0));
+            let window = search.finish();
+            assert!(window.is_cut());
+            assert_eq!(window.ahead(0), Some(&place(99, 0)), "{most}");
+        }
     }
 
     #[test]
@@ -240,7 +255,7 @@ mod tests {
         let count = 3 * SMALL + 5;
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let mut search = Search::new(after, 1, budget.clone());
+            let mut search = Search::new(after, SMALL, budget.clone());
             for n in 0..count {
                 // A cursor has the first ten bytes of a token.
                 let token = format!("{:010}", n * 7919 % count);

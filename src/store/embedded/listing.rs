@@ -21,6 +21,9 @@ use crate::{
 const LIST: usize = 500;
 /// About how long a part may work. Why: other large operations wait for it.
 const PART: Duration = Duration::from_millis(10);
+/// The same for the first part, which no other operation waits for. Why: most lists have no other, and then need not wait for a
+/// turn among the long ones.
+const FIRST: Duration = Duration::from_millis(100);
 
 /// A list that is under way.
 pub struct Listing {
@@ -35,6 +38,8 @@ pub struct Listing {
     next: usize,
     budget: Budget,
     pace: Pace,
+    /// How long the next part may work.
+    part: Duration,
     state: State,
 }
 
@@ -57,13 +62,15 @@ enum State {
 /// Bounds the work of one part.
 struct Effort {
     looks: usize,
+    most: Duration,
     yielder: Yielder,
 }
 
 impl Effort {
-    fn new() -> Self {
+    fn new(most: Duration) -> Self {
         Self {
             looks: LOOK,
+            most,
             yielder: Yielder::new(),
         }
     }
@@ -71,7 +78,7 @@ impl Effort {
     /// One more step. False: enough was done.
     fn goes_on(&mut self) -> bool {
         self.looks = self.looks.saturating_sub(1);
-        self.yielder.step() < PART && self.looks > 0
+        self.yielder.step() < self.most && self.looks > 0
     }
 }
 
@@ -98,12 +105,20 @@ impl Listing {
             next,
             budget,
             pace,
+            part: FIRST,
             state: State::Begun,
         }
     }
 
-    pub(crate) fn pace(&mut self) -> &mut Pace {
-        &mut self.pace
+    /// The pace of the next part, unless that is the end. Why: a short list has one part, and must not wait for a turn among the
+    /// long ones to say so.
+    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+        (!self.ended()).then_some(&mut self.pace)
+    }
+
+    /// Whether everything was answered.
+    pub(super) fn ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 
     /// Gives memory back while nobody reads. The list goes on after the last session that it has answered.
@@ -114,13 +129,19 @@ impl Listing {
     }
 
     fn search(&self) -> State {
-        let most = self.next.min(self.wanted);
+        let most = match self.of {
+            // The smaller the window, the less of the index has to be read for it. Some sessions may be gone when their turn comes.
+            Of::App(_) => self.wanted.saturating_add(16),
+            // Each window costs a look at all sessions of the id.
+            Of::Id(_) => self.wanted.max(SMALL),
+        };
+        let most = most.min(self.next);
         State::Searching(Search::new(self.after, most, self.budget.clone()), None)
     }
 
     /// The next sessions, `None` at the end; empty while their order is being found. After an error it may be asked again.
     pub(super) fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Listed>>, Error> {
-        let mut effort = Effort::new();
+        let mut effort = Effort::new(std::mem::replace(&mut self.part, PART));
         loop {
             match std::mem::replace(&mut self.state, State::Begun) {
                 State::Begun => {

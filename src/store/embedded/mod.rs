@@ -176,6 +176,9 @@ impl Embedded {
     }
 
     pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
+        if listing.ended() {
+            return Ok((listing, None));
+        }
         loop {
             let read = self.blocking(move |cache| {
                 let list = listing.next(cache);

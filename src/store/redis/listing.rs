@@ -58,12 +58,14 @@ impl Listing {
         Self { kind, pace }
     }
 
-    /// The pace of the next part, unless that is at hand.
+    /// The pace of the next part, unless that is at hand or the end. Why: a short list has one part, and must not wait for a
+    /// turn among the long ones to say so.
     pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
-        match &self.kind {
-            Kind::App(list) if !list.parts.iter().any(Part::hungry) => None,
-            _ => Some(&mut self.pace),
-        }
+        let asks = match &self.kind {
+            Kind::App(list) => list.parts.iter().any(Part::hungry),
+            Kind::Id(list) => !list.ended(),
+        };
+        asks.then_some(&mut self.pace)
     }
 
     /// Gives memory back while nobody reads. The list goes on after the last session that it has answered.

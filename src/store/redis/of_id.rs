@@ -69,9 +69,15 @@ impl OfId {
         }
     }
 
+    /// Whether everything was answered.
+    pub(super) fn ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
     fn search(&self) -> State {
         State::Searching(
-            Search::new(self.after, self.wanted, self.budget.clone()),
+            // Each window costs a look at all sessions of the id.
+            Search::new(self.after, self.wanted.max(SMALL), self.budget.clone()),
             "0".to_owned(),
         )
     }
