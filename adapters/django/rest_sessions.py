@@ -11,17 +11,22 @@ import os
 import re
 import socket
 import time
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import quote, urlencode, urlsplit
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.messages.storage.base import Message
+from django.contrib.messages.storage.cookie import MessageDecoder
 from django.contrib.sessions import middleware
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.utils.http import http_date
@@ -30,6 +35,8 @@ LAZY = (Promise,)  # lazily translated text
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 APP = re.compile(r"[A-Za-z0-9_-]{3,20}")
+COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+SAME_SITE = re.compile("strict|lax|none", re.I)
 ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
 NESTED = "json:"  # prefix of the keys of nested values; the value is JSON text
 USER_KEYS = ("user_id", "_user_id", "_auth_user_id")  # ours, Flask-Login's, Django's
@@ -43,6 +50,13 @@ log = logging.getLogger("rest_sessions")
 
 class SessionsError(Exception):
     """The service did not answer, or answered with an error. No message contains a token or a path."""
+
+
+class SessionEnded(SessionsError):
+    """Another request has ended the session, for example by a logout, while this one used it."""
+
+    def __init__(self):
+        super().__init__("rest-sessions: the session has ended while this request was served")
 
 
 ## Connections
@@ -80,9 +94,10 @@ class Connections:
         atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
-        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+        """Returns the status and the body of the answer, and whether it is that of a retry.
 
-        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        Raises OSError or HTTPException if there is no answer in time. Only repeatable requests are retried, once, on a
+        new connection after a reused one has failed.
         """
         deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
@@ -90,12 +105,14 @@ class Connections:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
         sock = self._reuse()
+        retried = False
         if sock and repeatable:
             try:
-                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+                soon = min(deadline, time.monotonic() + REUSED_DEADLINE)
+                return (*self._exchange(sock, method, request, soon), False)
             except (OSError, HTTPException):
-                sock = None
-        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+                sock, retried = None, True
+        return (*self._exchange(sock or self._connect(deadline), method, request, deadline), retried)
 
     def close(self):
         """Closes the idle connections of this process."""
@@ -257,12 +274,18 @@ class Client:
             raise SessionsError("rest-sessions: the answer to create has no token")
         return token
 
-    def replace(self, old, user, ip, ttl, d):
-        """Creates a session in the place of `old`, which may be None. If `old` cannot be ended, neither is the new."""
+    def replace(self, old, before, user, ip, ttl, d):
+        """Creates a session in the place of `old`, which may be None and whose user was `before`.
+
+        If `old` cannot be ended, the new session ends too. If another request has ended it, raises SessionEnded: its
+        data must not come back. Only a login may follow that: a double click on a login form ends `old` twice.
+        """
         token = self.create(user, ip, ttl, d)
         if old:
             try:
-                self.kill(old)
+                login = before is None and user is not None
+                if not self.kill(old) and not login:
+                    raise SessionEnded
             except BaseException:
                 self.discard(token)
                 raise
@@ -288,7 +311,9 @@ class Client:
         return self._ask("POST", f"/set/{token}", changes) != {}
 
     def kill(self, token):
-        self._ask("DELETE", f"/kill/{token}")
+        """Ends a session. Returns False if it had ended before; after a retry True, since the first try may have."""
+        answer, retried = self._call("DELETE", f"/kill/{token}")
+        return retried or answer.get("kill") != 0
 
     def discard(self, token):
         """Ends a session that no cookie names, if the service can be reached."""
@@ -302,9 +327,14 @@ class Client:
         return self._ask("DELETE", f"/killsoid/{segment(str(user))}").get("kill", 0)
 
     def _ask(self, method, path, data=None):
+        return self._call(method, path, data)[0]
+
+    def _call(self, method, path, data=None):
+        """Returns the answer, and whether it is that of a retry."""
         body = None if data is None else dump(data).encode()
+        repeatable = method in ("GET", "DELETE")
         try:
-            status, text = self._connections.ask(method, f"/{self._app}{path}", body, method in ("GET", "DELETE"))
+            status, text, retried = self._connections.ask(method, f"/{self._app}{path}", body, repeatable)
         except (OSError, HTTPException) as error:
             server = f"{self._connections.host}:{self._connections.port}"
             raise SessionsError(f"rest-sessions: no answer from {server} ({type(error).__name__})") from None
@@ -314,7 +344,7 @@ class Client:
             answer = None
         if status != 200 or not isinstance(answer, dict):
             raise SessionsError(f"rest-sessions: status {status}, {explanation(answer)}")
-        return answer
+        return answer, retried
 
 
 def explanation(answer):
@@ -348,6 +378,28 @@ def tokens_of(header, name):
         if key.strip(" \t") == name and TOKEN.fullmatch(value):
             found[value] = True
     return list(found)[:MAX_COOKIES]
+
+
+def check_cookie(name, domain, path, secure, samesite):
+    """Raises a ValueError, which names the setting, for a cookie that servers cannot send or browsers never keep.
+
+    The rules are those of RFC 6265bis. Why: each request would leave a session that no cookie names.
+    """
+    prefix = re.match("__(?:host|secure)-", name, re.I)
+    host = prefix and prefix[0].lower() == "__host-"
+    none = isinstance(samesite, str) and samesite.lower() == "none"
+    for setting, wrong, reason in (
+        ("NAME", not COOKIE_NAME.fullmatch(name), "must be a token: no spaces, no separators, only ASCII"),
+        ("DOMAIN", domain and re.search(r"[\0-\x20\x7f;,/]|:\d*$", domain), "must be a domain"),
+        ("PATH", path and re.search(r"[\0-\x1f\x7f;]", path), "must be a path"),
+        ("SAMESITE", samesite and not SAME_SITE.fullmatch(str(samesite)), "must be Strict, Lax or None"),
+        ("SECURE", none and not secure, "must be true where SESSION_COOKIE_SAMESITE is None"),
+        ("SECURE", prefix and not secure, "must be true for the prefix of SESSION_COOKIE_NAME"),
+        ("DOMAIN", host and domain, "must not be set for the prefix of SESSION_COOKIE_NAME"),
+        ("PATH", host and path != "/", "must be / for the prefix of SESSION_COOKIE_NAME"),
+    ):
+        if wrong:
+            raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} {reason}, or browsers get no cookie")
 
 
 def address_of(text):
@@ -495,6 +547,13 @@ def decode(d):
     return session, known, kept
 
 
+def hide(key, session, known, kept):
+    """Treats a value that the framework cannot use as one that cannot be read."""
+    log.warning("rest-sessions: cannot use the key %.100s of a session, and leaves it", ascii(key))
+    del session[key]
+    kept.update((form, known.pop(form)) for form in forms(key) if form in known)
+
+
 def forms(key):
     """The keys of `d` under which the value of this one may stand: as it is, and as JSON text."""
     name = key[len(NESTED) :] if key.startswith(NESTED) else key
@@ -537,7 +596,39 @@ def user_of(d):
 
 EXPIRY = "_session_expiry"  # Django's key for what set_expiry() was given
 SLACK = 60  # seconds by which a date may move without being another one
+MAX_TTL = 2147483647  # the service's
 SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
+
+
+def is_user(value):
+    """Whether Django can look for a user of this id, which another framework may have written."""
+    if type(value) not in (str, int) or "\0" in str(value):
+        return False
+    try:
+        get_user_model()._meta.pk.to_python(value)
+    except ImproperlyConfigured:
+        return True  # the site has no users of Django
+    except (ValidationError, ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def is_csrf_token(value):
+    return not settings.CSRF_USE_SESSIONS or isinstance(value, str)
+
+
+def are_messages(value):
+    """Whether Django's storage of messages in sessions can read and write them again."""
+    if not apps.is_installed("django.contrib.messages"):
+        return True
+    try:
+        return all(isinstance(message, Message) for message in json.loads(value, cls=MessageDecoder))
+    except (TypeError, ValueError, LookupError, RecursionError):
+        return False
+
+
+# Keys of Django's that another framework or program may have given values of which Django's own code makes a 500.
+USABLE = {SESSION_KEY: is_user, "_csrftoken": is_csrf_token, "_messages": are_messages}
 
 
 @cache
@@ -561,13 +652,30 @@ class SessionMiddleware(middleware.SessionMiddleware):
             raise ImproperlyConfigured("rest-sessions: its SessionMiddleware needs SESSION_ENGINE = 'rest_sessions'")
         if settings.SESSION_SERIALIZER != SERIALIZER:
             raise ImproperlyConfigured("rest-sessions: SESSION_SERIALIZER cannot be changed: the service stores JSON")
+        try:
+            self._check_cookie()
+        except Exception as error:
+            raise ImproperlyConfigured(str(error)) from error
         client()
+
+    @classmethod
+    def _check_cookie(cls):
+        """Raises a ValueError or another error for settings of which no cookie comes."""
+        name = settings.SESSION_COOKIE_NAME
+        domain, path = settings.SESSION_COOKIE_DOMAIN, settings.SESSION_COOKIE_PATH
+        check_cookie(name, domain, path, settings.SESSION_COOKIE_SECURE, settings.SESSION_COOKIE_SAMESITE)
+        for setting, text in (("DOMAIN", domain), ("PATH", path)):
+            if text and not text.isascii():  # Django sends it as it is
+                raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} must be ASCII")
+        cls._set_cookie(HttpResponse(), "", None)  # may refuse more
 
     def process_request(self, request):
         name = settings.SESSION_COOKIE_NAME
-        # Middleware and tests may set a cookie that is in no header.
-        tokens = tokens_of(request.META.get("HTTP_COOKIE"), name) or [request.COOKIES.get(name)]
-        request.session = self.SessionStore(tokens[0])
+        header = request.META.get("HTTP_COOKIE")
+        # Tests and middleware may set a cookie without a header. Beside a header request.COOKIES does not count: Django
+        # decodes escapes in values, so that what `auth` refuses would be a token here.
+        tokens = tokens_of(header, name) if header else [request.COOKIES.get(name)]
+        request.session = self.SessionStore(tokens[0] if tokens else None)
         request.session.others = tokens[1:]
         request.session.ip = address_of(request.META.get("REMOTE_ADDR"))
 
@@ -593,10 +701,9 @@ class SessionMiddleware(middleware.SessionMiddleware):
         elif response.status_code >= 500:
             session.abandon()
         elif modified or settings.SESSION_SAVE_EVERY_REQUEST:
-            max_age = expires = None
+            max_age = None
             if not session.get_expire_at_browser_close():
-                max_age = session.get_expiry_age()
-                expires = http_date(time.time() + max_age)
+                max_age = min(session.get_expiry_age(), MAX_TTL)
             try:
                 session.save()
             except UpdateError:
@@ -607,20 +714,28 @@ class SessionMiddleware(middleware.SessionMiddleware):
             if session.session_key is None:
                 self._delete_cookie(response)
             else:
-                response.set_cookie(
-                    settings.SESSION_COOKIE_NAME,
-                    session.session_key,
-                    max_age=max_age,
-                    expires=expires,
-                    domain=settings.SESSION_COOKIE_DOMAIN,
-                    path=settings.SESSION_COOKIE_PATH,
-                    secure=settings.SESSION_COOKIE_SECURE or None,
-                    httponly=settings.SESSION_COOKIE_HTTPONLY or None,
-                    samesite=settings.SESSION_COOKIE_SAMESITE,
-                )
+                try:
+                    self._set_cookie(response, session.session_key, max_age)
+                except BaseException:
+                    session.abandon()
+                    raise
         if vary:
             patch_vary_headers(response, ("Cookie",))
         return response
+
+    @staticmethod
+    def _set_cookie(response, value, max_age):
+        response.set_cookie(
+            settings.SESSION_COOKIE_NAME,
+            value,
+            max_age=max_age,
+            expires=None if max_age is None else http_date(time.time() + max_age),
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            path=settings.SESSION_COOKIE_PATH,
+            secure=settings.SESSION_COOKIE_SECURE or None,
+            httponly=settings.SESSION_COOKIE_HTTPONLY or None,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
 
     @staticmethod
     def _delete_cookie(response):
@@ -649,6 +764,7 @@ class SessionStore(SessionBase):
         self._read = False  # whether the service was asked for this key
         self._created = False  # in this request
         self._replaced = None  # the key of the session that this one replaces when it is saved
+        self._replaced_user = None
 
     @property
     def modified(self):
@@ -679,13 +795,14 @@ class SessionStore(SessionBase):
                 break
         self._session_key = key if session else None
         self._read = True
+        for name, usable in USABLE.items():
+            if name in data and not usable(data[name]):
+                hide(name, data, self._known, self._kept)
         if EXPIRY in data:
             try:
                 over = data[EXPIRY] is not None and self._age(data) <= 0
             except (TypeError, ValueError, OverflowError):
-                log.warning("rest-sessions: cannot read %s of a session, and leaves it", EXPIRY)
-                del data[EXPIRY]
-                self._kept.update((form, self._known.pop(form)) for form in forms(EXPIRY) if form in self._known)
+                hide(EXPIRY, data, self._known, self._kept)
                 over = False
             if over:
                 self._end()
@@ -698,8 +815,17 @@ class SessionStore(SessionBase):
             self.load()
 
     def _age(self, data):
-        """Seconds from now until the session expires, if it is not used."""
-        return self.get_expiry_age(expiry=data.get(EXPIRY))
+        """Seconds from now until the session expires, if it is not used.
+
+        Raises a ValueError, TypeError or OverflowError for what is no expiry or beyond the dates of Python.
+        """
+        expiry = data.get(EXPIRY)
+        age = self.get_expiry_age(expiry=expiry)
+        if isinstance(expiry, str) and expiry:
+            datetime.fromisoformat(expiry).astimezone(timezone.utc)
+        elif expiry and age > 0:
+            datetime.now(timezone.utc) + timedelta(days=2, seconds=age)  # two days for zones and the time of a request
+        return age
 
     def create(self):
         if self.answered:
@@ -708,7 +834,11 @@ class SessionStore(SessionBase):
         d = encode(data, self._known)
         ttl = self._age(data)
         everything = {**carried(self._kept, d), **d}
-        self._session_key = client().replace(self._replaced, user_of(d), self.ip, ttl, everything)
+        old, before = self._replaced, self._replaced_user
+        try:
+            self._session_key = client().replace(old, before, user_of(everything), self.ip, ttl, everything)
+        except SessionEnded:
+            raise UpdateError from None
         self._replaced = None
         self._stored = d
         self._ttl = clamp(ttl)
@@ -724,7 +854,8 @@ class SessionStore(SessionBase):
         if self._age(data) <= 0:
             return self._end()
         d = encode(data, self._known)
-        if self.session_key and (user_of(d) != user_of(self._stored) or self._lives_otherwise(data)):
+        user = user_of({**self._kept, **d})
+        if self.session_key and (user != self._user() or self._lives_otherwise(data)):
             self._detach()
         if self.session_key is None:
             return self.create()
@@ -783,13 +914,17 @@ class SessionStore(SessionBase):
     def cycle_key(self):
         # The new session is created when it is saved, since login() names the user after it has called this.
         self._get_session()
-        if self.others:
-            self._learn()
+        self._learn()  # a key without a session replaces nothing
         self._detach()
         self.modified = True
 
+    def _user(self):
+        """The user that the session has in the service."""
+        return user_of({**self._kept, **self._stored})
+
     def _detach(self):
-        self._replaced = self.session_key or self._replaced
+        if self.session_key:
+            self._replaced, self._replaced_user = self.session_key, self._user()
         self._session_key = None
         self._stored = {}
 

@@ -22,6 +22,8 @@ LAZY = ()  # lazily translated text of Flask has __html__
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 APP = re.compile(r"[A-Za-z0-9_-]{3,20}")
+COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+SAME_SITE = re.compile("strict|lax|none", re.I)
 ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
 NESTED = "json:"  # prefix of the keys of nested values; the value is JSON text
 USER_KEYS = ("user_id", "_user_id", "_auth_user_id")  # ours, Flask-Login's, Django's
@@ -35,6 +37,13 @@ log = logging.getLogger("rest_sessions")
 
 class SessionsError(Exception):
     """The service did not answer, or answered with an error. No message contains a token or a path."""
+
+
+class SessionEnded(SessionsError):
+    """Another request has ended the session, for example by a logout, while this one used it."""
+
+    def __init__(self):
+        super().__init__("rest-sessions: the session has ended while this request was served")
 
 
 ## Connections
@@ -72,9 +81,10 @@ class Connections:
         atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
-        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+        """Returns the status and the body of the answer, and whether it is that of a retry.
 
-        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        Raises OSError or HTTPException if there is no answer in time. Only repeatable requests are retried, once, on a
+        new connection after a reused one has failed.
         """
         deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
@@ -82,12 +92,14 @@ class Connections:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
         sock = self._reuse()
+        retried = False
         if sock and repeatable:
             try:
-                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+                soon = min(deadline, time.monotonic() + REUSED_DEADLINE)
+                return (*self._exchange(sock, method, request, soon), False)
             except (OSError, HTTPException):
-                sock = None
-        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+                sock, retried = None, True
+        return (*self._exchange(sock or self._connect(deadline), method, request, deadline), retried)
 
     def close(self):
         """Closes the idle connections of this process."""
@@ -249,12 +261,18 @@ class Client:
             raise SessionsError("rest-sessions: the answer to create has no token")
         return token
 
-    def replace(self, old, user, ip, ttl, d):
-        """Creates a session in the place of `old`, which may be None. If `old` cannot be ended, neither is the new."""
+    def replace(self, old, before, user, ip, ttl, d):
+        """Creates a session in the place of `old`, which may be None and whose user was `before`.
+
+        If `old` cannot be ended, the new session ends too. If another request has ended it, raises SessionEnded: its
+        data must not come back. Only a login may follow that: a double click on a login form ends `old` twice.
+        """
         token = self.create(user, ip, ttl, d)
         if old:
             try:
-                self.kill(old)
+                login = before is None and user is not None
+                if not self.kill(old) and not login:
+                    raise SessionEnded
             except BaseException:
                 self.discard(token)
                 raise
@@ -280,7 +298,9 @@ class Client:
         return self._ask("POST", f"/set/{token}", changes) != {}
 
     def kill(self, token):
-        self._ask("DELETE", f"/kill/{token}")
+        """Ends a session. Returns False if it had ended before; after a retry True, since the first try may have."""
+        answer, retried = self._call("DELETE", f"/kill/{token}")
+        return retried or answer.get("kill") != 0
 
     def discard(self, token):
         """Ends a session that no cookie names, if the service can be reached."""
@@ -294,9 +314,14 @@ class Client:
         return self._ask("DELETE", f"/killsoid/{segment(str(user))}").get("kill", 0)
 
     def _ask(self, method, path, data=None):
+        return self._call(method, path, data)[0]
+
+    def _call(self, method, path, data=None):
+        """Returns the answer, and whether it is that of a retry."""
         body = None if data is None else dump(data).encode()
+        repeatable = method in ("GET", "DELETE")
         try:
-            status, text = self._connections.ask(method, f"/{self._app}{path}", body, method in ("GET", "DELETE"))
+            status, text, retried = self._connections.ask(method, f"/{self._app}{path}", body, repeatable)
         except (OSError, HTTPException) as error:
             server = f"{self._connections.host}:{self._connections.port}"
             raise SessionsError(f"rest-sessions: no answer from {server} ({type(error).__name__})") from None
@@ -306,7 +331,7 @@ class Client:
             answer = None
         if status != 200 or not isinstance(answer, dict):
             raise SessionsError(f"rest-sessions: status {status}, {explanation(answer)}")
-        return answer
+        return answer, retried
 
 
 def explanation(answer):
@@ -340,6 +365,28 @@ def tokens_of(header, name):
         if key.strip(" \t") == name and TOKEN.fullmatch(value):
             found[value] = True
     return list(found)[:MAX_COOKIES]
+
+
+def check_cookie(name, domain, path, secure, samesite):
+    """Raises a ValueError, which names the setting, for a cookie that servers cannot send or browsers never keep.
+
+    The rules are those of RFC 6265bis. Why: each request would leave a session that no cookie names.
+    """
+    prefix = re.match("__(?:host|secure)-", name, re.I)
+    host = prefix and prefix[0].lower() == "__host-"
+    none = isinstance(samesite, str) and samesite.lower() == "none"
+    for setting, wrong, reason in (
+        ("NAME", not COOKIE_NAME.fullmatch(name), "must be a token: no spaces, no separators, only ASCII"),
+        ("DOMAIN", domain and re.search(r"[\0-\x20\x7f;,/]|:\d*$", domain), "must be a domain"),
+        ("PATH", path and re.search(r"[\0-\x1f\x7f;]", path), "must be a path"),
+        ("SAMESITE", samesite and not SAME_SITE.fullmatch(str(samesite)), "must be Strict, Lax or None"),
+        ("SECURE", none and not secure, "must be true where SESSION_COOKIE_SAMESITE is None"),
+        ("SECURE", prefix and not secure, "must be true for the prefix of SESSION_COOKIE_NAME"),
+        ("DOMAIN", host and domain, "must not be set for the prefix of SESSION_COOKIE_NAME"),
+        ("PATH", host and path != "/", "must be / for the prefix of SESSION_COOKIE_NAME"),
+    ):
+        if wrong:
+            raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} {reason}, or browsers get no cookie")
 
 
 def address_of(text):
@@ -487,6 +534,13 @@ def decode(d):
     return session, known, kept
 
 
+def hide(key, session, known, kept):
+    """Treats a value that the framework cannot use as one that cannot be read."""
+    log.warning("rest-sessions: cannot use the key %.100s of a session, and leaves it", ascii(key))
+    del session[key]
+    kept.update((form, known.pop(form)) for form in forms(key) if form in known)
+
+
 def forms(key):
     """The keys of `d` under which the value of this one may stand: as it is, and as JSON text."""
     name = key[len(NESTED) :] if key.startswith(NESTED) else key
@@ -542,6 +596,7 @@ class Session(dict, SessionMixin):
         self.known = {}  # what was read, in the form of encode()
         self.kept = {}  # what cannot be read
         self.replaced = None  # the token of the session that this one replaces when it is saved
+        self.replaced_user = None
         self.created = False  # in this request
         self.answer = None  # the response that names this session
         self.untouched = True
@@ -558,6 +613,8 @@ class Session(dict, SessionMixin):
             d = self._client.get(token)
             if d is not None:
                 data, self.known, self.kept = decode(d)
+                if FLASHES in data and not flashed(data[FLASHES]):
+                    hide(FLASHES, data, self.known, self.kept)
                 dict.update(self, untagged(data))
                 self.token, self.stored = token, self.known
                 break
@@ -581,7 +638,8 @@ class Session(dict, SessionMixin):
         self._detach()
 
     def _detach(self):
-        self.replaced = self.token or self.replaced
+        if self.token:
+            self.replaced, self.replaced_user = self.token, user_of(self.stored)
         self.token = None
         self.stored = {}
 
@@ -624,6 +682,11 @@ for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "popitem", "upda
 FLASHES = "_flashes"  # what flash() keeps: pairs of a category and a message
 
 
+def flashed(value):
+    """Whether flash() and get_flashed_messages() can use a value: it is a list of pairs."""
+    return isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+
+
 def tagged(session):
     """Marks Markup in flashed messages as Flask's own session does, so that pages show it as HTML."""
     data = dict(dict.items(session))
@@ -638,20 +701,22 @@ def tagged(session):
 
 
 def untagged(data):
-    if isinstance(data.get(FLASHES), list):
+    if FLASHES in data:
         data[FLASHES] = [
-            tuple(Markup(part[" m"]) if isinstance(part, dict) and list(part) == [" m"] else part for part in pair)
-            if isinstance(pair, list)
-            else pair
-            for pair in data[FLASHES]
+            tuple(Markup(part[" m"]) if marked(part) else part for part in pair) for pair in data[FLASHES]
         ]
     return data
+
+
+def marked(part):
+    return isinstance(part, dict) and list(part) == [" m"] and isinstance(part[" m"], str)
 
 
 class RestSessionInterface(SessionInterface):
     def __init__(self, app):
         names = ("REST_SESSIONS_URL", "REST_SESSIONS_APP")
         self._client = Client(*(app.config.get(name) or os.environ.get(name) for name in names))
+        self._check_cookie(app)
 
     def logout_everywhere(self, user_id):
         """Ends every session of a user, and returns how many there were."""
@@ -693,15 +758,17 @@ class RestSessionInterface(SessionInterface):
         names = permanent != bool(session.stored.get("_permanent"))
         names = names or permanent and bool(changed or app.config["SESSION_REFRESH_EACH_REQUEST"])
         cookie = {"expires": self.get_expiration_time(app, session), **self._attributes(app)}
-        dump_cookie(self.get_cookie_name(app), "", **cookie)  # refuses bad settings before a session is created
+        if session.token is None:
+            self._check_cookie(app)  # settings may have changed since the start
         if session.token is None:
             everything = {**carried(session.kept, d), **d}
-            token = self._client.replace(session.replaced, user_of(d), session.ip, lifetime, everything)
+            before = session.replaced_user
+            token = self._client.replace(session.replaced, before, user_of(d), session.ip, lifetime, everything)
             session.token, session.replaced, session.created, session.answer = token, None, True, None
         elif changed or session.modified:
             alive = self._client.set(session.token, changed) if changed else self._client.get(session.token) is not None
             if not alive:
-                raise SessionsError("rest-sessions: the session has ended while this request was served")
+                raise SessionEnded
         elif names and not session.created:
             # A dead cookie must not overwrite that of a login that happened meanwhile.
             names = self._client.get(session.token) is not None
@@ -719,6 +786,13 @@ class RestSessionInterface(SessionInterface):
         session.stored, session.kept, session.created = {}, {}, False
         response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
         response.vary.add("Cookie")
+
+    def _check_cookie(self, app):
+        """Raises a ValueError for settings of which no cookie comes."""
+        name, attributes = self.get_cookie_name(app), self._attributes(app)
+        secure = attributes["secure"] or attributes.get("partitioned")  # Werkzeug makes partitioned cookies secure
+        check_cookie(name, attributes["domain"], attributes["path"], secure, attributes["samesite"])
+        dump_cookie(name, "", **attributes)  # may refuse more
 
     def _attributes(self, app):
         attributes = {

@@ -72,7 +72,7 @@ class SessionClient:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         try:
             repeatable = method in ("GET", "DELETE")
-            status, text = self._connections.ask(method, f"/{self._app}/{path}", content, repeatable)
+            status, text, _ = self._connections.ask(method, f"/{self._app}/{path}", content, repeatable)
         except (OSError, HTTPException) as error:
             raise SessionOutage(type(error).__name__) from None
         try:
@@ -165,9 +165,10 @@ class Connections:
         atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
-        """Returns the status and the body of the answer. Raises OSError or HTTPException if there is none in time.
+        """Returns the status and the body of the answer, and whether it is that of a retry.
 
-        Only repeatable requests are retried, once, on a new connection after a reused one has failed.
+        Raises OSError or HTTPException if there is no answer in time. Only repeatable requests are retried, once, on a
+        new connection after a reused one has failed.
         """
         deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
@@ -175,12 +176,14 @@ class Connections:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         request = "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
         sock = self._reuse()
+        retried = False
         if sock and repeatable:
             try:
-                return self._exchange(sock, method, request, min(deadline, time.monotonic() + REUSED_DEADLINE))
+                soon = min(deadline, time.monotonic() + REUSED_DEADLINE)
+                return (*self._exchange(sock, method, request, soon), False)
             except (OSError, HTTPException):
-                sock = None
-        return self._exchange(sock or self._connect(deadline), method, request, deadline)
+                sock, retried = None, True
+        return (*self._exchange(sock or self._connect(deadline), method, request, deadline), retried)
 
     def close(self):
         """Closes the idle connections of this process."""

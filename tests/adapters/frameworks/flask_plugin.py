@@ -11,7 +11,7 @@ import flask
 
 import rest_sessions
 
-flask.Flask.session_interface = rest_sessions.RestSessionInterface(types.SimpleNamespace(config={}))
+flask.Flask.session_interface = rest_sessions.RestSessionInterface(types.SimpleNamespace(config=flask.Flask.default_config))
 passed, failed = set(), {}
 
 

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from common import APP, SERVICE, Server, answer, create, echo
-from rest_sessions import Client, Connections, SessionsError
+from rest_sessions import Client, Connections, SessionEnded, SessionsError
 
 A, B = "A" * 64, "B" * 64
 
@@ -165,6 +165,23 @@ class ConnectionTests(unittest.TestCase):
                 with self.assertRaises(SessionsError):
                     call(client)
             self.assertEqual(len(server.requests), requests)
+
+    def test_a_kill_whose_first_try_may_have_done_it_counts_as_done(self):
+        """The service ends the session, but the answer is lost, so the retry finds nothing to end."""
+
+        def serve(connection, number):
+            while path := connection.read():
+                if number == 1 and "/kill/" in path:
+                    return
+                connection.send(answer({"token": "N" * 64, "kill": 0}))
+
+        server, client = self.server(serve)
+        self.assertEqual(client.replace(A, "ann", "ann", "192.0.2.1", 60, {}), "N" * 64)
+        kills = [(number, path) for number, _, path in server.requests if "/kill/" in path]
+        self.assertEqual(kills, [(1, f"/{APP}/kill/{A}"), (2, f"/{APP}/kill/{A}")])
+        with self.assertRaises(SessionEnded):
+            client.replace(A, "ann", "ann", "192.0.2.1", 60, {})
+        self.assertEqual(server.requests[-1][2], f"/{APP}/kill/{'N' * 64}")
 
     def test_a_new_connection_that_dies_is_not_retried(self):
         server, client = self.server(lambda connection, number: connection.read())

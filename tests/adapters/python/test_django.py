@@ -5,22 +5,30 @@ import json
 import logging
 import os
 import pathlib
+import tempfile
 import threading
 import unittest
 from datetime import datetime, timedelta, timezone
 
 import django
-from common import APP, Server, answer, api, count, create, kill, session, stored
+from common import APP, Server, answer, api, count, create, kill, session, stored, users
 from django.conf import settings
+
+folder = tempfile.TemporaryDirectory()
 
 settings.configure(
     SECRET_KEY="of the test",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     USE_TZ=True,
-    DATABASES={},
-    INSTALLED_APPS=["django.contrib.sessions", "django.contrib.messages"],
-    MIDDLEWARE=["rest_sessions.SessionMiddleware", "django.contrib.messages.middleware.MessageMiddleware"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder.name}/users"}},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    INSTALLED_APPS=[f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions", "messages")],
+    MIDDLEWARE=[
+        "rest_sessions.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ],
     MESSAGE_STORAGE="django.contrib.messages.storage.session.SessionStorage",
     SESSION_ENGINE="rest_sessions",
     SESSION_COOKIE_NAME="session",
@@ -30,9 +38,12 @@ settings.configure(
 django.setup()
 
 import rest_sessions  # noqa: E402
-from django.contrib import messages  # noqa: E402
+from django.contrib import auth, messages  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import connection as database  # noqa: E402
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
+from django.middleware.csrf import get_token  # noqa: E402
 from django.test import AsyncClient, Client, override_settings  # noqa: E402
 from django.urls import path  # noqa: E402
 from django.utils.safestring import SafeString, mark_safe  # noqa: E402
@@ -54,6 +65,12 @@ async def asynchronous(request):
 
 
 urlpatterns = [path("view", call), path("asynchronous", asynchronous)]
+
+
+def setUpModule():
+    unittest.addModuleCleanup(folder.cleanup)
+    unittest.addModuleCleanup(database.close)
+    call_command("migrate", verbosity=0)
 
 
 def named(response):
@@ -170,6 +187,157 @@ class DjangoTests(unittest.TestCase):
                 self.ask(lambda request: request.session.flush(), token)
                 self.assertIsNone(stored(token))
 
+    def test_an_expiry_beyond_the_dates_is_invisible_and_stays(self):
+        limit = (datetime.max.replace(tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds()
+        for value in (1e300, 10**15, 10**12, int(limit), "9999-12-31T23:59:59-23:59"):
+            token = create({"who": "ann", "_session_expiry": value})
+            with self.subTest(value):
+                shown = self.ask(lambda request: request.session.get_expiry_date() and request.session.keys(), token)
+                self.assertNotIn(b"_session_expiry", shown.content)
+                self.ask(lambda request: request.session.update({"a": request.session["who"]}), token)
+                self.assertEqual(stored(token), {"who": "ann", "_session_expiry": value, "a": "ann"})
+                self.ask(lambda request: request.session.flush(), token)
+                self.assertIsNone(stored(token))
+        for value in ("9999-12-31T23:59:59+00:00", 3 * 10**9):
+            token = create({"who": "ann", "_session_expiry": value}, ttl=2147483647)
+            with self.subTest(value):
+                response = self.ask(lambda request: request.session.update({"a": 1}), token)
+                self.assertEqual(named(response), token)
+                self.assertEqual(response.cookies["session"]["max-age"], 2147483647)
+        before = count()
+        self.ask(lambda request: request.session.set_expiry(10**12), status=500)
+        self.assertEqual(count(), before)
+
+    def test_a_user_that_django_cannot_have_is_invisible_and_stays(self):
+        """Another framework has logged somebody in."""
+        user = auth.get_user_model().objects.create(username="bob")
+        backend = "django.contrib.auth.backends.ModelBackend"
+
+        def login(request):
+            auth.login(request, user, backend)
+
+        for d in (
+            {"_auth_user_id": "ann@example.com", "_auth_user_backend": backend},
+            {"_auth_user_id": "ann@example.com"},
+            {"_auth_user_id": ""},
+            {"_auth_user_id": f"{user.pk}\0"},
+            {"_auth_user_id": user.pk + 0.5},
+            {"_auth_user_id": True},
+            {"json:_auth_user_id": f"[{user.pk}]"},
+        ):
+            with self.subTest(d):
+                token = create(d, "ann@example.com")
+
+                def view(request):
+                    request.session["a"] = 1
+                    return request.user.is_authenticated
+
+                response = self.ask(view, token)
+                self.assertEqual((response.content, named(response)), (b"False", token))
+                self.assertEqual(stored(token), {**d, "a": 1})
+                new = named(self.ask(login, token))
+                self.assertEqual((stored(token), session(new)["id"]), (None, str(user.pk)))
+                self.assertEqual(self.ask(lambda request: request.user, new).content, b"bob")
+                token = create(d, "ann@example.com")
+                self.assertEqual(named(self.ask(auth.logout, token)), "")
+                self.assertIsNone(stored(token))
+        token = create({"_auth_user_id": "ann@example.com"}, "ann@example.com")
+        new = named(self.ask(lambda request: request.session.cycle_key(), token))
+        self.assertEqual(session(new)["id"], "ann@example.com")
+
+    def test_messages_and_csrf_tokens_of_others_are_invisible_and_stay(self):
+        got = []
+
+        def shows(request):
+            got.extend(messages.get_messages(request))
+            return get_token(request) and "ok"
+
+        def adds(request):
+            messages.info(request, "hi")
+
+        for value in ("oops", "5", "[1]", '[["__json_message",0]]', '{"a":1}', "null", 5, True):
+            token = create({"_messages": value})
+            with self.subTest(value):
+                self.ask(shows, token)
+                self.assertEqual((got, stored(token)), ([], {"_messages": value}))
+                self.ask(adds, token)
+                self.assertIn('"hi"', stored(token)["_messages"])
+        middleware = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
+        with override_settings(CSRF_USE_SESSIONS=True, MIDDLEWARE=middleware):
+            token = create({"_csrftoken": 5})
+            self.assertEqual(self.ask(shows, token).content, b"ok")
+            self.assertIsInstance(stored(token)["_csrftoken"], str)
+
+    def test_an_ended_session_does_not_come_back_under_a_new_token(self):
+        user = auth.get_user_model().objects.create(username="back")
+        pk = str(user.pk)
+        rest_sessions.logout_everywhere(pk)  # of a run before
+        views = (
+            lambda request: auth.update_session_auth_hash(request, user),
+            lambda request: request.session.cycle_key(),
+            lambda request: request.session.set_expiry(600),
+        )
+        for end in (lambda token: rest_sessions.logout_everywhere(pk), lambda token: self.ask(auth.logout, token)):
+            for number, view in enumerate(views):
+                token = create({"_auth_user_id": pk}, pk, 1200)
+
+                def held(request, end=end, view=view, token=token):
+                    request.session.get("a")
+                    end(token)
+                    view(request)
+
+                with self.subTest(number):
+                    before = count() - 1
+                    self.assertIsNone(named(self.ask(held, token, 400)))
+                    self.assertEqual((users(pk), count()), ([], before))
+
+    def test_requests_at_once_that_renew_the_token_leave_one_session(self):
+        views = (lambda request: request.session.cycle_key(), lambda request: request.session.set_expiry(600))
+        for d, user in (({"user_id": "twice"}, "twice"), ({"a": 1}, "anonymous")):
+            for number, view in enumerate(views):
+                token = create(d, user, 1200)
+                inner = []
+
+                def held(request, view=view, token=token, inner=inner):
+                    request.session.get("a")
+                    inner.append(named(self.ask(view, token)))
+                    view(request)
+
+                with self.subTest(number, user=user):
+                    before = count()
+                    self.assertIsNone(named(self.ask(held, token, 400)))
+                    self.assertEqual((d.items() <= stored(inner[0]).items(), count()), (True, before))
+
+    def test_two_clicks_on_a_login_form_both_log_in(self):
+        token = create({"cart": 1})
+
+        def login(request):
+            request.session.cycle_key()
+            request.session["user_id"] = "clicker"
+
+        def held(request):
+            request.session.get("cart")
+            self.ask(login, token)
+            login(request)
+
+        new = named(self.ask(held, token))
+        self.assertEqual((stored(new), stored(token)), ({"cart": 1, "user_id": "clicker"}, None))
+
+    def test_a_dead_cookie_keeps_nobody_from_a_new_session(self):
+        def view(request):
+            request.session.clear()
+            request.session.cycle_key()
+            request.session["a"] = 1
+
+        self.assertEqual(stored(named(self.ask(view, DEAD))), {"a": 1})
+
+    def test_a_value_that_only_django_decodes_is_no_token(self):
+        token = create({"who": "ann"})
+        escaped = f'"\\{ord(token[0]):03o}{token[1:]}"'
+        for name in ("session", "\x0bsession"):
+            response = self.ask(lambda request: request.session.get("who"), HTTP_COOKIE=f"{name}={escaped}")
+            self.assertEqual(response.content, b"None")
+
     def test_cleared_data_is_gone_from_the_service(self):
         token = create({"who": "ann", "json:cart": "[1]"})
 
@@ -245,6 +413,19 @@ class DjangoTests(unittest.TestCase):
             request.session["who"] = "ann"
             request.session.save()
             raise RuntimeError("boom")
+
+        before = count()
+        self.assertIsNone(named(self.ask(view, status=500)))
+        self.assertEqual(count(), before)
+
+    def test_a_cookie_that_cannot_be_set_leaves_no_session(self):
+        """The settings change after the start, as they do in tests."""
+
+        def view(request):
+            with_bad = override_settings(SESSION_COOKIE_SAMESITE="bogus")
+            with_bad.enable()
+            self.addCleanup(with_bad.disable)
+            request.session["a"] = 1
 
         before = count()
         self.assertIsNone(named(self.ask(view, status=500)))
@@ -372,6 +553,19 @@ class DjangoTests(unittest.TestCase):
         ):
             with override_settings(**{name: value}), self.assertRaisesRegex(ImproperlyConfigured, name):
                 rest_sessions.SessionMiddleware(call)
+        for name, value in (
+            ("NAME", "my session"),
+            ("NAME", "__Host-session"),
+            ("NAME", "path"),  # which Python's own cookies cannot have
+            ("DOMAIN", "ex\nample"),
+            ("DOMAIN", "b\u00fccher.example"),
+            ("PATH", "/\u00e9"),
+            ("SAMESITE", "bogus"),
+            ("SAMESITE", "None"),
+        ):
+            with self.subTest(name, value=value), override_settings(**{f"SESSION_COOKIE_{name}": value}):
+                with self.assertRaises(ImproperlyConfigured):
+                    rest_sessions.SessionMiddleware(call)
         rest_sessions.client.cache_clear()
         self.addCleanup(rest_sessions.client.cache_clear)
         with (

@@ -10,7 +10,7 @@ import unittest
 
 import common
 import flask
-from common import Server, answer, api, count, create, echo, kill, session, stored
+from common import Server, answer, api, count, create, echo, kill, session, stored, users
 from flask import Flask, flash, get_flashed_messages
 from markupsafe import Markup
 from rest_sessions import RestSessionInterface
@@ -145,6 +145,66 @@ class FlaskTests(unittest.TestCase):
                 self.assertEqual(token_in(self.ask(app, view_, token, status=status)), [])
                 self.assertIsNone(stored(token))
 
+    def test_an_ended_session_does_not_come_back_under_a_new_token(self):
+        app = make()
+
+        def regenerates():
+            flask.session.regenerate()
+
+        def changes_the_user():
+            flask.session["user_id"] = "mallory"
+
+        for view in (regenerates, changes_the_user):
+            token = create({"user_id": "back"}, "back")
+
+            def held(view=view):
+                flask.session.get("user_id")
+                app.session_interface.logout_everywhere("back")
+                view()
+                return "ok"
+
+            with self.subTest(view.__name__):
+                before = count() - 1
+                self.assertEqual(token_in(self.ask(app, held, token, status=500)), [])
+                self.assertEqual((users("back"), count()), ([], before))
+
+    def test_two_requests_that_regenerate_at_once_leave_one_session(self):
+        app = make()
+        for d, user in (({"user_id": "twice"}, "twice"), ({"a": 1}, "anonymous")):
+            token = create(d, user)
+            inner = []
+
+            def regenerate():
+                flask.session.regenerate()
+                return "ok"
+
+            def held(token=token, inner=inner, view=regenerate):
+                flask.session.get("a")
+                inner.extend(token_in(self.ask(app, view, token)))
+                return view()
+
+            before = count()
+            self.assertEqual(token_in(self.ask(app, held, token, status=500)), [])
+            self.assertEqual((stored(inner[0]), count()), (d, before))
+
+    def test_two_clicks_on_a_login_form_both_log_in(self):
+        app = make()
+        token = create({"cart": 1})
+
+        def login():
+            flask.session.regenerate()
+            flask.session["user_id"] = "clicker"
+            return "ok"
+
+        def held():
+            flask.session.get("cart")
+            self.ask(app, login, token)
+            return login()
+
+        new = token_in(self.ask(app, held, token))
+        self.assertEqual(stored(new[0]), {"cart": 1, "user_id": "clicker"})
+        self.assertIsNone(stored(token))
+
     def test_permanent_may_be_taken_back(self):
         app = make(PERMANENT_SESSION_LIFETIME=1200)
 
@@ -174,8 +234,31 @@ class FlaskTests(unittest.TestCase):
         app = make(**{f"SESSION_COOKIE_{name}": value for name, value in settings.items()})
         got = {part.strip().lower() for part in self.ask(app, view).headers["Set-Cookie"].split(";")[1:]}
         self.assertEqual(got, {"domain=example.com", "path=/shop", "samesite=strict", "secure"})
+        partitioned = {"SESSION_COOKIE_PARTITIONED": True, "SESSION_COOKIE_SAMESITE": "None"}
+        app = make(SESSION_COOKIE_DOMAIN="b\u00fccher.example", SESSION_COOKIE_PATH="/\u00e9")
+        self.assertIn("Domain=xn--bcher-kva.example", self.ask(app, view).headers["Set-Cookie"])
+        if hasattr(app.session_interface, "get_cookie_partitioned"):
+            self.assertIn("Secure", self.ask(make(**partitioned), view).headers["Set-Cookie"])
+
+    def test_cookies_that_no_browser_keeps_are_refused_at_the_start_and_later(self):
+        def view():
+            flask.session["a"] = 1
+            return "ok"
+
         before = count()
-        self.ask(make(SESSION_COOKIE_SAMESITE="sometimes"), view, status=500)
+        for name, value in (
+            ("NAME", "my session"),
+            ("NAME", "__Host-session"),
+            ("DOMAIN", "ex\nample"),
+            ("SAMESITE", "sometimes"),
+            ("SAMESITE", "None"),
+        ):
+            with self.subTest(name, value=value):
+                with self.assertRaisesRegex(ValueError, "SESSION_COOKIE_"):
+                    make(**{f"SESSION_COOKIE_{name}": value})
+                app = make()
+                app.config[f"SESSION_COOKIE_{name}"] = value
+                self.ask(app, view, status=500)
         self.assertEqual(count(), before)
 
     def test_a_lifetime_of_nothing_ends_the_session(self):
@@ -270,6 +353,35 @@ class FlaskTests(unittest.TestCase):
         self.ask(app, later, token)
         self.assertEqual(got, [("message", "plain <b>"), ("warning", Markup("<b>x</b>"))])
         self.assertEqual([type(text) for _, text in got], [str, Markup])
+
+    def test_what_are_no_flashed_messages_stays_until_flash_replaces_it(self):
+        app = make()
+        got = []
+
+        def shows():
+            got.extend(get_flashed_messages(with_categories=True))
+            return "ok"
+
+        def flashes():
+            flash("hi")
+            return "ok"
+
+        for d in (
+            {"_flashes": "abc"},
+            {"_flashes": 5},
+            {"json:_flashes": '{"a":1}'},
+            {"json:_flashes": "[[1]]"},
+            {"json:_flashes": '["ab"]'},
+        ):
+            with self.subTest(d):
+                token = create({"who": "ann", **d})
+                self.ask(app, shows, token)
+                self.assertEqual((got, stored(token)), ([], {"who": "ann", **d}))
+                self.ask(app, flashes, token)
+                self.assertEqual(stored(token), {"who": "ann", "json:_flashes": '[["message","hi"]]'})
+        token = create({"json:_flashes": '[["message",{" m":[]}]]'})
+        self.ask(app, shows, token)
+        self.assertEqual(got, [("message", {" m": []})])
 
     def test_the_test_clients_session_transaction(self):
         client = make().test_client()

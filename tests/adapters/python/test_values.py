@@ -4,7 +4,7 @@ import logging
 import unittest
 
 import rest_sessions
-from rest_sessions import address_of, carried, changes, decode, encode, tokens_of, user_of
+from rest_sessions import address_of, carried, changes, check_cookie, decode, encode, tokens_of, user_of
 
 
 def nested(depth):
@@ -36,6 +36,32 @@ class ValueTests(unittest.TestCase):
         for key in (1, None, "\ud800"):
             with self.subTest(key), self.assertRaises((TypeError, ValueError)):
                 encode({key: 1}, {})
+
+    def test_cookies_that_no_browser_keeps_are_refused(self):
+        fine = {"name": "session", "domain": None, "path": "/", "secure": False, "samesite": None}
+        for wrong, setting in (
+            ({"name": ""}, "NAME"), ({"name": "my session"}, "NAME"), ({"name": "a=b"}, "NAME"),
+            ({"name": "a;b"}, "NAME"), ({"name": "s\u00e9ance"}, "NAME"), ({"name": "a\n"}, "NAME"),
+            ({"domain": "ex\nample"}, "DOMAIN"), ({"domain": "a.example; Secure"}, "DOMAIN"),
+            ({"domain": "http://a.example"}, "DOMAIN"), ({"domain": "a.example:8000"}, "DOMAIN"),
+            ({"path": "/a\nb"}, "PATH"), ({"path": "/; Secure"}, "PATH"),
+            ({"samesite": "bogus"}, "SAMESITE"), ({"samesite": True}, "SAMESITE"),
+            ({"samesite": "None"}, "SECURE"), ({"samesite": "none"}, "SECURE"),
+            ({"name": "__Secure-s"}, "SECURE"), ({"name": "__host-s"}, "SECURE"),
+            ({"name": "__Host-s", "secure": True, "domain": "a.example"}, "DOMAIN"),
+            ({"name": "__Host-s", "secure": True, "path": "/shop"}, "PATH"),
+            ({"name": "__Host-s", "secure": True, "path": None}, "PATH"),
+        ):  # fmt: skip
+            with self.subTest(wrong), self.assertRaisesRegex(ValueError, f"SESSION_COOKIE_{setting} "):
+                check_cookie(**{**fine, **wrong})
+        for right in (
+            {}, {"domain": ".a.example", "path": "/shop", "samesite": "lax"}, {"path": None}, {"domain": "[::1]"},
+            {"name": "__Host-s", "secure": True, "samesite": "None"},
+            {"name": "__Secure-s", "secure": True, "domain": "a.example", "path": "/shop"},
+            {"name": "!#$%&'*+-.^_`|~"},
+        ):  # fmt: skip
+            with self.subTest(right):
+                check_cookie(**{**fine, **right})
 
     def test_what_has_html_is_stored_as_its_text(self):
         self.assertEqual(encode({"a": Html(), "b": [Html()]}, {}), {"a": "<b>hi</b>", "json:b": '["<b>hi</b>"]'})
