@@ -311,14 +311,28 @@ public final class RestSessionsFilter extends HttpFilter {
             if (candidates == null) {
                 var lines = request.getHeaders("Cookie");
                 candidates = (lines == null ? List.<String>of() : Collections.list(lines)).stream()
-                        .flatMap(line -> Arrays.stream(line.split("[;,]"))).map(String::strip)
-                        .filter(pair -> pair.startsWith(cookie.name + "="))
-                        .map(pair -> pair.substring(cookie.name.length() + 1).strip())
+                        .flatMap(line -> Arrays.stream(line.split("[;,]")))
+                        .map(pair -> pair.split("=", 2))
+                        .filter(pair -> pair.length == 2 && trimmed(pair[0]).equals(cookie.name))
+                        .map(pair -> trimmed(pair[1]))
                         .map(text -> text.length() > 1 && text.startsWith("\"") && text.endsWith("\"")
                                 ? text.substring(1, text.length() - 1) : text)
                         .filter(text -> TOKEN.matcher(text).matches()).distinct().limit(CANDIDATES).toList();
             }
             return candidates;
+        }
+
+        /** Without the spaces and tabs around: a header has no other blanks. */
+        private static String trimmed(String text) {
+            var from = 0;
+            var to = text.length();
+            while (from < to && " \t".indexOf(text.charAt(from)) >= 0) {
+                from++;
+            }
+            while (from < to && " \t".indexOf(text.charAt(to - 1)) >= 0) {
+                to--;
+            }
+            return text.substring(from, to);
         }
 
         /** Whether a new session's cookie will reach the visitor and come back. If not, there must be no session. */
@@ -999,9 +1013,12 @@ public final class RestSessionsFilter extends HttpFilter {
             return text;
         }
         try {
-            if (text.length() <= 100 && text.matches("[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\\w.~-]+)?")) {
-                InetAddress.getByName(text.replaceFirst("%.*", "")); // looks no name up, as there is a colon
-                return text;
+            if (text.matches("(?=[^%]*:)[0-9A-Fa-f:][0-9A-Fa-f.:]*(%[\\w.~-]{1,64})?")) {
+                var parts = text.split("%");
+                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // looks no name up: there is a colon
+                // The service takes up to 39 characters as they are. Java reads longer forms than it does.
+                return text.length() <= 39 ? text
+                        : parts.length > 1 && plain.contains(":") ? plain + "%" + parts[1] : plain;
             }
         } catch (UnknownHostException e) {
             // It only looks like an address.

@@ -50,7 +50,9 @@ final class RestSessionHandler implements
     private ?array $leaving = null; // what session_regenerate_id() leaves behind
     private array $strand = []; // who opened it
     private int $level = 0; // of our output buffer, 0 if there is none
-    private bool $ending = false; // the buffer is given out by us
+    private string $held = ''; // what the app has written, and the buffer does not hold any more
+    private bool $through = false; // what reaches the buffer goes on at once
+    private bool $ending = false; // the buffer is given out or thrown away by us
     private ?Throwable $failed = null; // a save that failed where no exception could be thrown
 
     /** In the place of session_start(), with its options, and with `url` and `app` of the service. */
@@ -276,8 +278,8 @@ final class RestSessionHandler implements
         if (is_string($_SERVER['HTTP_COOKIE'] ?? null)) {
             foreach (preg_split('/[;,]/', $_SERVER['HTTP_COOKIE']) as $pair) {
                 [$name, $value] = explode('=', $pair, 2) + [1 => ''];
-                if (trim($name) === $this->name) {
-                    $value = trim($value);
+                if (trim($name, " \t") === $this->name) {
+                    $value = trim($value, " \t");
                     $tokens[] = preg_match('/\A"(.*)"\z/s', $value, $inner) ? $inner[1] : $value;
                 }
             }
@@ -295,9 +297,10 @@ final class RestSessionHandler implements
                 throw self::error('call RestSessionHandler::start(), and leave its settings as they are', 500);
             }
             if ($this->level === 0 && !headers_sent()) {
-                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase));
+                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase), self::piece());
                 $this->level = ob_get_level();
             }
+            $this->through = headers_sent();
             return true;
         });
     }
@@ -381,7 +384,7 @@ final class RestSessionHandler implements
         $tokens = array_filter([...$known['replaces'], $known['token']]);
         if (self::regenerating()) {
             // Killed once the new one is stored, so that a failure in between does not cost the visitor the session.
-            $this->leaving = ['token' => null, 'replaces' => $tokens, 'from' => null] + $known;
+            $this->leaving = ['token' => null, 'replaces' => $tokens] + $known;
         } else {
             $this->open = null;
             $this->guard(function () use ($tokens): void {
@@ -404,7 +407,7 @@ final class RestSessionHandler implements
             $this->save($id, $session);
             $known = $this->known[$id];
         }
-        $this->leaving = ['token' => null, 'from' => $known['token']] + $known;
+        $this->leaving = ['token' => null, 'from' => $known['token'] ?? $known['from']] + $known;
         $this->known[$id]['replaces'] = [];
     }
 
@@ -514,7 +517,8 @@ final class RestSessionHandler implements
             }
         } else {
             $old = array_filter([...$known['replaces'], $known['token'], $before === $user ? null : $known['from']]);
-            $known['token'] = $this->move($old, $known, $after, $user, $before === $user);
+            $stays = $before === $user ? $known['from'] : null;
+            $known['token'] = $this->move($old, $stays, $known, $after, $user, $before === $user);
             $known['replaces'] = [];
             $known['from'] = null;
         }
@@ -525,9 +529,13 @@ final class RestSessionHandler implements
         $this->known[$id] = ['raw' => $raw, 'seen' => $after, 'values' => $session] + $known;
     }
 
-    /** Stores a session under a new token, if there is anything to store, and ends the old ones. */
+    /**
+     * Stores a session under a new token, if there is anything to store, and ends the old ones. `stays`: the token of the
+     * session that it was copied from, and that does not end.
+     */
     private function move(
         #[\SensitiveParameter] array $old,
+        #[\SensitiveParameter] ?string $stays,
         array $known,
         #[\SensitiveParameter] array $after,
         ?string $user,
@@ -560,6 +568,10 @@ final class RestSessionHandler implements
                 if (!$this->kill($one) && $same && !$this->service->retried) {
                     throw self::error('the session has ended while this request was served', 409);
                 }
+            }
+            // Why only now: a logout of the user that comes later ends the new session, too.
+            if ($stays !== null && !$this->get($stays)[1]) {
+                throw self::error('the session has ended while this request was served', 409);
             }
         } catch (Throwable $error) {
             try {
@@ -638,17 +650,39 @@ final class RestSessionHandler implements
     }
 
     /**
-     * Our output buffer is emptied: by the app, by the end of the request, or by release(). If the session is still
-     * open then, it is saved first, because the answer's head goes out now.
+     * The size at which PHP hands over what our buffer holds. An app's buffer with a callback that lies above ours keeps
+     * us from taking ours away, so its size decides when a stream gets through, and how much memory a download takes.
+     *
+     * Without a buffer below, the app expects none: it reads none, and what it flushes has to get through. With one, it
+     * may read what it has written, and expects a stream to get through only where the one below has a size.
+     */
+    private static function piece(): int
+    {
+        return match (true) {
+            ob_get_level() === 0 => 1,
+            ob_get_status()['chunk_size'] > 0 => 1 << 20,
+            default => 0,
+        };
+    }
+
+    /**
+     * Our output buffer has a piece, or is emptied: by the app, by the end of the request, or by release(). If the
+     * session is still open when it is emptied, it is saved first: the answer's head goes out now, or with what the app
+     * writes next.
      */
     private function output(string $output, int $phase): string
     {
         if ($phase & PHP_OUTPUT_HANDLER_FINAL) {
             $this->level = 0;
         }
-        $out = ($phase & (PHP_OUTPUT_HANDLER_FLUSH | PHP_OUTPUT_HANDLER_FINAL)) && !($phase & PHP_OUTPUT_HANDLER_CLEAN);
-        if (!$out || $this->ending || $this->open === null || !isset($_SESSION) || !is_array($_SESSION)) {
-            return $output;
+        $emptied = $phase & (PHP_OUTPUT_HANDLER_FLUSH | PHP_OUTPUT_HANDLER_FINAL);
+        if (!$emptied && !$this->through && !($phase & PHP_OUTPUT_HANDLER_CLEAN)) {
+            $this->held .= $output;
+            return '';
+        }
+        [$output, $this->held] = [$this->held . $output, ''];
+        if (!$emptied || $this->ending || $this->open === null || !isset($_SESSION) || !is_array($_SESSION)) {
+            return $output; // to nowhere if the app throws it away
         }
         try {
             $this->save($this->open, $_SESSION);
@@ -673,6 +707,7 @@ final class RestSessionHandler implements
             $size = ob_get_status()['chunk_size'];
             $above[] = [ob_get_clean(), $size];
         }
+        $this->through = true;
         if (ob_get_level() === $this->level) {
             $this->ending = true;
             ob_end_flush();
@@ -691,7 +726,9 @@ final class RestSessionHandler implements
             return $work();
         } catch (Throwable $error) {
             if (!headers_sent()) {
+                $this->ending = true;
                 while (ob_get_level() > 0 && ob_end_clean());
+                $this->ending = false;
             }
             $this->spoil($error, $saving);
             throw $error;

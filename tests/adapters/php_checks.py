@@ -136,6 +136,14 @@ def cookies_table():
         same(app.data("/read", lines).get("who"), case["who"], case["name"])
 
 
+def odd_blanks():
+    """only spaces and tabs are no part of a cookie"""
+    token = created({"who": "ann"})
+    same([app.data("/read", [f"session={blank}{token}{blank}"]).get("who") for blank in (" ", "\t", "\x0b", "\x0c", "\xa0")],
+         ["ann", "ann", None, None, None])
+    same(app.data("/read", [f"\x0bsession={token}"]), {})
+
+
 def one_session():
     """each way to change a session leaves one session, with one cookie"""
     for path, wanted in {
@@ -225,6 +233,15 @@ def ended_elsewhere():
     same((go(), len(of("eve"))), (([], 409), 0))
 
 
+def renewed():
+    """a new token never brings a session back that was ended meanwhile, whatever session_regenerate_id() is told"""
+    for old in ("0", "1", "0,0", "0,1", "1,0"):
+        token = created({"user_id": "gil"}, "gil")
+        before = count()
+        same(app.ask("/renew", token, 409, old=old)[1], [], old)
+        same((len(of("gil")), count(), stored(token)), (0, before - 1, None), old)
+
+
 def failed_kill():
     """a login whose old session cannot be ended is an error without a cookie, and leaves no new session"""
     proxy = Proxy(service.port)
@@ -263,6 +280,31 @@ def begun():
     same(stored(token), {"a": 1, "after": 2})
 
 
+def emptied():
+    """an app that throws away what was written keeps its session, and an outage then is an error"""
+    for pages in (1, 20000):
+        body, tokens = app.ask("/emptied", pages=pages)
+        same((body, len(tokens)), (b"page" * pages, 1))
+        same(stored(tokens[0]), {"before": 1})
+    for query in ({}, {"level": 1}):
+        body, tokens = app.ask("/cleaned", **query)
+        same((body, stored(tokens[0])), (b"read page", {"n": 1}))
+
+
+def emptied_outage():
+    """the same when the service fails: no page of a session that is not stored has the status 200"""
+    proxy = Proxy(service.port)
+    proxy.refuse = "PUT"
+    other = App(f"http://127.0.0.1:{proxy.port}")
+    before = count()
+    try:
+        for pages in (0, 1, 20000):
+            same(other.ask("/emptied", None, 503, pages=pages)[1], [])
+        same(count(), before)
+    finally:
+        proxy.close()
+
+
 def gone():
     """what a request stores is stored, although its visitor has gone"""
     token = created({"a": 1})
@@ -281,18 +323,20 @@ def output():
     file = work / "large"
     with file.open("wb") as large:
         large.truncate(100 << 20)
-    for query in ({}, {"own": 1}):
+    for query in ({}, {"own": 1}, {"own": "callback"}):
         same(len(small.ask("/download", token, file=file, **query)[0]), 100 << 20)
     file.unlink()
-    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=60)
-    gate = work / "events"
-    connection.request("GET", f"/events?gate={gate}", headers={"Cookie": f"session={token}"})
-    answer = connection.getresponse()
-    for number in range(3):
-        same(answer.readline(), f"data: {number}\n\n".encode()[:8])  # it comes before the next is let go
-        answer.readline()
-        pathlib.Path(f"{gate}.{number}").touch()
-    connection.close()
+    for query, begin in (("", b": begin data: 0"), ("&own=1", b": begin DATA: 0")):
+        connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=60)
+        gate = work / f"events{time.monotonic_ns()}"
+        connection.request("GET", f"/events?gate={gate}{query}", headers={"Cookie": f"session={token}"})
+        answer = connection.getresponse()
+        for number in range(3):
+            wanted = begin if number == 0 else begin[8:].replace(b"0", b"%d" % number)
+            same(answer.readline().rstrip(b"\n"), wanted)  # it comes before the next is let go
+            answer.readline()
+            pathlib.Path(f"{gate}.{number}").touch()
+        connection.close()
 
 
 ## Settings
@@ -658,11 +702,11 @@ def silent():
 
 
 EVERY = [
-    cookies_table, one_session, existing, logins, errors, begun, output, settings, addresses, poison, digits, refused_values,
+    cookies_table, one_session, existing, logins, errors, begun, emptied, output, settings, addresses, poison, digits, refused_values,
 ]  # fmt: skip
 ONCE = [
-    ended_elsewhere, failed_kill, gone, hostile_settings, not_ours, network, forks, names, encrypted, example, workers, own_tests,
-    untouched,
+    ended_elsewhere, renewed, failed_kill, emptied_outage, odd_blanks, gone, hostile_settings, not_ours, network, forks, names, encrypted,
+    example, workers, own_tests, untouched,
 ]  # fmt: skip
 STREAMS = [begun, output, settings]  # want an answer that is sent in pieces, or settings of PHP's own server
 VERSIONS = ["8.0", "8.5"]  # the oldest and the newest, compiled to WebAssembly, besides the system's PHP

@@ -167,11 +167,24 @@ final class App {
     private static List<String> cookies(HttpExchange request) {
         return request.getRequestHeaders().getOrDefault("Cookie", List.of()).stream()
                 .flatMap(header -> Arrays.stream(header.split("[;,]")))
-                .map(String::strip)
-                .filter(pair -> pair.startsWith("session="))
-                .map(pair -> pair.substring("session=".length()).strip().replaceFirst("^\"(.*)\"$", "$1"))
+                .map(pair -> pair.split("=", 2))
+                .filter(pair -> pair.length == 2 && trimmed(pair[0]).equals("session"))
+                .map(pair -> trimmed(pair[1]).replaceFirst("^\"(.*)\"$", "$1"))
                 .filter(SessionClient::isToken)
                 .distinct().limit(4).toList();
+    }
+
+    /** Without the spaces and tabs around: a header has no other blanks. */
+    private static String trimmed(String text) {
+        var from = 0;
+        var to = text.length();
+        while (from < to && " \t".indexOf(text.charAt(from)) >= 0) {
+            from++;
+        }
+        while (from < to && " \t".indexOf(text.charAt(to - 1)) >= 0) {
+            to--;
+        }
+        return text.substring(from, to);
     }
 
     private Optional<Login> login(List<String> tokens) {

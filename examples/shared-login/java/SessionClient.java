@@ -159,9 +159,12 @@ public final class SessionClient {
             return text;
         }
         try {
-            if (text.length() <= 100 && text.matches("[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\\w.~-]+)?")) {
-                InetAddress.getByName(text.replaceFirst("%.*", "")); // looks no name up, as there is a colon
-                return text;
+            if (text.matches("(?=[^%]*:)[0-9A-Fa-f:][0-9A-Fa-f.:]*(%[\\w.~-]{1,64})?")) {
+                var parts = text.split("%");
+                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // looks no name up: there is a colon
+                // The service takes up to 39 characters as they are. Java reads longer forms than it does.
+                return text.length() <= 39 ? text
+                        : parts.length > 1 && plain.contains(":") ? plain + "%" + parts[1] : plain;
             }
         } catch (UnknownHostException e) {
             // It only looks like an address.

@@ -145,8 +145,8 @@ function tokens(): array
     $tokens = [];
     foreach (preg_split('/[;,]/', $_SERVER['HTTP_COOKIE'] ?? '') as $pair) {
         [$name, $value] = explode('=', $pair, 2) + [1 => ''];
-        if (trim($name) === 'session') {
-            $tokens[] = preg_replace('/\A"(.*)"\z/s', '$1', trim($value));
+        if (trim($name, " \t") === 'session') {
+            $tokens[] = preg_replace('/\A"(.*)"\z/s', '$1', trim($value, " \t"));
         }
     }
     return array_slice(array_unique(preg_grep('/\A[A-Za-z0-9]{64}\z/', $tokens)), 0, 4);

@@ -40,6 +40,13 @@ switch ($path) {
         $_SESSION['n'] = 2;
         $show();
         break;
+    case '/renew': // ?old=0: each session_regenerate_id() of the list, after a logout that comes in between
+        $start();
+        RestSessionHandler::logoutEverywhere($_SESSION['user_id']);
+        foreach (explode(',', $_GET['old']) as $old) {
+            session_regenerate_id((bool) $old);
+        }
+        break;
     case '/login':
         $start();
         session_regenerate_id((bool) ($_GET['old'] ?? 0));
@@ -139,6 +146,27 @@ switch ($path) {
         flush();
         $_SESSION['after'] = 2;
         break;
+    case '/emptied': // the app throws away what was written, and goes on
+        $start();
+        $_SESSION['before'] = 1;
+        echo 'rubbish';
+        while (ob_get_level() > 0) {
+            ob_end_clean();
+        }
+        echo str_repeat('page', (int) $_GET['pages']);
+        break;
+    case '/cleaned': // what was written, but not the buffers; ?level=1: the app's own lies below
+        if (isset($_GET['level'])) {
+            ob_start();
+        }
+        $start();
+        $_SESSION['n'] = 1;
+        echo 'rubbish';
+        ob_clean();
+        echo 'read ';
+        $read = isset($_GET['level']) ? ob_get_clean() : '';
+        echo $read, 'page';
+        break;
     case '/shutdown': // what runs after the script
         $start();
         register_shutdown_function(static function (): void {
@@ -203,19 +231,32 @@ switch ($path) {
     case '/download':
         $start();
         if (isset($_GET['own'])) {
-            ob_start();
+            ob_start($_GET['own'] === 'callback' ? static fn(string $text): string => $text : null);
         }
         session_write_close();
-        if (isset($_GET['own'])) {
+        if (isset($_GET['own']) && $_GET['own'] !== 'callback') {
             ob_end_flush();
         }
-        readfile($_GET['file']);
+        $file = fopen($_GET['file'], 'r');
+        while (!feof($file)) {
+            echo fread($file, 65536);
+            if (ob_get_level() > 0) {
+                ob_flush();
+            }
+        }
         break;
-    case '/events': // each waits for a file of the test
+    case '/events': // each waits for a file of the test; ?own=1: an own buffer with a callback stays
         $start();
+        echo ': begin ';
+        if (isset($_GET['own'])) {
+            ob_start(static fn(string $text): string => strtoupper($text));
+        }
         session_write_close();
         for ($i = 0; $i < 3; $i++) {
             echo "data: $i\n\n";
+            if (ob_get_level() > 0) {
+                ob_flush();
+            }
             flush();
             while (!file_exists("{$_GET['gate']}.$i")) {
                 usleep(20000);
