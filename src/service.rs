@@ -214,7 +214,7 @@ impl Service {
     }
 
     /// Removes the expired sessions of every app, and says how many: none while the clock cannot be trusted, see
-    /// [`crate::steady`].
+    /// `steady.rs`.
     pub async fn wipe(&self) -> Result<u64, Error> {
         let now = self.clock.now();
         if !self.steady(now) {

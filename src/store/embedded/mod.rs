@@ -4,7 +4,7 @@
 //! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
 //!
 //! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew. A data folder
-//! that its path does not lead to any more stops both: another process may own what is there now. See [`claim`].
+//! that its path does not lead to any more stops both: another process may own what is there now. See `claim.rs`.
 
 mod activity;
 mod anchor;
