@@ -7,6 +7,8 @@
 //! A request that takes longer than [`LOOK`] looks at the flags of its socket now and then, and reads nothing from it. hyper owns
 //! the socket, but flushes it after each poll of a handler, and the look is made there: a quick request costs one relaxed
 //! load for each flush.
+//!
+//! The end of a client that has pipelined more than the socket's buffers take arrives only when they are read.
 
 use std::{
     io,
@@ -171,5 +173,141 @@ impl<S: AsyncWrite + Flags + Unpin> AsyncWrite for Observed<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use axum::{
+        body::Body,
+        http::{Request, Response},
+    };
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream, UnixStream},
+        sync::oneshot,
+        time::timeout,
+    };
+
+    use super::{Flags, LOOK, Observed, Peer};
+    use crate::timer::Timer;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// Serves a connection with answers that take so long, and `patience` with a client that has closed its sending side.
+    /// The receiver ends with the first request.
+    fn serve<S>(socket: S, takes: Duration, patience: Duration) -> oneshot::Receiver<()>
+    where
+        S: Flags + tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Sync + Unpin + 'static,
+    {
+        let (running, ended) = oneshot::channel::<()>();
+        let running = Arc::new(std::sync::Mutex::new(Some(running)));
+        let (peer, timer) = (Peer::default(), Timer::new());
+        let socket = TokioIo::new(Observed::new(socket, peer.clone()));
+        let service_timer = timer.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |_: Request<Incoming>| {
+                let (peer, timer) = (peer.clone(), service_timer.clone());
+                let running = running.lock().expect("no panic").take();
+                let answer = async move {
+                    tokio::time::sleep(takes).await;
+                    drop(running);
+                    Response::new(Body::from("done"))
+                };
+                async move { peer.attend(&timer, patience, answer).await }
+            });
+            let mut http = http1::Builder::new();
+            http.half_close(true).header_read_timeout(HOUR).timer(timer);
+            let _ = http.serve_connection(socket, service).await;
+        });
+        ended
+    }
+
+    async fn tcp() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await;
+        (
+            listener.accept().await.expect("a connection").0,
+            client.expect("a connection"),
+        )
+    }
+
+    async fn is_dropped(ended: oneshot::Receiver<()>) {
+        assert!(timeout(PATIENCE, ended).await.is_ok(), "it goes on");
+    }
+
+    async fn goes_on(ended: &mut oneshot::Receiver<()>) {
+        assert!(timeout(LOOK * 3, ended).await.is_err(), "it was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closed_its_tcp_socket_ends_its_request() {
+        let (socket, mut client) = tcp().await;
+        let ended = serve(socket, HOUR, Duration::from_millis(100));
+        client.write_all(REQUEST).await.expect("it is written");
+        drop(client);
+        is_dropped(ended).await;
+    }
+
+    /// Bytes that hyper has not read come before the end; the socket has room for them.
+    #[tokio::test]
+    async fn so_does_one_that_has_sent_more() {
+        let (socket, mut client) = tcp().await;
+        let ended = serve(socket, HOUR, Duration::from_millis(100));
+        client.write_all(&REQUEST.repeat(1_000)).await.expect("it is written");
+        drop(client);
+        is_dropped(ended).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closed_its_unix_socket_is_surely_gone() {
+        let (socket, mut client) = UnixStream::pair().expect("sockets");
+        let ended = serve(socket, HOUR, HOUR);
+        client.write_all(REQUEST).await.expect("it is written");
+        drop(client);
+        is_dropped(ended).await;
+    }
+
+    #[tokio::test]
+    async fn a_closed_sending_side_of_a_unix_socket_has_its_time() {
+        let (socket, mut client) = UnixStream::pair().expect("sockets");
+        let mut ended = serve(socket, HOUR, HOUR);
+        client.write_all(REQUEST).await.expect("it is written");
+        client.shutdown().await.expect("it is closed");
+        goes_on(&mut ended).await;
+
+        let (socket, mut client) = UnixStream::pair().expect("sockets");
+        let ended = serve(socket, HOUR, Duration::from_millis(100));
+        client.write_all(REQUEST).await.expect("it is written");
+        client.shutdown().await.expect("it is closed");
+        is_dropped(ended).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stays_waits_as_long_as_it_likes() {
+        let (socket, mut client) = tcp().await;
+        let mut ended = serve(socket, HOUR, Duration::from_millis(100));
+        client.write_all(&REQUEST.repeat(2)).await.expect("it is written");
+        goes_on(&mut ended).await;
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_reaches_a_client_that_sends_no_more() {
+        let (socket, mut client) = tcp().await;
+        // Two on one connection: nothing of the second is lost by the looks at the first.
+        let _ended = serve(socket, LOOK * 3 / 2, HOUR);
+        client.write_all(&REQUEST.repeat(2)).await.expect("it is written");
+        client.shutdown().await.expect("it is closed");
+        let mut answers = String::new();
+        let read = timeout(PATIENCE, client.read_to_string(&mut answers)).await;
+        read.expect("an end").expect("a text");
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+        assert!(answers.ends_with("done"), "{answers}");
     }
 }
