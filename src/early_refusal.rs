@@ -4,6 +4,8 @@
 //! 431 and closes. Its answer is known to the byte, and is replaced on its way out. The rest of the request may still be
 //! arriving, and closing a socket with unread bytes resets the connection, which can destroy the answer before the client
 //! reads it: so the connection is read on for a moment, within bounds.
+//!
+//! To the preface of HTTP/2 hyper answers nothing. It is made a request of an unknown version, which is malformed.
 
 use std::{
     io,
@@ -39,6 +41,10 @@ const VERSION: &[u8] = b"HTTP/1.1";
 const DATE: usize = 29;
 const END: &[u8] = b"\r\n\r\n";
 
+/// What a client sends first that knows its server to speak HTTP/2 (RFC 9113, 3.4), and where it has the version.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HTTP2_VERSION: usize = b"PRI * HTTP/".len();
+
 /// How long and how much to read on after a refusal.
 const LINGER: Duration = Duration::from_secs(2);
 const MOST: usize = 8 << 20;
@@ -46,6 +52,8 @@ const MOST: usize = 8 << 20;
 /// A stream whose bare refusals become JSON.
 pub(crate) struct EarlyRefusal<S> {
     stream: S,
+    /// Whether nothing was read yet.
+    first: bool,
     /// Invariant: set only by the last bytes that hyper writes, since a refusal ends the connection.
     refusal: Option<Box<Refusal>>,
 }
@@ -63,7 +71,11 @@ struct Refusal {
 
 impl<S> EarlyRefusal<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, refusal: None }
+        Self {
+            stream,
+            first: true,
+            refusal: None,
+        }
     }
 }
 
@@ -133,7 +145,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for EarlyRefusal<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if !self.first {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.first = false;
+        let read = &mut buffer.filled_mut()[before..];
+        // One that comes in parts hyper refuses itself.
+        if read.starts_with(HTTP2) {
+            read[HTTP2_VERSION] = b'x';
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

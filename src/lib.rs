@@ -24,6 +24,7 @@ mod listing;
 mod meters;
 pub mod metrics;
 mod parts;
+mod peer;
 #[cfg(test)]
 mod properties;
 pub mod routes;
@@ -116,7 +117,7 @@ pub async fn run_until(
     }
     let closed = service.close().await;
     info!("ended");
-    closed.map_err(|_| Failure::Start("the store could not be closed".into()))
+    closed.map_err(|_| Failure::Start("the store could not be closed: reads that were not written yet are lost".into()))
 }
 
 async fn open(config: &Config, clock: Clock, metrics: Arc<Metrics>) -> Result<Backend, Failure> {

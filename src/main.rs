@@ -28,6 +28,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code of a start that its configuration forbids, and of a check that cannot be made.
 const USAGE: u8 = 2;
+/// How long threads that still work may keep a process that has ended its service.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long a health check waits, for a connection and then for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         Err(Failure::Config(line)) => refuse(&line, USAGE),
     };
     if !serves {
-        // Last, since it may be the reason of what went wrong. A service has it in its log.
+        // Last, since it may be the reason of what went wrong. A service says it as it starts.
         for line in &cli.config.ignored {
             say(line);
         }
@@ -82,7 +84,12 @@ fn say(line: &str) {
 fn serve(config: &Config) -> Result<ExitCode, Failure> {
     telemetry::start(config.loglevel, config.log_format);
     for line in &config.ignored {
-        tracing::warn!("{line}");
+        // An operator whose port is not used has to learn of it, however little is logged.
+        if tracing::enabled!(tracing::Level::WARN) {
+            tracing::warn!("{line}");
+        } else {
+            say(line);
+        }
     }
     let draining = config.drain_delay.0 + config.drain_timeout.0;
     let shutdown =
@@ -96,12 +103,14 @@ fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|cause| Failure::Start(format!("cannot start threads: {cause}")))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listeners = Listeners::bind(config).await?;
         let (shutdown, drained) = shutdown.parts();
         run_until(config, Clock::System, listeners, shutdown, drained).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // The store is closed. Why: dropping a runtime waits for its blocking threads, and a lookup of a name takes as long as DNS.
+    runtime.shutdown_timeout(LINGER);
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Raises the limit of open files as far as the connections need and the system allows: many systems begin with 1024.

@@ -5,7 +5,6 @@
 //! server has a deadline.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::pin,
     sync::Arc,
@@ -27,6 +26,7 @@ use crate::{
     early_refusal::EarlyRefusal,
     layers::Stack,
     listen::{Accepted, Listeners},
+    peer::{Observed, Peer},
     routes::AppState,
     timer::Timer,
     write_timeout::WriteTimeout,
@@ -59,6 +59,7 @@ pub async fn serve(
 ) {
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
     let (end, ending) = watch::channel(());
+    let patience = state.body_timeout();
     let mut http = http1::Builder::new();
     // A head is read into one buffer: room for an id of 255 characters, escaped, many times over. An answer leaves in one
     // buffer, too: it is small, and copying it costs less than a system call that gathers.
@@ -67,6 +68,7 @@ pub async fn serve(
         .max_headers(MAX_HEADERS)
         .max_buf_size(64 * 1024)
         // RFC 9112, 9.6: a client may close its sending side after the request, as `nc -N` does, and still wants its answer.
+        // [`crate::peer`] bounds how long it may wait.
         .half_close(true);
 
     let until = async {
@@ -88,18 +90,19 @@ pub async fn serve(
         match (permit, accepted) {
             (Ok(permit), Ok(accepted)) => {
                 let (http, stack, ending) = (http.clone(), stack.clone(), ending.clone());
+                let peer = Peer::default();
                 match accepted {
                     Accepted::Tcp(stream) => {
                         // Answers are small and leave at once; waiting to fill a packet would only add to their time.
                         if let Err(cause) = stream.set_nodelay(true) {
                             debug!(%cause, "no TCP_NODELAY");
                         }
-                        let stream = WriteTimeout::new(stream, limits.idle);
-                        tokio::spawn(connection(http, stream, stack, ending, permit));
+                        let stream = WriteTimeout::new(Observed::new(stream, peer.clone()), limits.idle);
+                        tokio::spawn(connection(http, stream, stack, peer, patience, ending, permit));
                     }
                     Accepted::Socket(stream) => {
-                        let stream = WriteTimeout::new(stream, limits.idle);
-                        tokio::spawn(connection(http, stream, stack, ending, permit));
+                        let stream = WriteTimeout::new(Observed::new(stream, peer.clone()), limits.idle);
+                        tokio::spawn(connection(http, stream, stack, peer, patience, ending, permit));
                     }
                 }
             }
@@ -127,15 +130,22 @@ async fn connection(
     mut http: http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     stack: Stack,
+    peer: Peer,
+    patience: Duration,
     mut ending: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let service = service_fn(move |request| {
-        let answer = stack.answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    // hyper waits for a head, the service for an answer: never both at once.
+    let timer = Timer::new();
+    let service = {
+        let timer = timer.clone();
+        service_fn(move |request| {
+            let (peer, timer, answer) = (peer.clone(), timer.clone(), stack.answer(request));
+            async move { peer.attend(&timer, patience, answer).await }
+        })
+    };
     let serving = http
-        .timer(Timer::new())
+        .timer(timer)
         .serve_connection(TokioIo::new(EarlyRefusal::new(stream)), service);
     let mut serving = pin!(serving);
     // Unconstrained: it is asked once, and has to have been heard.

@@ -1,8 +1,9 @@
-//! The timer that a connection waits with for its next request.
+//! The timer that a connection waits with for its next request, and then for its client to leave while it is answered.
 //!
 //! hyper makes a new wait for each request and drops it when the request is there. With tokio's timers that would take the
 //! lock of all timers twice for each request, which all threads want. Here a connection has one of them for all of its
-//! waits: where it rings too early, because requests have come since it was set, it is set anew.
+//! waits: where it rings too early, because requests have come since it was set, it is set anew. A busy connection sets it
+//! about once a second.
 
 use std::{
     pin::Pin,
@@ -23,6 +24,12 @@ impl Timer {
         // Whoever waits first sets it.
         Self(Arc::new(Mutex::new(Box::pin(time::sleep(Duration::ZERO)))))
     }
+
+    /// Waits until then. Invariant: no other wait of this timer is polled meanwhile.
+    pub(crate) fn wait(&self, until: time::Instant) -> Wait {
+        let timer = self.clone();
+        Wait { timer, until }
+    }
 }
 
 impl rt::Timer for Timer {
@@ -31,10 +38,7 @@ impl rt::Timer for Timer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Wait {
-            timer: self.clone(),
-            until: deadline.into(),
-        })
+        Box::pin(self.wait(deadline.into()))
     }
 
     fn now(&self) -> Instant {
@@ -42,7 +46,7 @@ impl rt::Timer for Timer {
     }
 }
 
-struct Wait {
+pub(crate) struct Wait {
     timer: Timer,
     until: time::Instant,
 }

@@ -1,8 +1,8 @@
 //! What Kubernetes tells every container of a Service called `rs` looks like our options, and is none.
 
-use std::process::Command;
+use std::{os::unix::net::UnixStream, process::Command};
 
-use crate::process::{Process, finish, free_port, program};
+use crate::process::{Process, eventually, finish, free_port, program};
 
 fn with_links(command: &mut Command) {
     command.envs([
@@ -43,6 +43,30 @@ fn they_are_ignored_with_a_line_in_the_log() {
     with_links(&mut check);
     let finished = finish(check);
     assert!(finished.code == Some(0) && says(&finished.stderr), "{finished:?}");
+}
+
+#[test]
+fn the_line_is_there_at_every_level() {
+    for level in ["none", "error", "warn"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let flags = [
+            "--host",
+            "none",
+            "--socket",
+            "http.sock",
+            "--drain-delay",
+            "0",
+            "--loglevel",
+            level,
+        ];
+        let mut command = program(folder.path(), &flags);
+        with_links(&mut command);
+        let process = Process::spawn_unseen(command, "");
+        let socket = folder.path().join("http.sock");
+        eventually("listening", || UnixStream::connect(&socket).ok());
+        let log = process.stop();
+        assert_eq!(log.lines().filter(|line| says(line)).count(), 1, "{level}: {log}");
+    }
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::{
     io::{Read, Write},
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::Wire;
 use crate::{
@@ -239,5 +239,49 @@ async fn a_frozen_redis_does_not_hold_the_end_back() {
     process.signal("TERM");
     let (code, log) = process.wait();
     redis.thaw();
-    assert!(matches!(code, Some(0 | 1)), "{code:?}: {log}");
+    assert_eq!(code, Some(1), "{log}");
+    let last = log.lines().last().expect("a line");
+    assert!(last.starts_with("rest-sessions: ") && last.contains("reads"), "{log}");
+}
+
+/// The names of hosts come from a file that is never to be opened: a named pipe, in a mount namespace of its own.
+#[test]
+fn a_lookup_of_a_name_does_not_hold_the_end_back() {
+    const START: &str = r#"mkfifo hosts && mount --bind hosts /etc/hosts && exec "$0" "$@""#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = ["--redis-url", "redis://redis.test:6379", "--timeout", "1"];
+    let program = Process::command(folder.path(), &flags);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", START])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .args(["--port", "0", "--drain-delay", "0"])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped());
+    let process = Process::spawn(command);
+    // Said when the first lookup has had its time.
+    eventually("a lookup", || process.log().contains("the store is away").then_some(()));
+    process.signal("TERM");
+    let (code, log) = process.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("ended") && !log.contains("ERROR"), "{log}");
+}
+
+/// Longer than the service looks away, and with a client that sends no more: it waits for the answer.
+#[tokio::test]
+async fn a_slow_answer_reaches_a_client_that_has_closed_its_sending_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let redis = redis_server::start(&[]).expect("redis-server");
+    let process = Process::start(folder.path(), &["--redis-url", &redis.url(), "--timeout", "3"]);
+    let token = process.app().create("ann").await;
+    redis.freeze();
+    let mut wire = Wire::connect(process.address()).await;
+    wire.send(&format!("GET /test-app/get/{token} HTTP/1.1\r\nHost: test\r\n\r\n"))
+        .await;
+    wire.0.shutdown().await.expect("it is closed");
+    let (status, _) = wire.answer().await;
+    redis.thaw();
+    assert_eq!(status, 503);
+    wire.closed().await;
 }
