@@ -325,6 +325,9 @@ def output():
         large.truncate(100 << 20)
     for query in ({}, {"own": 1}, {"own": "callback"}):
         same(len(small.ask("/download", token, file=file, **query)[0]), 100 << 20)
+    if app is first:
+        buffered = App(memory_limit="32M", output_buffering=4096)
+        same(len(buffered.ask("/download", token, file=file, own="callback")[0]), 100 << 20)
     file.unlink()
     for query, begin in (("", b": begin data: 0"), ("&own=1", b": begin DATA: 0")):
         connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=60)
@@ -732,7 +735,7 @@ with tempfile.TemporaryDirectory(prefix="php-") as folder:
     work = pathlib.Path(folder)
     try:
         service = Service(sys.argv[1], work, "embedded")
-        app = App()
+        app = first = App()
         small = App(memory_limit="32M")
         for function in EVERY + ONCE:
             if len(sys.argv) < 3 or function.__name__ in sys.argv[2:]:
