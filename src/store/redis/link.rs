@@ -100,7 +100,7 @@ impl managed::Manager for Manager {
         // Connecting is rare, and its state is large: in a box it does not make every request's larger.
         let connect: BoxFuture<'_, _> = Box::pin(async {
             let (info, address) = self.find().await?;
-            let wire = Wire::connect(&info, self.tls.clone(), self.timeout).await?;
+            let wire = Wire::connect(&info, self.tls.clone(), self.timeout, self.timeout).await?;
             if address.is_some() {
                 be_master(&wire.ask(&[&role()], Patience::Half).await?.only()?.value()?)?;
             }

@@ -106,7 +106,8 @@ impl Drop for Task {
 impl Wire {
     /// Connects to the first address of the name that serves, says who we are and selects the database.
     ///
-    /// All of it takes nine tenths of `timeout` at most, so that the error tells what was tried before the caller gives up.
+    /// All of it takes nine tenths of `timeout` at most, so that the error tells what was tried before the caller gives up. Each
+    /// reply after that has `patience`.
     ///
     /// # Panics
     ///
@@ -115,6 +116,7 @@ impl Wire {
         info: &ConnectionInfo,
         tls: Option<Arc<ClientConfig>>,
         timeout: Duration,
+        patience: Duration,
     ) -> Result<Self, RedisError> {
         let deadline = Instant::now() + timeout * 9 / 10;
         let settings = info.redis_settings();
@@ -123,7 +125,7 @@ impl Wire {
             (ConnectionAddr::TcpTls { host, port, .. }, Some(config)) => (host, *port, Some(config)),
             (ConnectionAddr::Unix(path), _) => {
                 let open =
-                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, timeout).await };
+                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, patience).await };
                 let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 return timeout_at(deadline, open).await.unwrap_or_else(|_| late());
             }
@@ -143,7 +145,7 @@ impl Wire {
             let tls = tls.as_ref().map(|config| (config, host.as_str()));
             let secured = tls.is_some();
             let opened = match socket::connect(address, tls).await {
-                Ok(socket) => Self::greet(socket, settings, timeout).await,
+                Ok(socket) => Self::greet(socket, settings, patience).await,
                 Err(error) => Err(error.into()),
             };
             match opened {
@@ -186,6 +188,21 @@ impl Wire {
 
     /// The replies to some commands, which nobody else's come between.
     pub(super) async fn ask(&self, commands: &[&Cmd], patience: Patience) -> Result<Reply, Lost> {
+        let write = |bytes: &mut Vec<u8>| {
+            for cmd in commands {
+                cmd.write_packed_command(bytes);
+            }
+        };
+        self.ask_written(commands.len(), patience, write).await
+    }
+
+    /// The same for so many commands that `write` adds to what is to be sent.
+    pub(super) async fn ask_written(
+        &self,
+        count: usize,
+        patience: Patience,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Reply, Lost> {
         let (reply, receiver) = oneshot::channel();
         {
             let mut queue = self.shared.lock();
@@ -193,13 +210,11 @@ impl Wire {
                 return Err(Lost::NotSent);
             }
             let before = queue.bytes.len();
-            for cmd in commands {
-                cmd.write_packed_command(&mut queue.bytes);
-            }
+            write(&mut queue.bytes);
             let length = queue.bytes.len() - before;
             queue.requests.push(Request {
                 length,
-                replies: commands.len(),
+                replies: count,
                 patience,
                 reply,
             });
