@@ -222,7 +222,7 @@ fn a_check_of_a_frozen_redis_ends_in_time() {
     redis.thaw();
     let why = format!(
         "cannot check Redis: cannot connect to 127.0.0.1:{} without TLS: no answer in time",
-        redis.port()
+        redis.port
     );
     assert_eq!(found.refusal(2), why);
 }
