@@ -1,16 +1,18 @@
 //! The servers: one connection to each that has sessions, and which of them has what.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use deadpool_redis::redis::{Client, Connection, ConnectionInfo, RedisError, cmd};
+use deadpool_redis::redis::{ConnectionInfo, RedisError, cmd};
+use rustls::ClientConfig;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::store::redis::{Endpoints, Keys, Mode, Sentinels, owners, ranges};
+use crate::store::redis::{Blocking, Endpoints, Keys, Mode, Sentinels, owners, ranges, reason};
 
 /// How long it may take for one batch.
 const ANSWERED: Duration = Duration::from_mins(1);
 
 pub(super) struct Servers {
-    connections: Vec<Connection>,
+    connections: Vec<Blocking>,
     /// By slot of a cluster: which of them has it, or none. Empty if one has everything.
     owners: Vec<u16>,
 }
@@ -18,12 +20,22 @@ pub(super) struct Servers {
 impl Servers {
     /// Each has so long to be reached.
     pub(super) fn open(endpoints: Endpoints, timeout: Duration) -> Result<Self, RedisError> {
+        // With a thread of its own: connections are looked after while a check is at work.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let ways = Ways {
+            runtime: Arc::new(runtime),
+            tls: endpoints.tls.clone(),
+            timeout,
+        };
         let (infos, owners) = match endpoints.mode.clone() {
             Mode::Single => (endpoints.first, Vec::new()),
-            Mode::Sentinel(name) => (vec![master(endpoints, name, timeout)?], Vec::new()),
-            Mode::Cluster => masters(&endpoints, timeout)?,
+            Mode::Sentinel(name) => {
+                let sentinels = Sentinels::new(endpoints, name, timeout);
+                (vec![ways.runtime.block_on(sentinels.master())?], Vec::new())
+            }
+            Mode::Cluster => ways.masters(&endpoints)?,
         };
-        let connections = infos.into_iter().map(|info| connect(info, timeout));
+        let connections = infos.iter().map(|info| ways.connect(info));
         let connections = connections.collect::<Result<_, _>>()?;
         Ok(Self { connections, owners })
     }
@@ -33,48 +45,56 @@ impl Servers {
         self.connections.len()
     }
 
-    pub(super) fn at(&mut self, place: usize) -> &mut Connection {
+    pub(super) fn at(&mut self, place: usize) -> &mut Blocking {
         &mut self.connections[place]
     }
 
     /// The one that has a shard, as far as was known at the beginning: who has not, refuses.
-    pub(super) fn of(&mut self, keys: &Keys) -> Result<&mut Connection, RedisError> {
+    pub(super) fn of(&mut self, keys: &Keys) -> Result<&mut Blocking, RedisError> {
         let place = self.owners.get(usize::from(keys.slot())).copied().unwrap_or_default();
         let connection = self.connections.get_mut(usize::from(place));
         connection.ok_or_else(|| io::Error::other("a part of the cluster has no master").into())
     }
 }
 
-fn connect(server: ConnectionInfo, timeout: Duration) -> Result<Connection, RedisError> {
-    let connection = Client::open(server)?.get_connection_with_timeout(timeout)?;
-    connection.set_read_timeout(Some(ANSWERED))?;
-    connection.set_write_timeout(Some(ANSWERED))?;
-    Ok(connection)
+/// How to connect.
+struct Ways {
+    runtime: Arc<Runtime>,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
 }
 
-/// The master that sentinels know.
-fn master(endpoints: Endpoints, name: String, timeout: Duration) -> Result<ConnectionInfo, RedisError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Sentinels::new(endpoints, name, timeout).master())
-}
+impl Ways {
+    fn connect(&self, server: &ConnectionInfo) -> Result<Blocking, RedisError> {
+        let way = (server, self.tls.clone());
+        Blocking::connect(self.runtime.clone(), way, self.timeout, ANSWERED)
+    }
 
-/// The masters of a cluster, and which of them has which slot, as the first node says that answers.
-fn masters(endpoints: &Endpoints, timeout: Duration) -> Result<(Vec<ConnectionInfo>, Vec<u16>), RedisError> {
-    let mut failure = None;
-    for seed in endpoints.seeds() {
-        let answer =
-            connect(endpoints.at(&seed), timeout).and_then(|mut node| cmd("CLUSTER").arg("SLOTS").query(&mut node));
-        match answer.map(|answer| ranges(answer, &seed)) {
-            Ok(Some(view)) => {
-                let (addresses, owners) = owners(&[view]);
-                let infos = addresses.iter().map(|address| endpoints.at(address));
-                return Ok((infos.collect(), owners));
+    /// The masters of a cluster, and which of them has which slot, as the first node says that answers.
+    fn masters(&self, endpoints: &Endpoints) -> Result<(Vec<ConnectionInfo>, Vec<u16>), RedisError> {
+        let mut failures = Vec::new();
+        for seed in endpoints.seeds() {
+            let node = self.connect(&endpoints.at(&seed));
+            let answer = node.and_then(|mut node| cmd("CLUSTER").arg("SLOTS").query(&mut node));
+            match answer.map(|answer| ranges(answer, &seed)) {
+                Ok(Some(view)) => {
+                    let (addresses, owners) = owners(&[view]);
+                    let infos = addresses.iter().map(|address| endpoints.at(address));
+                    return Ok((infos.collect(), owners));
+                }
+                Ok(None) => {}
+                // "This instance has cluster support disabled"
+                Err(cause) if cause.code() == Some("ERR") => {}
+                Err(cause) => failures.push(cause),
             }
-            Ok(None) => {}
-            // "This instance has cluster support disabled"
-            Err(cause) if cause.code() == Some("ERR") => {}
-            Err(cause) => failure = Some(cause),
+        }
+        match failures.len() {
+            0 => Err(io::Error::other("what answers is no cluster").into()),
+            1 => Err(failures.remove(0)),
+            _ => {
+                let whys: Vec<_> = failures.iter().map(reason).collect();
+                Err(io::Error::other(whys.join("; ")).into())
+            }
         }
     }
-    Err(failure.unwrap_or_else(|| io::Error::other("what answers is no cluster").into()))
 }

@@ -7,7 +7,10 @@ use deadpool_redis::redis::{Cmd, ConnectionInfo, RedisError, Value};
 use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 
-use super::{sentinel::Sentinels, wire::Wire};
+use super::{
+    sentinel::Sentinels,
+    wire::{Patience, Wire},
+};
 
 /// A handle of one connection.
 #[derive(Clone)]
@@ -97,9 +100,9 @@ impl managed::Manager for Manager {
         // Connecting is rare, and its state is large: in a box it does not make every request's larger.
         let connect: BoxFuture<'_, _> = Box::pin(async {
             let (info, address) = self.find().await?;
-            let wire = Wire::connect(&info, self.tls.clone(), self.timeout).await?;
+            let wire = Wire::connect(&info, self.tls.clone(), self.timeout, self.timeout).await?;
             if address.is_some() {
-                be_master(&wire.ask(&[&role()], true).await?.only()?.value()?)?;
+                be_master(&wire.ask(&[&role()], Patience::Half).await?.only()?.value()?)?;
             }
             let address = address.unwrap_or_default().into();
             Ok(Link { wire, address })

@@ -162,6 +162,13 @@ impl Redis {
             let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
             let fed = hungry.map(async |(keys, part)| {
                 let read = self.read_part(keys, app, span, part.after, each).await?;
+                // Lists run from the greatest to the least: one that stands still would never end.
+                if part
+                    .after
+                    .is_some_and(|after| read.next.is_some_and(|next| next >= after))
+                {
+                    return Err(reply::nonsense());
+                }
                 let live = |(cursor, record)| Some((cursor, live(Some(record), span.now)?));
                 part.ahead.extend(read.records.into_iter().filter_map(live));
                 part.ended = read.next.is_none();

@@ -6,6 +6,7 @@
 //! with it where that is switched off. With a near cache (`near`) many gets need no read. All instances go by the clock of
 //! Redis ([`Time`]), of which they have a copy: times are arguments of scripts and commands.
 
+mod blocking;
 mod cluster;
 mod endpoint;
 mod failure;
@@ -54,6 +55,7 @@ pub use self::{
 };
 // What a check has to know of where things are.
 pub(crate) use self::{
+    blocking::Blocking,
     endpoint::Endpoints,
     failure::{elsewhere, reason},
     keys::Keys,

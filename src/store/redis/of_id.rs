@@ -13,7 +13,7 @@ use super::{
     Redis,
     listing::{Kind, LIST, Listing},
     pending::Setting,
-    reply::{self, Times},
+    reply::{self, Look},
 };
 use crate::{
     error::Error,
@@ -26,6 +26,12 @@ use crate::{
 
 /// About how many members of a set one script looks at: it keeps Redis for a millisecond or two.
 const LOOK: usize = 500;
+
+/// How many looks one set may take: one for so many members, and so many besides, as a table that was larger once is looked
+/// through in steps of some thousand empty places. Redis needs a tenth of either. A server that replies nonsense must not
+/// keep a request for ever.
+const MEMBERS: u64 = 50;
+const LOOKS: u64 = 10_000;
 
 /// The list of an id.
 pub(super) struct OfId {
@@ -43,8 +49,8 @@ pub(super) struct OfId {
 enum State {
     /// Nothing was read yet.
     Begun,
-    /// The set is being looked at; where Redis goes on.
-    Searching(Search, String),
+    /// The set is being looked at; where Redis goes on, and how often it was asked.
+    Searching(Search, String, u64),
     Found(Window),
     Ended,
 }
@@ -79,21 +85,22 @@ impl OfId {
             // Each window costs a look at all sessions of the id.
             Search::new(self.after, self.wanted.max(SMALL), self.budget.clone()),
             "0".to_owned(),
+            0,
         )
     }
 
-    /// Takes in what a look has found, and where the set goes on.
-    async fn seen(&mut self, places: Vec<Place>, next: String) -> Result<(), Error> {
+    /// Takes in what a look at a set of so many members has found, and where the set goes on.
+    async fn seen(&mut self, places: Vec<Place>, next: String, members: u64) -> Result<(), Error> {
         match std::mem::replace(&mut self.state, State::Begun) {
-            State::Searching(mut search, place) => {
+            State::Searching(mut search, place, looks) => {
                 for place in places {
                     search.add(place);
                 }
                 self.state = match next.as_str() {
                     "0" => State::Found(finished(search).await?),
                     // No Redis goes round in circles.
-                    _ if next == place => return Err(Error::StoreUnavailable),
-                    _ => State::Searching(search, next),
+                    _ if next == place || looks > LOOKS + members / MEMBERS => return Err(reply::nonsense()),
+                    _ => State::Searching(search, next, looks + 1),
                 };
             }
             other => self.state = other,
@@ -143,9 +150,9 @@ impl Redis {
                 list.state = list.search();
                 Ok(Some(Vec::new()))
             }
-            State::Searching(_, place) => {
-                let (next, places) = self.places(list, place).await?;
-                list.seen(places, next).await?;
+            State::Searching(_, place, _) => {
+                let (next, members, places) = self.places(list, place).await?;
+                list.seen(places, next, members).await?;
                 Ok(Some(Vec::new()))
             }
             State::Found(_) => self.read_next(list).await,
@@ -165,11 +172,11 @@ impl Redis {
         Ok(Some(all))
     }
 
-    /// Some places of an id's sessions from a place of the set on, and where the others are.
-    async fn places(&self, list: &OfId, place: &str) -> Result<(String, Vec<Place>), Error> {
+    /// Some places of an id's sessions from a place of the set on, where the others are, and how many there are in all.
+    async fn places(&self, list: &OfId, place: &str) -> Result<(String, u64, Vec<Place>), Error> {
         let (pending, mut places, mut racing) = (&self.touches.pending, Vec::new(), Vec::new());
         let marks = pending.marks();
-        let (next, found) = self.times(list, place, &[]).await?;
+        let Look { next, count, found } = self.times(list, place, &[]).await?;
         for (token, last_active, ttl) in found {
             let key = key_of(list.app, &token);
             let read = key.map_or(0, |key| pending.last_active(&key));
@@ -181,18 +188,18 @@ impl Redis {
         }
         if !racing.is_empty() {
             // A flush overlapped this read, and has ended: what was buffered is in Redis now.
-            let (_, found) = self.times(list, "", &racing).await?;
-            let found = found.iter();
+            let again = self.times(list, "", &racing).await?;
+            let found = again.found.iter();
             places.extend(found.filter_map(|(token, last_active, ttl)| {
                 let read = key_of(list.app, token).map_or(0, |key| pending.last_active(&key));
                 list.place(token, read.max(*last_active), *ttl)
             }));
         }
-        Ok((next, places))
+        Ok((next, count, places))
     }
 
     /// When sessions were active last, as Redis knows it: some from a place of the set on, or those with some tokens.
-    async fn times(&self, list: &OfId, place: &str, tokens: &[Vec<u8>]) -> Result<(String, Vec<Times>), Error> {
+    async fn times(&self, list: &OfId, place: &str, tokens: &[Vec<u8>]) -> Result<Look, Error> {
         let (app, id) = (list.app, list.id.as_str());
         let keys = self.shards.of_id(&app, id);
         let reply = self.servers.script(keys, &self.scripts.places, |cmd| {
@@ -316,3 +323,6 @@ async fn finished(search: Search) -> Result<Window, Error> {
     let sorted = tokio::task::spawn_blocking(move || search.finish());
     sorted.await.map_err(|_| Error::Internal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! A request borrows a connection only to clone its handle, so that any number of requests pipeline on it. A connection that
 //! fails once is replaced by the next request. No change is sent twice: when an answer is missing, Redis may have done what
-//! was asked. What only reads is asked once more, on another connection, within the same time.
+//! was asked. What only reads, or notes reads, is asked once more, on another connection, within the same time.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ use super::{
     replicated::{Replicated, Waiting},
     script::Script,
     voice::Voice,
-    wire::{Lost, Reply},
+    wire::{Lost, Patience, Reply},
 };
 
 /// What the log says of a reply of another form than Redis has.
@@ -105,13 +105,13 @@ impl Pool {
     /// one is sent while `asking`.
     pub(super) async fn answer(&self, request: Request<'_>, asking: bool) -> Result<Reply, Failure> {
         match request {
-            Request::Read(cmd) | Request::Command(cmd) => self.send(cmd, asking, true).await,
+            Request::Read(cmd) | Request::Command(cmd) => self.send(cmd, asking, Patience::Half).await,
             Request::Change(script, arguments) if let Some(replicated) = &self.replicated => {
                 replicated.answer(script, arguments).await
             }
             Request::Script(script, arguments) | Request::Change(script, arguments) => {
-                match self.send(&script.by_hash(arguments), asking, script.reads()).await {
-                    Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking, script.reads()).await,
+                match self.send(&script.by_hash(arguments), asking, script.patience()).await {
+                    Err(Failure::NoScript) => self.send(&script.by_source(arguments), asking, script.patience()).await,
                     result => result,
                 }
             }
@@ -188,7 +188,7 @@ impl Pool {
         let mut wait = Cmd::with_capacity(3, 32);
         wait.arg("WAIT").arg(replicated.replicas).arg(milliseconds.max(1));
         let commands: Vec<&Cmd> = commands.iter().chain([&wait]).collect();
-        let (link, answer) = match self.ask(&replicated.links, &commands, false).await {
+        let (link, answer) = match self.ask(&replicated.links, &commands, Patience::Whole).await {
             Ok(answered) => answered,
             Err(failure) => {
                 for reply in replies {
@@ -214,14 +214,14 @@ impl Pool {
         }
     }
 
-    async fn send(&self, cmd: &Cmd, asking: bool, repeatable: bool) -> Result<Reply, Failure> {
+    async fn send(&self, cmd: &Cmd, asking: bool, patience: Patience) -> Result<Reply, Failure> {
         if !asking {
-            let (link, reply) = self.ask(&self.links, &[cmd], repeatable).await?;
+            let (link, reply) = self.ask(&self.links, &[cmd], patience).await?;
             return self.conclude(&link, reply.only());
         }
         let mut first = Cmd::with_capacity(1, 8);
         first.arg("ASKING");
-        let (link, replies) = self.ask(&self.links, &[&first, cmd], repeatable).await?;
+        let (link, replies) = self.ask(&self.links, &[&first, cmd], patience).await?;
         let reply = replies.each().last().ok_or(Failure::Unavailable)?;
         self.conclude(&link, reply.only())
     }
@@ -231,19 +231,19 @@ impl Pool {
         &self,
         links: &managed::Pool<Manager>,
         commands: &[&Cmd],
-        repeatable: bool,
+        patience: Patience,
     ) -> Result<(Link, Reply), Failure> {
-        let mut lost = match self.ask_once(links, commands, repeatable).await? {
+        let mut lost = match self.ask_once(links, commands, patience).await? {
             Ok(answered) => return Ok(answered),
             Err(lost) => lost,
         };
-        if repeatable && !matches!(lost, Lost::NotSent) {
+        if patience != Patience::Whole && !matches!(lost, Lost::NotSent) {
             if matches!(lost, Lost::Late) {
                 // What swallowed this one may have swallowed its neighbours.
                 retire(links, self.timeout / 2);
             }
             // Seldom, so in a box: it does not make every request's state larger.
-            let again = Box::pin(self.ask_once(links, commands, false));
+            let again = Box::pin(self.ask_once(links, commands, Patience::Whole));
             lost = match timeout(self.timeout / 2, again).await {
                 Ok(Ok(Ok(answered))) => return Ok(answered),
                 Ok(Ok(Err(lost))) => lost,
@@ -265,13 +265,13 @@ impl Pool {
         &self,
         links: &managed::Pool<Manager>,
         commands: &[&Cmd],
-        repeatable: bool,
+        patience: Patience,
     ) -> Result<Result<(Link, Reply), Lost>, Failure> {
         // Reading the clock is for when it is needed.
         let mut first = None;
         loop {
             let link = self.link(links).await?;
-            match link.wire.ask(commands, repeatable).await {
+            match link.wire.ask(commands, patience).await {
                 Ok(replies) => return Ok(Ok((link, replies))),
                 // It ended while idle. The next one is another.
                 Err(Lost::NotSent) if first.get_or_insert_with(Instant::now).elapsed() < self.timeout => {}

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use deadpool_redis::redis::Value;
 
-pub(super) use self::of_id::{Times, records, times, tokens_and_records};
+pub(super) use self::of_id::{Look, records, times, tokens_and_records};
 use super::{listing::Read, voice::Throttle, wire::Reply};
 use crate::{
     error::Error,

@@ -2,6 +2,8 @@
 
 use deadpool_redis::redis::{self, Cmd};
 
+use super::wire::Patience;
+
 /// The source of a script that reads session hashes: what they share, and its own file.
 macro_rules! on_records {
     ($file:literal) => {
@@ -47,8 +49,8 @@ pub(super) struct Script {
     source: &'static str,
     /// SHA-1 of the source in hexadecimal, the name under which Redis keeps it.
     hash: String,
-    /// Whether it changes nothing, so that it may be run again where a reply is missing.
-    reads: bool,
+    /// Whether it may be run again where a reply is missing.
+    patience: Patience,
 }
 
 impl Script {
@@ -56,21 +58,28 @@ impl Script {
         Self {
             source,
             hash: redis::Script::new(source).get_hash().to_owned(),
-            reads: false,
+            patience: Patience::Whole,
         }
     }
 
     /// One that changes nothing.
     fn reading(source: &'static str) -> Self {
         Self {
-            reads: true,
+            patience: Patience::Half,
             ..Self::new(source)
         }
     }
 
-    /// Whether it changes nothing.
-    pub(super) fn reads(&self) -> bool {
-        self.reads
+    /// One that counts reads, at worst twice. Whoever reads the same waits for it.
+    pub(super) fn counting(source: &'static str) -> Self {
+        Self {
+            patience: Patience::Least,
+            ..Self::new(source)
+        }
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// The name under which Redis knows it.

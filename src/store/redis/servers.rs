@@ -10,6 +10,7 @@ use super::{
     failure::Failure,
     keys::Keys,
     pool::{Pool, Request},
+    reply,
     script::Script,
     wire::Reply,
 };
@@ -91,8 +92,8 @@ impl Servers {
     }
 }
 
-fn value(reply: &Reply) -> Result<Value, Error> {
-    reply.value().map_err(|_| Error::Internal)
+fn value(of: &Reply) -> Result<Value, Error> {
+    of.value().map_err(|_| reply::nonsense())
 }
 
 /// One server, and the task that sends what has to reach its replicas.

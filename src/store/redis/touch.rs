@@ -45,7 +45,7 @@ impl Touches {
             every,
             servers,
             shards,
-            script: Script::new(include_str!("scripts/touch.lua")),
+            script: Script::counting(include_str!("scripts/touch.lua")),
             metrics,
         }
     }

@@ -220,7 +220,31 @@ fn a_check_of_a_frozen_redis_ends_in_time() {
         &["--redis-url", &redis.url(), "--timeout", "0.5"],
     );
     redis.thaw();
-    assert_eq!(found.refusal(2), "cannot check Redis: no reply in time");
+    let why = format!(
+        "cannot check Redis: cannot connect to 127.0.0.1:{} without TLS: no answer in time",
+        redis.port
+    );
+    assert_eq!(found.refusal(2), why);
+}
+
+#[test]
+fn a_check_tells_where_it_found_nobody() {
+    let refused = |url: &str| {
+        let found = check(&std::env::temp_dir(), &["--redis-url", url]);
+        found.refusal(2).to_owned()
+    };
+    // Nobody listens on port 1. Which addresses localhost has differs.
+    let line = refused("redis://localhost:1");
+    assert!(
+        line.starts_with("cannot check Redis: cannot connect to localhost:1 without TLS: ")
+            && line.to_lowercase().contains("127.0.0.1: connection refused"),
+        "{line}"
+    );
+    let line = refused("redis://no-such-host.invalid");
+    assert!(
+        line.starts_with("cannot check Redis: cannot connect to no-such-host.invalid:6379 without TLS: "),
+        "{line}"
+    );
 }
 
 #[test]

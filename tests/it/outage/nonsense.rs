@@ -11,6 +11,9 @@ use crate::{
     support::{NO_TOKEN, proxy::Proxy},
 };
 
+/// Replies that cannot be read.
+const MALFORMED: [&str; 4] = [":abc\r\n", ":99999999999999999999\r\n", "$3\r\nabcXX", "*1\r\n$-1\n"];
+
 /// Replies that are well-formed, but none of those that the commands have.
 const NONSENSE: [&str; 8] = [
     "$-1\r\n",
@@ -41,17 +44,46 @@ async fn nonsense_is_no_answer() {
         ("DELETE", "killsoid/somebody".to_owned(), ""),
         ("DELETE", "killall".to_owned(), ""),
     ];
-    for nonsense in NONSENSE {
+    let nested = "*1\r\n".repeat(200) + ":1\r\n";
+    let connected = || -> u64 {
+        let stats: String = redis.ask("INFO stats");
+        let count = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.and_then(|count| count.parse().ok()).expect("a number")
+    };
+    let malformed = MALFORMED.into_iter().chain([&*nested]).map(|reply| (reply, true));
+    for (nonsense, malformed) in malformed.chain(NONSENSE.map(|reply| (reply, false))) {
         proxy.reply(Some(nonsense));
+        let before = connected();
         for (method, path, body) in &requests {
             let answer = process.ask(method, &format!("/test-app/{path}"), body).await;
             assert_eq!(answer.status, 503, "{nonsense:?} to {method} {path}: {}", answer.body);
             unavailable(&answer);
         }
+        // Each has ended its connection, but for the last one as far as can be seen.
+        let made = connected() - before;
+        assert!(!malformed || made >= requests.len() as u64 - 1, "{nonsense:?}: {made}");
     }
-    // A batch that removes nothing and says that more is left.
-    proxy.reply(Some("*2\r\n:0\r\n:5\r\n"));
-    unavailable(&process.ask("DELETE", "/test-app/killsoid/somebody", "").await);
+    // A batch that was not full and says that more is left.
+    for (reply, path) in [
+        ("*2\r\n:0\r\n:5\r\n", "killsoid/somebody"),
+        ("*3\r\n:1\r\n:1\r\n:1\r\n", "killsoid/somebody"),
+        ("*3\r\n:1\r\n:1\r\n:1\r\n", "killall"),
+    ] {
+        proxy.reply(Some(reply));
+        unavailable(&process.ask("DELETE", &format!("/test-app/{path}"), "").await);
+    }
+    // A list that stands still; an id with more sessions than any; one that is said to have none, in an empty list.
+    for (reply, path) in [
+        ("*2\r\n:1\r\n$12\r\n5 aaaaaaaaaa\r\n", "soapp?dt=60"),
+        (":1\r\n", "soid/somebody"),
+        ("*0\r\n", "soid/somebody"),
+        ("*1\r\n:0\r\n", "soid/somebody"),
+    ] {
+        proxy.reply(Some(reply));
+        unavailable(&process.ask("GET", &format!("/test-app/{path}"), "").await);
+    }
     proxy.reply(None);
     all_well(&process).await;
     let log = stop(process);

@@ -2,7 +2,7 @@
 
 use deadpool_redis::redis::Value;
 
-use super::{digits, nonsense, record};
+use super::{count, digits, nonsense, record};
 use crate::{
     error::Error,
     metrics::Metrics,
@@ -12,9 +12,15 @@ use crate::{
 /// A session's token as Redis has it, and its record; `None` where there is none or it is unreadable.
 type Found = (Vec<u8>, Option<Record>);
 
+/// What a script replies before all sessions of an id: an empty list says nothing, and would be taken for no sessions.
+const ALL: &[u8] = b"all";
+
 /// Tokens, each with its record.
 pub(in super::super) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<Found>, Error> {
     let mut list = array(reply)?.into_iter();
+    if bytes(list.next().ok_or_else(nonsense)?)? != ALL {
+        return Err(nonsense());
+    }
     let mut found = Vec::with_capacity(list.len() / 2);
     while let Some(token) = list.next() {
         let reply = list.next().ok_or_else(nonsense)?;
@@ -32,14 +38,26 @@ pub(in super::super) fn records(reply: Value, metrics: &Metrics) -> Result<Vec<O
 /// A session's token, its last activity and its `ttl`.
 pub(in super::super) type Times = (Vec<u8>, Seconds, Seconds);
 
-/// Where to go on, and when some sessions were active; unreadable ones are left out.
-pub(in super::super) fn times(reply: Value, metrics: &Metrics) -> Result<(String, Vec<Times>), Error> {
+/// What a look at some sessions of an id has found.
+#[derive(Debug, PartialEq)]
+pub(in super::super) struct Look {
+    /// Where to go on.
+    pub(in super::super) next: String,
+    /// How many sessions the id has.
+    pub(in super::super) count: u64,
+    /// Unreadable ones are left out.
+    pub(in super::super) found: Vec<Times>,
+}
+
+/// When some sessions were active.
+pub(in super::super) fn times(reply: Value, metrics: &Metrics) -> Result<Look, Error> {
     let mut list = array(reply)?.into_iter();
     let next = bytes(list.next().ok_or_else(nonsense)?)?;
     let next = String::from_utf8(next).map_err(|_| nonsense())?;
     if next.is_empty() || !next.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(nonsense());
     }
+    let count = count(&list.next().ok_or_else(nonsense)?)?;
     let mut found = Vec::with_capacity(list.len());
     for one in list {
         let one = bytes(one)?;
@@ -54,7 +72,7 @@ pub(in super::super) fn times(reply: Value, metrics: &Metrics) -> Result<(String
         };
         found.push((token.to_vec(), last_active, ttl));
     }
-    Ok((next, found))
+    Ok(Look { next, count, found })
 }
 
 fn array(reply: Value) -> Result<Vec<Value>, Error> {
@@ -82,10 +100,10 @@ mod tests {
     #[test]
     fn times_are_read_and_unreadable_ones_counted() {
         let metrics = Metrics::new();
-        let reply = Value::Array(vec![text("17"), text("5 60 a b"), text(""), text("6 0 c")]);
-        let (next, found) = times(reply, &metrics).unwrap();
-        assert_eq!(next, "17");
-        assert_eq!(found, [(b"a b".to_vec(), 5, 60), (b"c".to_vec(), 6, 0)]);
+        let some = vec![text("17"), Value::Int(9), text("5 60 a b"), text(""), text("6 0 c")];
+        let look = times(Value::Array(some), &metrics).unwrap();
+        assert_eq!((look.next.as_str(), look.count), ("17", 9));
+        assert_eq!(look.found, [(b"a b".to_vec(), 5, 60), (b"c".to_vec(), 6, 0)]);
         assert!(metrics.text().contains("unreadable_records_total 1"));
     }
 
@@ -100,9 +118,12 @@ mod tests {
             Value::Array(vec![Value::Nil]),
             Value::Array(vec![text("")]),
             Value::Array(vec![text("-1")]),
-            Value::Array(vec![text("0"), text("x y z")]),
-            Value::Array(vec![text("0"), text("1 2")]),
-            Value::Array(vec![text("0"), Value::Int(1)]),
+            Value::Array(vec![text("0")]),
+            Value::Array(vec![text("0"), text("1 2 a")]),
+            Value::Array(vec![text("0"), Value::Int(-1)]),
+            Value::Array(vec![text("0"), Value::Int(1), text("x y z")]),
+            Value::Array(vec![text("0"), Value::Int(1), text("1 2")]),
+            Value::Array(vec![text("0"), Value::Int(1), Value::Int(1)]),
         ] {
             assert_eq!(
                 times(reply.clone(), &metrics),
@@ -110,9 +131,17 @@ mod tests {
                 "{reply:?}"
             );
         }
-        for reply in [Value::Nil, Value::Int(2), Value::Array(vec![text("token")])] {
+        for reply in [
+            Value::Nil,
+            Value::Int(2),
+            Value::Array(vec![]),
+            Value::Array(vec![text("token"), text("none")]),
+            Value::Array(vec![text("all"), text("token")]),
+        ] {
             assert!(tokens_and_records(reply.clone(), &metrics).is_err(), "{reply:?}");
         }
+        let none = Value::Array(vec![text("all")]);
+        assert!(tokens_and_records(none, &metrics).is_ok_and(|found| found.is_empty()));
         assert!(records(Value::Okay, &metrics).is_err());
     }
 }

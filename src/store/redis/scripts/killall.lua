@@ -2,8 +2,8 @@
 -- KEYS  1 APP:_sessions, 2 APP:_users, 3 SESSIONS
 -- ARGV  1 'ns:APP:', the beginning of a session hash's key, 2 'ns:APP:us:', that of the key of an id's tokens, 3 'APP:',
 --       4 the channel, 5 the most sessions to remove
--- Replies how many session hashes were removed, 1 if something is left, and how many entries of indexes were looked at:
--- each of them has left its index, so that every call makes progress.
+-- Replies how many session hashes were removed, how many entries are left in the indexes, at least 1 if anything is, and how
+-- many were looked at: each of them has left its index, so that every call makes progress.
 local killed, budget = 0, tonumber(ARGV[5])
 
 local function remove(token, id)
@@ -47,4 +47,10 @@ while budget > 0 do
   if tokens.err or redis.pcall('EXISTS', ARGV[2] .. id) ~= 1 then redis.pcall('ZREM', KEYS[2], id) end
   budget = budget - 1 - #tokens
 end
-return { killed, 1, ARGV[5] - budget }
+-- What is emptied counts nothing; see above.
+local left = 0
+for i = 1, 2 do
+  local count = redis.pcall('ZCOUNT', KEYS[i], '-inf', '+inf')
+  if type(count) == 'number' then left = left + count end
+end
+return { killed, math.max(left, 1), ARGV[5] - budget }

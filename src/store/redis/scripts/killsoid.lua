@@ -1,7 +1,7 @@
 -- killsoid: removes a batch of the sessions of an id; to be called until none is left.
 -- KEYS  1 APP:us:ID, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
 -- ARGV  1 ID, 2 'ns:APP:', the beginning of a session hash's key, 3 'APP:', 4 the channel, 5 the most sessions to remove
--- Replies how many session hashes were removed, and how many sessions are left.
+-- Replies how many session hashes were removed, how many sessions are left, and how many were looked at.
 local killed, tokens = 0, redis.call('SRANDMEMBER', KEYS[1], ARGV[5])
 -- A cluster may be moving these keys: then this fails, before anything is changed.
 for _, token in ipairs(tokens) do redis.call('EXISTS', ARGV[2] .. token) end
@@ -15,6 +15,6 @@ for _, token in ipairs(tokens) do
   redis.call('PUBLISH', ARGV[4], ARGV[3] .. token)
 end
 local left = redis.pcall('SCARD', KEYS[1])
-if type(left) == 'number' and left > 0 then return { killed, left } end
+if type(left) == 'number' and left > 0 then return { killed, left, #tokens } end
 redis.pcall('ZREM', KEYS[3], ARGV[1])
-return { killed, 0 }
+return { killed, 0, #tokens }

@@ -2,8 +2,8 @@
 -- KEYS  1 SESSIONS
 -- ARGV  1 now, 2 the most sessions to look at, 3 'ns:', the beginning of every key, and what follows the app in the key
 --       of: 4 the sessions, 5 the users, 6 the tokens of an id, and 7 the channel
--- Replies how many expired sessions were removed, and how many members were looked at. Each of these has left the range
--- that is due, so that every batch makes progress.
+-- Replies how many expired sessions were removed, how many members are left that are due, and how many were looked at. Each
+-- of these is not due any more, so that every batch makes progress.
 local wiped, now = 0, tonumber(ARGV[1])
 local members = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
 -- A cluster may be moving keys: then this fails, before anything is changed.
@@ -50,4 +50,7 @@ for _, member in ipairs(members) do
     end
   end
 end
-return { wiped, #members }
+-- pcall: see above.
+local left = redis.pcall('ZCOUNT', KEYS[1], '-inf', '(' .. ARGV[1])
+if type(left) ~= 'number' then left = 0 end
+return { wiped, left, #members }

@@ -53,10 +53,14 @@ impl Line {
 
     /// A store at the other end, with several connections.
     fn open(&self) -> Redis {
+        Redis::open(self.options(), Arc::new(Metrics::new())).unwrap()
+    }
+
+    fn options(&self) -> Options {
         let mut options = options(&format!("redis://127.0.0.1:{}", self.port));
         options.connections = 3;
         options.timeout = Duration::from_secs(4);
-        Redis::open(options, Arc::new(Metrics::new())).unwrap()
+        options
     }
 }
 
@@ -79,6 +83,46 @@ async fn a_read_on_a_dead_connection_is_asked_again() {
         for read in reads {
             assert!(read.await.unwrap().unwrap().is_some());
         }
+    }
+}
+
+/// Reads that wait to be counted, on connections of which the service does not know that they are dead.
+#[tokio::test]
+async fn a_read_does_not_wait_for_a_count_on_a_dead_connection() {
+    let server = Server::start();
+    let line = Line::to(&server).await;
+    let mut options = line.options();
+    options.touch = Duration::from_secs(2);
+    let deadline = options.timeout;
+    let store = Arc::new(Redis::open(options, Arc::new(Metrics::new())).unwrap());
+    // Their counts are sent one after the other.
+    let letters = ['0', '8', 'A', 'H', 'P', 'Z', 'a', 'h', 'p', 'z'];
+    for letter in letters {
+        store.create(app(), token(letter), record("u", "")).await.unwrap();
+    }
+    let mut reads = 0;
+    for _ in 0..2 {
+        let get = |letter| tokio::time::timeout(deadline, store.get(app(), token(letter), NOW));
+        for letter in letters {
+            get(letter).await.expect("in time").unwrap().expect("it is there");
+        }
+        line.swallow();
+        let again = futures_util::future::join_all(letters.map(get)).await;
+        reads += 2;
+        for session in again {
+            let session = session.expect("in time").unwrap().expect("it is there");
+            // As it was before.
+            assert_eq!(session.r, reads);
+        }
+        // A list of the app waits for the counts of its own.
+        line.swallow();
+        let span = Span {
+            since: 0,
+            after: None,
+            now: NOW,
+        };
+        let list = tokio::time::timeout(deadline, store.soapp(app(), span, 100)).await;
+        assert!(list.expect("in time").is_ok());
     }
 }
 

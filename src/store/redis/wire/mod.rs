@@ -45,6 +45,17 @@ pub(super) struct Wire {
     _task: Arc<Task>,
 }
 
+/// How long a reply is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// The whole time: what is asked must not be done twice.
+    Whole,
+    /// Half of it, so that the other half is left to ask again on another connection.
+    Half,
+    /// The same, and not even that on a connection that did not reply to others: they wait for this, on other connections.
+    Least,
+}
+
 /// Why there is no reply.
 pub(super) enum Lost {
     /// The connection had ended before anything was sent.
@@ -58,6 +69,8 @@ pub(super) enum Lost {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Notify,
+    /// Told when the connection is given up.
+    doubted: Notify,
     /// Whether it is of no more use.
     broken: AtomicBool,
     /// The longest time to wait for a reply.
@@ -77,8 +90,7 @@ struct Request {
     /// How many bytes they have.
     length: usize,
     replies: usize,
-    /// Whether they may be asked again elsewhere.
-    repeatable: bool,
+    patience: Patience,
     reply: oneshot::Sender<Result<Bytes, Lost>>,
 }
 
@@ -94,7 +106,8 @@ impl Drop for Task {
 impl Wire {
     /// Connects to the first address of the name that serves, says who we are and selects the database.
     ///
-    /// All of it takes nine tenths of `timeout` at most, so that the error tells what was tried before the caller gives up.
+    /// All of it takes nine tenths of `timeout` at most, so that the error tells what was tried before the caller gives up. Each
+    /// reply after that has `patience`.
     ///
     /// # Panics
     ///
@@ -103,6 +116,7 @@ impl Wire {
         info: &ConnectionInfo,
         tls: Option<Arc<ClientConfig>>,
         timeout: Duration,
+        patience: Duration,
     ) -> Result<Self, RedisError> {
         let deadline = Instant::now() + timeout * 9 / 10;
         let settings = info.redis_settings();
@@ -111,7 +125,7 @@ impl Wire {
             (ConnectionAddr::TcpTls { host, port, .. }, Some(config)) => (host, *port, Some(config)),
             (ConnectionAddr::Unix(path), _) => {
                 let open =
-                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, timeout).await };
+                    async { Self::greet(Socket::Unix(UnixStream::connect(path).await?), settings, patience).await };
                 let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 return timeout_at(deadline, open).await.unwrap_or_else(|_| late());
             }
@@ -131,7 +145,7 @@ impl Wire {
             let tls = tls.as_ref().map(|config| (config, host.as_str()));
             let secured = tls.is_some();
             let opened = match socket::connect(address, tls).await {
-                Ok(socket) => Self::greet(socket, settings, timeout).await,
+                Ok(socket) => Self::greet(socket, settings, patience).await,
                 Err(error) => Err(error.into()),
             };
             match opened {
@@ -150,6 +164,7 @@ impl Wire {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Notify::new(),
+            doubted: Notify::new(),
             broken: AtomicBool::new(false),
             timeout,
         });
@@ -163,14 +178,31 @@ impl Wire {
             _task: Arc::new(Task(task.abort_handle())),
         };
         for cmd in socket::greeting(settings) {
-            wire.ask(&[&cmd], false).await.map_err(RedisError::from)?.only()?;
+            wire.ask(&[&cmd], Patience::Whole)
+                .await
+                .map_err(RedisError::from)?
+                .only()?;
         }
         Ok(wire)
     }
 
-    /// The replies to some commands, which nobody else's come between. `repeatable` commands are given up after half of the
-    /// time, so that the other half is left to ask again on another connection.
-    pub(super) async fn ask(&self, commands: &[&Cmd], repeatable: bool) -> Result<Reply, Lost> {
+    /// The replies to some commands, which nobody else's come between.
+    pub(super) async fn ask(&self, commands: &[&Cmd], patience: Patience) -> Result<Reply, Lost> {
+        let write = |bytes: &mut Vec<u8>| {
+            for cmd in commands {
+                cmd.write_packed_command(bytes);
+            }
+        };
+        self.ask_written(commands.len(), patience, write).await
+    }
+
+    /// The same for so many commands that `write` adds to what is to be sent.
+    pub(super) async fn ask_written(
+        &self,
+        count: usize,
+        patience: Patience,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Reply, Lost> {
         let (reply, receiver) = oneshot::channel();
         {
             let mut queue = self.shared.lock();
@@ -178,14 +210,12 @@ impl Wire {
                 return Err(Lost::NotSent);
             }
             let before = queue.bytes.len();
-            for cmd in commands {
-                cmd.write_packed_command(&mut queue.bytes);
-            }
+            write(&mut queue.bytes);
             let length = queue.bytes.len() - before;
             queue.requests.push(Request {
                 length,
-                replies: commands.len(),
-                repeatable,
+                replies: count,
+                patience,
                 reply,
             });
             if queue.requests.len() == 1 {
@@ -193,12 +223,13 @@ impl Wire {
             }
         }
         // Whoever serves ends by a panic only.
-        receiver.await.unwrap_or_else(|_| Err(Lost::ended())).map(Reply::new)
+        let bytes = receiver.await.unwrap_or_else(|_| Err(Lost::ended()))?;
+        Ok(Reply::on(self.shared.clone(), bytes))
     }
 
     /// Notes that the connection is of no more use. Whoever waits for a reply on it may still get one.
     pub(super) fn give_up(&self) {
-        self.shared.broken.store(true, Ordering::Release);
+        self.shared.give_up();
     }
 
     /// Whether it is of no more use, as far as is known.
@@ -227,6 +258,11 @@ impl Shared {
     /// Nothing that is done under the lock panics.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.doubted.notify_one();
     }
 
     /// Sends and reads until the connection ends, and tells all who wait that it has. `exact`: a write that fails has sent

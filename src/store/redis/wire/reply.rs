@@ -2,26 +2,39 @@
 //!
 //! The protocol is RESP2, see <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use deadpool_redis::redis::{RedisError, Value, parse_redis_value};
+
+use super::Shared;
 
 /// The longest string that a reply may hold, in bytes: as much as Redis stores in one.
 const LONGEST: i64 = 512 * 1024 * 1024;
 
 /// One or more replies, whole.
 #[derive(Clone)]
-pub(in super::super) struct Reply(Bytes);
+pub(in super::super) struct Reply {
+    bytes: Bytes,
+    /// The connection that it came on, if that is in use.
+    from: Option<Arc<Shared>>,
+}
 
 impl Reply {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self { bytes, from: None }
+    }
+
+    pub(super) fn on(from: Arc<Shared>, bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            from: Some(from),
+        }
     }
 
     /// The reply to one command; an error if that is what it is.
     pub(in super::super) fn only(self) -> Result<Self, RedisError> {
-        if self.0.first() != Some(&b'-') {
+        if self.bytes.first() != Some(&b'-') {
             return Ok(self);
         }
         match self.value()? {
@@ -33,18 +46,35 @@ impl Reply {
     /// The replies to several commands.
     pub(in super::super) fn each(mut self) -> impl Iterator<Item = Self> {
         std::iter::from_fn(move || {
-            let length = Scan::default().replies(&self.0, 1).ok()??;
-            Some(Self(self.0.split_to(length)))
+            let length = Scan::default().replies(&self.bytes, 1).ok()??;
+            Some(Self {
+                bytes: self.bytes.split_to(length),
+                from: self.from.clone(),
+            })
         })
     }
 
+    /// What it says. If nobody can read it, the connection is given up: where its next reply begins is anybody's guess.
     pub(in super::super) fn value(&self) -> Result<Value, RedisError> {
-        parse_redis_value(&self.0)
+        let value = parse_redis_value(&self.bytes);
+        if let (Err(_), Some(from)) = (&value, &self.from) {
+            from.give_up();
+        }
+        value
     }
 
     /// The strings of a list in which there is nothing but `N` strings and nils.
     pub(in super::super) fn strings<const N: usize>(&self) -> Option<[Option<&[u8]>; N]> {
-        let mut rest = &self.0[..];
+        let strings = self.all_strings();
+        if strings.is_none() {
+            // For what it does to the connection.
+            let _ = self.value();
+        }
+        strings
+    }
+
+    fn all_strings<const N: usize>(&self) -> Option<[Option<&[u8]>; N]> {
+        let mut rest = &self.bytes[..];
         let mut strings = [None; N];
         if head(&mut rest)? != (b'*', N.try_into().ok()?) {
             return None;
@@ -55,7 +85,7 @@ impl Reply {
             };
             if let Ok(length) = usize::try_from(length) {
                 *string = Some(rest.get(..length)?);
-                rest = rest.get(length + 2..)?;
+                rest = rest.get(length..)?.strip_prefix(b"\r\n")?;
             }
         }
         rest.is_empty().then_some(strings)
@@ -203,5 +233,6 @@ mod tests {
         assert_eq!(list.strings::<2>(), None);
         assert_eq!(reply("*1\r\n:1\r\n").strings::<1>(), None);
         assert_eq!(reply(":1\r\n").strings::<1>(), None);
+        assert_eq!(reply("*1\r\n$1\r\naXX").strings::<1>(), None);
     }
 }

@@ -4,7 +4,7 @@
 //! pinged every few seconds, and requests that come meanwhile wait for the reply: if there is none, they are known not to
 //! have been sent, and go to another connection.
 
-use std::{collections::VecDeque, io, pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Lost, Request, Shared, reply::Scan, socket::error_in};
+use super::{Lost, Patience, Request, Shared, reply::Scan, socket::error_in};
 use crate::store::redis::failure::reason;
 
 /// Room for what is read, in bytes: how much there is of it at first, and the least for a further read.
@@ -49,7 +49,7 @@ pub(super) struct Sent {
     /// The place of its first byte among all that were taken.
     pub(super) begins: u64,
     replies: usize,
-    repeatable: bool,
+    patience: Patience,
     /// When the connection is taken to be dead, for new requests and for those that can be repeated.
     doubt: Instant,
     due: Instant,
@@ -114,6 +114,7 @@ impl Traffic {
                     yield_now().await;
                     self.take(shared);
                 }
+                () = shared.doubted.notified() => self.let_go(),
                 () = &mut late, if !self.asked.is_empty() => match self.expire(shared) {
                     Some(next) => late.as_mut().reset(next),
                     None => return io::ErrorKind::TimedOut.into(),
@@ -129,7 +130,7 @@ impl Traffic {
         self.asked.push_back(Sent {
             begins: self.taken,
             replies: 1,
-            repeatable: false,
+            patience: Patience::Whole,
             doubt: due,
             due,
             reply: None,
@@ -160,7 +161,7 @@ impl Traffic {
             self.asked.push_back(Sent {
                 begins: self.taken,
                 replies: request.replies,
-                repeatable: request.repeatable,
+                patience: request.patience,
                 doubt,
                 due,
                 reply: Some(request.reply),
@@ -194,6 +195,15 @@ impl Traffic {
         Ok(())
     }
 
+    /// Tells those whose replies others wait for that the connection is in doubt.
+    fn let_go(&mut self) {
+        for sent in self.asked.iter_mut().filter(|sent| sent.patience == Patience::Least) {
+            if let Some(reply) = sent.reply.take() {
+                let _ = reply.send(Err(Lost::Late));
+            }
+        }
+    }
+
     /// Tells those who have waited long enough. When the next one will have, `None` if nobody is left: then the server is
     /// taken to be gone.
     fn expire(&mut self, shared: &Shared) -> Option<Instant> {
@@ -206,8 +216,8 @@ impl Traffic {
                 wake(sent.doubt);
                 break;
             }
-            shared.broken.store(true, Ordering::Release);
-            if sent.repeatable || sent.due <= now {
+            shared.give_up();
+            if sent.patience != Patience::Whole || sent.due <= now {
                 if let Some(reply) = sent.reply.take() {
                     let _ = reply.send(Err(Lost::Late));
                 }
