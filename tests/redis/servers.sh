@@ -17,6 +17,10 @@ for folder in redis-6.2 redis-8.2 valkey-9.1; do
     version=${folder#*-}
     "$server" --version | grep -q "v=$version\." || { echo "servers.sh: $folder is another version" >&2; exit 1; }
     printf -- '-- %s\n' "$("$server" --version | cut -d ' ' -f 1-3)"
+    excused=(--skip tls)
+    # Three tests bring Redis into a state (cannot save, loading, a cluster behind a proxy) by options that do not do so in 6.2.
+    [ "$folder" != redis-6.2 ] || excused+=(--skip a_redis_that_cannot_save_refuses_changes_only
+        --skip a_redis_that_is_loading_is_waited_for --skip being_sent_nowhere_is_told_once)
     PATH=$servers/$folder:$PATH cargo test --locked --test it -- behaviour:: peers:: outage:: check::cluster check::redis \
-        near:: --skip tls
+        near:: "${excused[@]}"
 done

@@ -97,9 +97,20 @@ pub(crate) fn reason(error: &RedisError) -> String {
         return words;
     }
     match refusal {
+        Some((_, refusal)) if refusal.code().starts_with('@') => {
+            let code = refusal.details().and_then(code_inside);
+            code.unwrap_or("an error in a script").to_owned()
+        }
         Some((_, refusal)) => refusal.code().to_owned(),
         None => error.category().to_owned(),
     }
+}
+
+/// The code of an error inside a script. Redis 6 answers `@user_script:LINE: -CODE …` where later versions answer the error
+/// itself.
+fn code_inside(detail: &str) -> Option<&str> {
+    let mut codes = detail.split(' ').filter_map(|word| word.strip_prefix('-'));
+    codes.find(|code| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
 /// What errors say of which the code tells too little, and how it is told.
@@ -153,6 +164,13 @@ fn plain_words(detail: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_inside_a_script_has_its_own_code() {
+        let detail = "12: -READONLY You can't write against a read only replica.";
+        assert_eq!(code_inside(detail), Some("READONLY"));
+        assert_eq!(code_inside("3: attempt to compare nil with number -secret"), None);
+    }
 
     #[test]
     fn only_known_words_are_told() {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a user of Redis has to be allowed; docs/scaling.md says the same.
-const RIGHTS: &str = "~rs:* &rs:cache -@all +ping +time +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
+const RIGHTS: &str = "~rs:* resetchannels &rs:cache -@all +ping +time +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
                       +zadd +zrem +zrange +zrangebyscore +zrevrange +sadd +srem +smembers +sismember +srandmember +sscan +scard +spop \
                       +publish +subscribe +wait";
 

@@ -99,7 +99,8 @@ async fn being_sent_nowhere_is_told_once() {
     let proxy = Proxy::to(redis.port()).await;
     // What the node tells of itself leads to the proxy.
     let () = redis.ask(&format!("CONFIG SET cluster-announce-port {}", proxy.address.port()));
-    let () = redis.ask("CLUSTER ADDSLOTSRANGE 0 16383");
+    let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+    let () = redis.ask(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
     let mut connection = Client::open(redis.url())
         .expect("a URL")
         .get_connection()
