@@ -1,7 +1,8 @@
 // Keeps the sessions of express-session in rest-sessions. Copy this file; README.md beside it shows its use.
 //
 // restSessions() runs express-session with a RestSessionsStore and adds an Answer to each request, which holds the
-// answer back until the session is stored: only then is its token known, and a failure can still become a 503.
+// answer back until the session is stored: only then is its token known, and a failure can still become a 503. A
+// WebSocket's request has no answer to hold back: its session can be read and changed, but no new one is created.
 
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { lookup } from "node:dns/promises";
@@ -15,15 +16,28 @@ const NESTED = "json:"; // prefix of the key of a nested value, whose value is J
 const DEPTH = 100; // levels of nesting that a nested value may have: every language's parser reads them
 const USER_KEYS = ["user_id", "_user_id", "_auth_user_id"]; // ours, Flask-Login's, Django's
 const ANONYMOUS = "anonymous";
+const UNUSABLE = "\0"; // begins what stands for a user that is no id
 const COOKIE = { path: "/", httpOnly: true, secure: true, sameSite: "lax" };
 const COOKIE_KEY = "_express_cookie"; // holds the cookie settings of a session for which the app changed them
 const CANDIDATES = 4; // cookies of our name that are looked up
+
+// The names of the service's errors (openapi.yaml).
+const ERRORS = new Set(
+  (
+    "missingParameter invalidFormat invalidValue invalidJson invalidRequest unauthorized notFound methodNotAllowed " +
+    "requestTimeout tooLarge uriTooLong headTooLarge unsupportedMediaType internalError storeUnavailable " +
+    "notReplicated shuttingDown"
+  ).split(" "),
+);
 
 const DEADLINE = 5000; // ms for one exchange with the service, all attempts and the whole body included
 const SILENCE = 2000; // ms after which a reused connection counts as dead, for calls that may be repeated
 const IDLE = 15_000; // ms after which an idle connection is not used any more
 const LIMIT = 16 * 2 ** 20; // bytes of an answer
 const EVER = 2147483647; // the largest number of seconds that the service takes
+const ZONE = 64; // the most characters that the service takes as the zone id of an address
+const SLACK = 60; // seconds by which a lifetime may differ without being another one
+const PAGE = 100; // sessions in one answer of a list: about 6 MB if each is as large as it may be
 
 // The middleware, in the place of session({ ... }). It takes the options of express-session, and those of the store.
 export function restSessions(options = {}) {
@@ -40,18 +54,22 @@ export function restSessions(options = {}) {
   const middleware = session({ resave, rolling, saveUninitialized, proxy, unset, name, secret, store, cookie: {} });
   delete store.generate; // express-session's own, which would hide the store's
   const cookieOptions = (req) => {
-    const resolved = { ...COOKIE, ...(typeof cookie === "function" ? cookie(req) : cookie) };
-    const secure = isSecure(req, proxy);
-    if (resolved.secure === "auto") resolved.secure = secure;
-    if (resolved.sameSite === "auto") resolved.sameSite = secure ? "none" : "lax";
-    return resolved;
+    const given = { ...COOKIE, ...(typeof cookie === "function" ? cookie(req) : cookie) };
+    return resolved(given, isSecure(req, proxy));
   };
   if (typeof cookie !== "function") store.cookieOptions = { ...COOKIE, ...cookie };
   const settings = { cookieOptions, name, proxy, resave, rolling, saveUninitialized, unset };
 
   return function restSessions(req, res, next) {
     if (req.session) return next();
-    const { path } = cookieOptions(req);
+    let path;
+    try {
+      const options = cookieOptions(req);
+      new TokenCookie(options); // Why: what it throws later, in a callback, would end the process
+      path = options.path;
+    } catch (error) {
+      return next(error);
+    }
     const pathname = (req.originalUrl ?? req.url).split(/[?#]/)[0] || "/";
     if (!pathname.startsWith(path || "/")) return next();
     const answer = new Answer(req, res, next, store, settings);
@@ -62,11 +80,11 @@ export function restSessions(options = {}) {
       const restore = () => (cookies === undefined ? delete req.headers.cookie : (req.headers.cookie = cookies));
       let restored = false;
       store.found(data, () => {
-        middleware(req, res, (error) => {
+        middleware(req, answer.detached ? unsent() : res, (error) => {
           if (!restored) restore();
           restored = true;
           if (error) return next(error);
-          if (req.session) answer.hold();
+          if (req.session) answer.attach();
           next();
         });
       });
@@ -96,7 +114,32 @@ function refuseOptions(options, unknown, name, store) {
   for (const option of options.store ? ["url", "app", "ttl", "user"] : []) {
     if (options[option] !== undefined) throw wrong(`${option}: give it to the store`);
   }
-  if (!["function", "object", "undefined"].includes(typeof options.cookie)) throw wrong("cookie: not an object");
+  const { cookie } = options;
+  if (!["function", "object", "undefined"].includes(typeof cookie)) throw wrong("cookie: not an object");
+  const fault = typeof cookie !== "function" && optionsFault(name, { ...COOKIE, ...cookie });
+  if (fault) throw wrong(`cookie: ${fault}`);
+}
+
+// Why no cookie with these options can be sent, whether by https or by http.
+function optionsFault(name, options) {
+  const { path } = options;
+  if (path && !String(path).startsWith("/")) return "path: it does not begin with /";
+  const faults = [true, false].map((https) => {
+    try {
+      const cookie = new TokenCookie(resolved(options, https));
+      return isPast(cookie) ? "it would have expired when it is sent" : cookieFault(name, cookie);
+    } catch (error) {
+      return error.message;
+    }
+  });
+  return faults[0] && faults[1];
+}
+
+// Cookie options without "auto".
+function resolved(options, https) {
+  const secure = options.secure === "auto" ? https : options.secure;
+  const sameSite = options.sameSite === "auto" ? (https ? "none" : "lax") : options.sameSite;
+  return { ...options, secure, sameSite };
 }
 
 // Holds an answer back until the session is stored. Meanwhile it looks sent to the app.
@@ -122,9 +165,14 @@ class Answer {
     this.#next = next;
     this.#store = store;
     this.#settings = settings;
+    // The request of a WebSocket, or a stand-in for an answer: apps and libraries pass {}, a ServerResponse without a
+    // connection, or an object with only some of its methods.
+    this.detached = req.upgrade === true || typeof res?.once !== "function" || typeof res.writeHead !== "function";
+    store.answers.set(req, this);
+    if (this.detached) return;
+    if (res.headersSent) this.#state = "sent";
     this.#headers = { ...res.getHeaders?.() };
     this.#plain = methodsOf(res);
-    store.answers.set(req, this);
   }
 
   // Whether it is too late for a cookie.
@@ -133,7 +181,7 @@ class Answer {
   }
 
   get gone() {
-    return this.#res.destroyed === true || this.#req.socket?.destroyed === true;
+    return this.#res?.destroyed === true || this.#req.socket?.destroyed === true;
   }
 
   get cookieOptions() {
@@ -147,40 +195,52 @@ class Answer {
 
   // Why a new session's cookie cannot reach the visitor, if it cannot.
   refusal(cookie) {
+    if (this.detached) return failure(500, "a WebSocket has no answer that could carry a new session's cookie");
     if (this.begun) return failure(500, "the answer had begun before the session was changed: it is not stored");
     if (this.gone) return failure(499, "the visitor has gone, and nobody would have the session's cookie");
     if (cookie.secure && !isSecure(this.#req, this.#settings.proxy)) {
       const how = "see `trust proxy`, the option `proxy` and X-Forwarded-Proto";
       return failure(500, `the cookie is Secure and the request came by http: ${how}`);
     }
-    try {
-      cookie.serialize(this.#settings.name, "A".repeat(64));
-    } catch (error) {
-      return failure(500, `the cookie cannot be sent: ${error.message}`);
-    }
+    return this.fault(cookie);
   }
 
-  hold() {
+  // Why browsers would not take a cookie, if they would not.
+  fault(cookie) {
+    const fault = cookieFault(this.#settings.name, cookie);
+    return fault && failure(500, `the cookie cannot be sent: ${fault}`);
+  }
+
+  attach() {
     this.#token = TOKEN.test(this.#req.sessionID) ? this.#req.sessionID : null;
+    this.guard(this.#req.session);
+    if (this.detached) return;
     this.#native = methodsOf(this.#res);
     this.#install();
-    this.guard(this.#req.session);
     this.#res.once("close", () => this.#closed());
   }
 
   // Replaces a session's save. express-session's makes a hash of the session first, and what that throws would not name
-  // the key; and at the end of an answer it saves what is saved already.
+  // the key; and at the end of an answer it saves what is saved already. Where no answer waits for a save or an end,
+  // and the app gives no callback, a warning tells of its failure.
   guard(saved) {
-    const { save } = saved;
+    const { save, destroy } = saved;
     const [answer, store] = [this, this.#store];
+    const told = (callback) => callback ?? (answer.detached ? (error) => error && warn(error.message) : undefined);
+    override(saved, "destroy", {
+      writable: true,
+      value(callback, ...args) {
+        return destroy.call(this, told(callback), ...args);
+      },
+    });
     override(saved, "save", {
       writable: true,
       value(callback, ...args) {
-        if (answer.begun && store.isSaved(this)) {
+        if (answer.begun && !answer.detached && store.isSaved(this)) {
           callback?.();
           return this;
         }
-        return (store.isStorable(this) ? save : session.Session.prototype.save).call(this, callback, ...args);
+        return (store.isStorable(this) ? save : session.Session.prototype.save).call(this, told(callback), ...args);
       },
     });
   }
@@ -371,6 +431,11 @@ function methodsOf({ writeHead, flushHeaders, write, end }) {
   return { writeHead, flushHeaders, write, end };
 }
 
+// An answer for express-session where there is none: what it would send here reaches nobody.
+function unsent() {
+  return { writeHead() {}, write() {}, end() {} };
+}
+
 const OVERRIDDEN = Symbol("what restores the overridden properties");
 
 // Gives an object a property of its own until it is restored.
@@ -412,10 +477,7 @@ export class RestSessionsStore extends session.Store {
     this.#service = new Service(url || "http://127.0.0.1:3000");
     this.#app = app;
     this.#ttl = ttl;
-    this.#user = (session) => {
-      const id = user(session) ?? "";
-      return id === "" ? null : String(id);
-    };
+    this.#user = (session) => userId(user(session));
   }
 
   // express-session's stores
@@ -459,7 +521,11 @@ export class RestSessionsStore extends session.Store {
   regenerate(req, callback) {
     this.destroy(req.sessionID, (error) => {
       // After a failure the old session lives on, and stays the one of the request.
-      if (!error) this.generate(req);
+      try {
+        if (!error) this.generate(req);
+      } catch (failed) {
+        return callback(failed); // the app's function of cookie options
+      }
       callback(error);
     });
   }
@@ -483,7 +549,10 @@ export class RestSessionsStore extends session.Store {
     }
     this.#adopt(req, { ...known, names: new Set() });
     const { cookie: _, ...plain } = data;
-    return Object.assign(req.session, plain);
+    Object.assign(req.session, plain);
+    const answer = this.answers.get(req);
+    if (answer?.entering === false) answer.guard(req.session);
+    return req.session;
   }
 
   // Ends every session of a user: "log out everywhere".
@@ -581,7 +650,7 @@ export class RestSessionsStore extends session.Store {
     known.cookie = new TokenCookie(options);
     known.defaults = settingsOf(known.cookie);
     if (known.ttl !== undefined) setCookie(known.cookie, known.stored, known.ttl);
-    known.baseline = settingsOf(known.cookie);
+    known.baseline = { ...settingsOf(known.cookie), until: ownSettings(known.stored).until };
     const adopted = Object.create(session.Session.prototype, {
       req: { value: req },
       id: { get: () => known.sid },
@@ -626,36 +695,46 @@ export class RestSessionsStore extends session.Store {
     const { changed, texts } = changes(known, session);
     const user = this.#user(session);
     if (!known.cookie) return { changed, texts, user, ends: isPast(session.cookie) };
-    const now = settingsOf(known.cookie);
     const ends = isPast(known.cookie);
-    if (same(now, known.baseline)) return { changed, texts, user, now, ends };
-    const own = Object.entries(now).filter(([name, value]) => value !== known.defaults[name]);
-    const marker = own.length > 0 ? JSON.stringify(JSON.stringify(Object.fromEntries(own))) : "null";
-    if (marker !== (known.stored.get(NESTED + COOKIE_KEY) ?? "null")) changed.set(NESTED + COOKIE_KEY, marker);
+    const now = { ...settingsOf(known.cookie), until: endOf(known.cookie) };
+    const { baseline, stored, defaults } = known;
+    // Why: towards a fixed end, the time that remains differs in each request, and the lifetime is still the same.
+    const sameAge = isNear(now.maxAge, baseline.maxAge, baseline) || isNear(now.until, baseline.until, baseline);
+    const { maxAge, until } = sameAge ? baseline : now;
+    const kept = { ...now, maxAge, until };
+    const before = stored.get(NESTED + COOKIE_KEY) ?? "null";
+    const marker = same(baseline, kept) ? before : markerOf(kept, defaults);
+    if (marker !== before) changed.set(NESTED + COOKIE_KEY, marker);
     const ttl = this.#ttlOf(known, now);
-    const moves = now.maxAge !== known.baseline.maxAge && ttl !== undefined && ttl !== known.ttl;
-    return { changed, texts, user, now, ends, moves };
+    const moves = !sameAge && ttl !== undefined && ttl !== known.ttl;
+    // A new token is stored with the time that remains.
+    const fresh = { baseline: now, marker: markerOf(now, defaults) };
+    const anew = same(baseline, now) ? { baseline, marker: before } : fresh;
+    return { changed, texts, user, ends, moves, ttl, kept, anew };
   }
 
   // Sends what has changed. A session that is new, or whose user or ttl has changed, gets a new token.
   async #update(known, session) {
     if (known.over) return;
-    const { changed, texts, user, now, moves, ends } = this.#compare(known, session);
+    const { changed, texts, user, ends, moves, ttl, kept, anew } = this.#compare(known, session);
     const exists = TOKEN.test(known.sid);
-    const anew = exists ? moves || user !== known.user : changed.size > 0 || user !== known.user || known.empty;
+    const creates = exists ? moves || user !== known.user : changed.size > 0 || user !== known.user || known.empty;
     if (ends) {
       known.over = true;
       return this.end(known.sid);
     }
+    const fault = changed.has(NESTED + COOKIE_KEY) && this.answers.get(session.req)?.fault(known.cookie);
+    if (fault) throw fault;
+    if (creates && anew) changed.set(NESTED + COOKIE_KEY, anew.marker);
     const stored = new Map([...known.stored, ...changed].filter(([, text]) => text !== "null"));
-    if (anew) await this.#create(known, session, user, stored, this.#ttlOf(known, now ?? {}));
+    if (creates) await this.#create(known, session, user, stored, ttl);
     else if (!exists) return;
     else if (changed.size > 0) this.#alive(await this.#ask("POST", `set/${known.sid}`, changed));
     else if (!known.verified && !this.answers.get(session.req)?.begun) {
       // Why: a save is told of an end elsewhere even if it changes nothing.
       this.#alive(await this.#ask("GET", `get/${known.sid}`));
     }
-    Object.assign(known, { stored, texts, user, verified: true }, now && { baseline: now });
+    Object.assign(known, { stored, texts, user, verified: true }, kept && { baseline: creates ? anew.baseline : kept });
   }
 
   async #create(known, { req, cookie }, user, stored, ttl) {
@@ -664,6 +743,10 @@ export class RestSessionsStore extends session.Store {
     if (refusal) {
       if (answer?.begun) warn(refusal.message); // a save without a callback tells nobody
       throw refusal;
+    }
+    if (user?.startsWith(UNUSABLE)) {
+      const [, kind] = user.split(UNUSABLE);
+      throw failure(500, `the option user answered: ${kind}, and not a string, a finite number or nothing`);
     }
     if (user === ANONYMOUS || user?.startsWith(`${ANONYMOUS}:`)) {
       throw failure(500, `the user id ${ANONYMOUS} and those that begin with ${ANONYMOUS}: mean no user`);
@@ -725,7 +808,7 @@ export class RestSessionsStore extends session.Store {
     const all = [];
     let cursor;
     do {
-      const answer = await this.#ask("GET", `soapp?dt=${EVER}&limit=500${cursor ? `&cursor=${cursor}` : ""}`);
+      const answer = await this.#ask("GET", `soapp?dt=${EVER}&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
       for (const { d } of answer.sessions) all.push(decode(d).data);
       cursor = answer.cursor;
     } while (cursor);
@@ -743,8 +826,9 @@ export class RestSessionsStore extends session.Store {
       throw failure(503, `${status} and an answer that is not JSON`);
     }
     if (status === 200 && answer && typeof answer === "object") return repeated ? { ...answer, repeated } : answer;
-    const { name, message } = answer ?? {};
-    const refusal = failure(status === 503 ? 503 : 500, `${status} ${name}: ${message}`.slice(0, 200));
+    // What else an answer says may quote the path: it need not come from the service.
+    const name = ERRORS.has(answer?.name) ? answer.name : "and an answer that is not the service's";
+    const refusal = failure(status === 503 ? 503 : 500, `${status} ${name}`);
     throw Object.assign(refusal, { refused: status === 400 });
   }
 }
@@ -968,15 +1052,31 @@ const SETTINGS = {
   priority: (value) => typeof value === "string" && /^(low|medium|high)$/i.test(value),
 };
 
+// The settings that a stored session has for itself, as they are stored: perhaps nonsense.
+function ownSettings(stored) {
+  try {
+    return JSON.parse(JSON.parse(stored.get(NESTED + COOKIE_KEY))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+// What stores the settings that differ from the configured ones, as the JSON text of a JSON text. `until` is there to
+// compare with, for apps that set a fixed end in each request.
+function markerOf({ until, ...settings }, defaults) {
+  const own = Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== defaults[name]));
+  if (own.maxAge) own.until = until;
+  return Object.keys(own).length > 0 ? JSON.stringify(JSON.stringify(own)) : "null";
+}
+
+// When a cookie expires, in seconds since 1970, null if it does not.
+function endOf({ expires }) {
+  return expires instanceof Date ? Math.round(expires.getTime() / 1000) : null;
+}
+
 // Gives a cookie the settings that a stored session has for itself. Without any it lives as long as the session.
 function setCookie(cookie, stored, ttl) {
-  let own;
-  try {
-    own = JSON.parse(JSON.parse(stored.get(NESTED + COOKIE_KEY) ?? "null"));
-  } catch {
-    own = null;
-  }
-  if (own === null || typeof own !== "object") own = {};
+  const own = ownSettings(stored);
   for (const [name, valid] of Object.entries(SETTINGS)) {
     if (Object.hasOwn(own, name) && own[name] === null) cookie[name] = undefined;
     else if (Object.hasOwn(own, name) && valid(own[name])) cookie[name] = own[name];
@@ -986,6 +1086,24 @@ function setCookie(cookie, stored, ttl) {
   else if (typeof cookie.originalMaxAge === "number") {
     // A configured age that the service rounds up is left as it is.
     if (ttl !== clamp(settingsOf(cookie).maxAge)) cookie.maxAge = ttl * 1000;
+  }
+}
+
+// Why browsers would not keep a cookie (RFC 6265bis, 5.7), if they would not.
+function cookieFault(name, cookie) {
+  const { secure, domain, path, sameSite, partitioned } = cookie;
+  const prefix = /^__(host|secure)-/i.exec(name)?.[1].toLowerCase();
+  if (!secure && String(sameSite).toLowerCase() === "none") return "SameSite=None needs Secure";
+  if (!secure && partitioned) return "Partitioned needs Secure";
+  if (!secure && prefix) return `a name with ${name.slice(0, prefix.length + 3)} needs Secure`;
+  if (prefix === "host" && (domain || path !== "/")) return "a name with __Host- needs Path=/ and no Domain";
+  // Old versions of express-session send what would be other attributes.
+  if (path && !text(path)) return "option path is invalid";
+  if (domain && !text(domain)) return "option domain is invalid";
+  try {
+    cookie.serialize(name, "A".repeat(64));
+  } catch (error) {
+    return error.message;
   }
 }
 
@@ -1000,19 +1118,35 @@ function isPast(cookie) {
 }
 
 function same(one, other) {
-  return Object.keys(one).every((name) => one[name] === other[name]);
+  return ["maxAge", ...Object.keys(SETTINGS)].every((name) => one[name] === other[name]);
 }
 
-// The tokens among the cookies of a name, in their order. Proxies and gateways join header lines by a comma.
+// Whether two lifetimes, or two ends, are the same but for clocks and rounding.
+function isNear(one, other, { maxAge }) {
+  if (typeof one !== "number" || typeof other !== "number") return one === other;
+  return Math.abs(one - other) <= Math.min(Math.max(maxAge / 10, 2), SLACK);
+}
+
+// The tokens among the cookies of a name, in their order. Proxies and gateways join header lines by a comma. Why not
+// trim(): it takes off a no-break space too, and then another cookie would count here than in other languages.
 function findTokens(cookies = "", name) {
   const tokens = new Set();
   for (const cookie of cookies.split(/[;,]/)) {
     const at = cookie.indexOf("=");
-    if (at < 0 || cookie.slice(0, at).trim() !== name) continue;
-    const value = cookie.slice(at + 1).trim().replace(/^"(.*)"$/, "$1");
+    if (at < 0 || trimBlanks(cookie.slice(0, at)) !== name) continue;
+    const value = trimBlanks(cookie.slice(at + 1)).replace(/^"(.*)"$/, "$1");
     if (TOKEN.test(value)) tokens.add(value);
   }
   return [...tokens].slice(0, CANDIDATES);
+}
+
+// Node lets no other ASCII whitespace into a header.
+function trimBlanks(text) {
+  const blank = (at) => text[at] === " " || text[at] === "\t";
+  let [start, end] = [0, text.length];
+  while (start < end && blank(start)) start += 1;
+  while (end > start && blank(end - 1)) end -= 1;
+  return text.slice(start, end);
 }
 
 // As express-session decides it.
@@ -1027,7 +1161,9 @@ function isSecure(req, proxy) {
 // What the service takes as an address: proxies add ports and brackets, or say that they do not know it.
 function visitorAddress(text = "") {
   const ip = text.trim().replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
-  return net.isIP(ip) ? ip : "0.0.0.0";
+  if (!net.isIP(ip)) return "0.0.0.0";
+  const [address, zone = ""] = ip.split("%");
+  return zone.length > ZONE ? address : ip;
 }
 
 // An id as a part of a path. The ids . and .. would be steps in it.
@@ -1073,7 +1209,7 @@ function quickText(value) {
 
 // JSON text of a value. What JSON cannot hold, or others cannot read, is an error that names the key.
 function checkedText(key, value) {
-  const wrong = (what) => new TypeError(`req.session.${key}: it ${what}`);
+  const wrong = (what) => new TypeError(printable(`req.session.${key}: it ${what}`));
   if (!key.isWellFormed()) throw wrong("has half a character in its key");
   let text;
   try {
@@ -1152,8 +1288,8 @@ function keepNumber(text) {
 function refuse(name) {
   return function (key, value) {
     const is = (what) => {
-      const error = new TypeError(`req.session.${name}: ${key ? `${key} in it` : "it"} is ${what}, not JSON`);
-      return Object.assign(error, { refused: true });
+      const message = `req.session.${name}: ${key ? `${key} in it` : "it"} is ${what}, not JSON`;
+      return Object.assign(new TypeError(printable(message)), { refused: true });
     };
     if (["function", "symbol", "bigint"].includes(typeof value)) throw is(`a ${typeof value}`);
     if (value === undefined && Array.isArray(this)) throw is("undefined");
@@ -1170,13 +1306,34 @@ function refuse(name) {
   };
 }
 
+// What the option user answered, as the id of a user, null for none. What is no id becomes a text that no id can be: a
+// session that has it already can be read and ended, but none is created.
+function userId(answer) {
+  const id = asStored(answer ?? "");
+  if (typeof id === "string" && !id.startsWith(UNUSABLE)) return id || null;
+  if (Number.isFinite(id)) return String(id);
+  const kind = typeof id === "number" ? String(id) : typeof id;
+  // The value tells whether it is still the same user. It is personal, so errors show its kind alone.
+  return [UNUSABLE, kind, UNUSABLE, quickText(id)].join("");
+}
+
+// A value as it comes back from the service: an object id of a database as its text, for example.
+function asStored(value) {
+  return value && typeof value === "object" ? parse(quickText(value)) ?? value : value;
+}
+
 function userOf(session) {
-  const ids = USER_KEYS.map((key) => session[key]);
+  const ids = USER_KEYS.map((key) => asStored(session[key]));
   return ids.find((id) => (typeof id === "string" && id) || typeof id === "number")?.toString();
 }
 
 function failure(status, message) {
-  return Object.assign(new Error(`rest-sessions: ${message}`), { status });
+  return Object.assign(new Error(printable(`rest-sessions: ${message}`)), { status });
+}
+
+// A text for one line of a log.
+function printable(text) {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, "?");
 }
 
 function ended() {
@@ -1184,7 +1341,7 @@ function ended() {
 }
 
 function warn(message) {
-  process.emitWarning(message, "RestSessions");
+  process.emitWarning(printable(message), "RestSessions");
 }
 
 const warned = new Set();

@@ -15,7 +15,7 @@ function send(port, lines) {
   return new Promise((resolve, reject) => {
     const socket = net.connect(port, "127.0.0.1", () => {
       const cookies = lines.map((line) => `Cookie: ${line}\r\n`).join("");
-      socket.write(`GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${cookies}\r\n`);
+      socket.write(`GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${cookies}\r\n`, "latin1");
     });
     let text = "";
     socket.on("data", (chunk) => (text += chunk)).on("error", reject).on("end", () => resolve(text.split("\r\n\r\n")[1]));
@@ -32,6 +32,20 @@ test("the table of cookies", async () => {
   const dead = [1, 2, 3, 4].map((n) => `session=${String(n).repeat(64)}; `).join("");
   assert.equal(await send(port, [`${dead}session=${tokens.ann}`]), "nobody", "four are looked up");
   assert.equal(await send(port, [`${dead.slice(0, 3 * 74)}session=${tokens.ann}`]), "ann");
+});
+
+test("only spaces and tabs are trimmed", async () => {
+  const { port } = await serve(options, (app) => app.get("/", (req, res) => res.send(req.session.who ?? "nobody")));
+  const ann = await service.create({ who: "ann" });
+  const bob = await service.create({ who: "bob" });
+  for (const [line, who] of [
+    [`session=${ann}\xa0`, "nobody"], [`session=\xa0${ann}`, "nobody"], [`session\xa0=${ann}`, "nobody"], [`\xa0session=${ann}`, "nobody"],
+    [`session=${ann}\x85`, "nobody"], [`session=${ann}\xa0; session=${bob}`, "bob"], [`session="${ann}\xa0"`, "nobody"],
+    [`session=${ann}\t`, "ann"], [`session\t=\t${ann} \t; a=b`, "ann"], [`a=1;\tsession=${ann}`, "ann"],
+    [`a=${" ".repeat(12_000)}b; session=${ann}`, "ann"],
+  ]) {
+    assert.equal(await send(port, [line]), who, JSON.stringify(line.replace(ann, "{ann}").replace(bob, "{bob}").slice(0, 60)));
+  }
 });
 
 test("an app sees its Cookie header as it was sent", async () => {
@@ -75,6 +89,68 @@ test("a cookie that cannot be sent makes no session", async () => {
     assert.deepEqual([answer.status, answer.cookies], [500, []], JSON.stringify(set));
     assert.equal((await service.sessions()).length, before);
   }
+});
+
+test("what browsers would not keep is refused at the start, or before a session is made", async () => {
+  const host = { name: "__Host-s" };
+  const bad = [
+    [{ sameSite: "none" }], [{ sameSite: "None" }], [{ partitioned: true }], [{ sameSite: "bogus" }], [{ priority: "urgent" }], [{ path: "/a;b" }],
+    [{ path: "app" }], [{ maxAge: "3600000" }], [{ maxAge: NaN }], [{ maxAge: -1 }], [{ maxAge: 0 }], [{ maxAge: 1e20 }], [{ expires: "2030-01-01" }],
+    [{ expires: new Date(0) }], [{ domain: "b\u00fc" }], [{ domain: "a\nb" }],
+    [{}, host], [{}, { name: "__host-s" }], [{ secure: true, path: "/app" }, host], [{ secure: true, domain: "example.com" }, host],
+    [{ secure: true, path: "" }, host], [{}, { name: "__Secure-s" }], [{}, { name: "__secure-s" }],
+  ];
+  for (const [cookie, more] of bad) {
+    const given = { url: service.url, app: "shop", cookie: { secure: false, ...cookie }, ...more };
+    assert.throws(() => restSessions(given), /^TypeError: restSessions: cookie: [^\n]+$/, JSON.stringify(given));
+  }
+  for (const name of ["a b", "a;b", "a=b", "a,b", "a\n", "", "\u00fc", "a\0", '"a"', 5]) {
+    assert.throws(() => restSessions({ url: service.url, app: "shop", name }), /restSessions: name/, JSON.stringify(name));
+  }
+  const good = [
+    [{ sameSite: "none", secure: true }], [{ secure: true }, host], [{ secure: "auto" }, host], [{ secure: "auto", sameSite: "auto" }],
+    [{ sameSite: "auto" }], [{ secure: true, domain: "example.com", path: "/app" }, { name: "__Secure-s" }], [{ expires: new Date(Date.now() + 1e6) }],
+  ];
+  for (const [cookie, more] of good) restSessions({ app: "shop", cookie: { secure: false, ...cookie }, ...more });
+
+  // What is known only in a request.
+  const before = (await service.sessions()).length;
+  const set = (cookie) => (app) => {
+    app.get("/", (req, res) => {
+      Object.assign(req.session.cookie, cookie);
+      res.send((req.session.a = "ok"));
+    });
+    app.get("/regenerate", (req, res, next) => req.session.regenerate((error) => (error ? next(error) : res.send((req.session.a = "ok")))));
+  };
+  for (const [cookie, more] of bad) {
+    if (cookie.path === "app" || cookie.maxAge <= 0 || cookie.expires instanceof Date || more?.name === "__Secure-s") continue;
+    const whole = { secure: false, ...cookie };
+    if (whole.path && whole.path !== "/a;b") whole.path = "/"; // the others are for outside of the path
+    if (more && whole.path && !whole.domain) continue;
+    const { port } = await serve({ url: service.url, cookie: () => whole, ...more }, set({}));
+    for (const path of whole.path === "/a;b" ? [] : ["/", "/regenerate"]) {
+      const answer = await visit(port, path, { headers: HTTPS });
+      assert.deepEqual([answer.status, answer.headers["set-cookie"]], [500, undefined], JSON.stringify([whole, more, path]));
+    }
+  }
+  for (const [cookie, headers] of [[{ secure: "auto", sameSite: "none" }, {}], [{ secure: false, sameSite: "auto" }, HTTPS]]) {
+    const { port } = await serve({ url: service.url, cookie }, set({}));
+    assert.deepEqual([(await visit(port, "/", { headers })).status, cookie], [500, cookie]);
+  }
+  let age = 1000_000;
+  const changing = await serve({ url: service.url, cookie: () => ({ secure: false, maxAge: age }) }, (app) => {
+    app.get("/", (req, res, next) => {
+      age = "soon";
+      req.session.regenerate((error) => (error ? next(error) : res.send("ok")));
+    });
+  });
+  assert.equal((await visit(changing.port, "/")).status, 500, "a function of options may fail later");
+  assert.equal((await service.sessions()).length, before);
+
+  // A session that exists keeps its cookie.
+  const { port } = await serve(options, set({ sameSite: "none" }));
+  const token = await service.create({ a: 1 });
+  assert.deepEqual([(await visit(port, "/", { token })).status, (await service.get(token)).d], [500, { a: 1 }]);
 });
 
 test("attributes hold wherever they may be set", async () => {

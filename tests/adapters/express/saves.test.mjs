@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gateway, serve, startService, until, visit } from "./support.mjs";
 
 const service = await startService();
@@ -163,6 +164,45 @@ test("a token stays the same for as long as user and ttl do", async () => {
   const { ttl, d } = await service.get(moved);
   assert.deepEqual([ttl, d.n, await service.get(token)], [120, 3, {}]);
   assert.deepEqual((await visit(port, "/other", { token: moved })).cookies, []);
+});
+
+test("a token stays while a lifetime ends at the same moment, and moves when the moment does", async () => {
+  const end = Date.now() + 60_000;
+  const moments = {
+    "/expires": (cookie) => (cookie.expires = new Date(end)),
+    "/maxAge": (cookie) => (cookie.maxAge = end - Date.now()),
+    "/whole": (cookie) => (cookie.expires = new Date(Math.floor(Date.now() / 1000) * 1000 + 3_600_000)),
+    "/soon": (cookie) => (cookie.maxAge = end - 20_000 - Date.now()),
+  };
+  const { port } = await serve({ ...options, cookie: { secure: false, maxAge: 7200_000 } }, (app) => {
+    app.get("/login", (req, res) => res.send((req.session.user_id = "fixed")));
+    app.use((req, res, next) => {
+      moments[req.path]?.(req.session.cookie);
+      next();
+    });
+    app.use((req, res) => res.send(String((req.session.n = req.query.n))));
+  });
+  for (const path of ["/expires", "/maxAge", "/whole"]) {
+    const [login] = (await visit(port, "/login")).cookies;
+    const [token] = (await visit(port, path, { token: login })).cookies;
+    assert.notEqual(token, login, "another lifetime than the configured one");
+    // Long enough for the remaining time to be another one in any case, in seconds.
+    for (let n = 0; n < 4; n += 1) {
+      await sleep(1100);
+      const all = await Promise.all([1, 2, 3, 4].map((i) => visit(port, `${path}?n=${n}${i}`, { token })));
+      for (const { status, cookies } of all) assert.ok(status === 200 && cookies.every((sent) => sent === token), `${path} ${status}`);
+    }
+    assert.equal((await service.of("fixed")).length, 1, path);
+    if (path !== "/whole") {
+      const [moved] = (await visit(port, "/soon", { token })).cookies;
+      assert.ok(moved && moved !== token, "another moment");
+      const [back] = (await visit(port, path, { token: moved })).cookies;
+      assert.ok(back && back !== moved, "the first moment again");
+      assert.deepEqual([(await service.get(token)), (await service.get(moved))], [{}, {}]);
+      assert.ok((await service.get(back)).ttl < 60, "no longer than the time that remains");
+    }
+    await service.ask("DELETE", "/shop/killsoid/fixed");
+  }
 });
 
 test("an expiry in the past ends the session", async () => {

@@ -102,6 +102,16 @@ test("all, length and clear", async () => {
   assert.deepEqual([await call("all"), await call("length")], [[], 0]);
 });
 
+test("all and length take as many sessions as large as they may be", async () => {
+  const large = new RestSessionsStore({ url: service.url, app: "large" });
+  const blob = "x".repeat(59_900);
+  for (let i = 0; i < 320; i += 20) {
+    await Promise.all(Array.from({ length: 20 }, (_, j) => service.ask("PUT", `/large/create/u${i + j}?ip=192.0.2.1`, { blob })));
+  }
+  const all = await promisify(large.all).call(large);
+  assert.deepEqual([all.length, all.every((one) => one.blob === blob), await promisify(large.length).call(large)], [320, true, 320]);
+});
+
 test("a store may be given to the middleware, and its methods used in a request", async () => {
   const { port } = await serve(
     { app: undefined, store, cookie: { secure: false } },

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gateway, serve, startService, until, visit, warnings } from "./support.mjs";
+import { gateway, listen, serve, startService, until, visit, warnings } from "./support.mjs";
 
 const service = await startService();
 const options = { url: service.url, cookie: { secure: false } };
@@ -128,6 +128,37 @@ test("what express-session's stores take as JSON is taken", async () => {
   assert.equal((await service.get(token)).d.date, "1970-01-01T00:00:00.000Z");
 });
 
+test("an error shows of an answer its status and the service's own names, in one line", async () => {
+  let answered;
+  const other = await listen((req, res) => {
+    const { status, name, text } = answered(req.url);
+    res.writeHead(status, { "Content-Type": "application/json" }).end(text ?? JSON.stringify({ name, message: `no route ${req.url}`, error: req.url }));
+  });
+  const { port } = await serve({ ...options, url: `http://127.0.0.1:${other.port}` }, (app) => {
+    app.get("/", (req, res) => res.send("in"));
+    app.get("/new", (req, res) => res.send((req.session.user_id = "the-user")));
+    app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
+  });
+  const foreign = "and an answer that is not the service's";
+  for (const [answer, said] of [
+    [() => ({ status: 404 }), `404 ${foreign}`], [(url) => ({ status: 404, name: url }), `404 ${foreign}`],
+    [(url) => ({ status: 500, name: { url } }), `500 ${foreign}`], [(url) => ({ status: 400, name: `invalidFormat\r\n${url}` }), `400 ${foreign}`],
+    [() => ({ status: 503, name: "storeUnavailable" }), "503 storeUnavailable"], [() => ({ status: 400, name: "invalidFormat" }), "400 invalidFormat"],
+    [(url) => ({ status: 404, text: JSON.stringify(url) }), `404 ${foreign}`], [(url) => ({ status: 404, text: `[${JSON.stringify(url)}]` }), `404 ${foreign}`],
+    [() => ({ status: 502, text: "null" }), `502 ${foreign}`], [(url) => ({ status: 200, text: url }), "200 and an answer that is not JSON"],
+  ]) {
+    answered = answer;
+    for (const visitor of [{ path: "/", token: "T".repeat(64) }, { path: "/new" }]) {
+      assert.equal((await visit(port, visitor.path, visitor)).body, `rest-sessions: ${said}`);
+    }
+  }
+  const odd = await serve(options, (app) => {
+    app.get("/", (req, res) => res.send(String((req.session["a\nb\u001b[2J\u2028\u0085"] = NaN))));
+    app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
+  });
+  assert.match((await visit(odd.port, "/")).body, /^req\.session\.a\?b\?\[2J\?\?: it is NaN/);
+});
+
 test("users called . and .. and others with odd names log in, and out everywhere", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/login", (req, res) => res.send((req.session.user_id = req.query.u)));
@@ -140,6 +171,55 @@ test("users called . and .. and others with odd names log in, and out everywhere
     assert.equal((await visit(port, `/everywhere${query}`)).body, "1", user);
     assert.deepEqual(await service.get(token), {});
   }
+});
+
+test("what is no id of a user is refused at the login, and what an id is stored as counts", async () => {
+  class ObjectId {
+    toJSON() {
+      return "65f0aa";
+    }
+  }
+  const user = (session) => session.passport?.user;
+  const { port } = await serve({ ...options, user }, (app) => {
+    app.get("/login", (req, res) => {
+      req.session.passport = { user: req.query.u === "ObjectId" ? new ObjectId() : JSON.parse(req.query.u) };
+      res.send("in");
+    });
+    app.get("/write", (req, res) => res.send(String((req.session.n = 1))));
+    app.get("/logout", (req, res) => {
+      delete req.session.passport;
+      res.send("out");
+    });
+    app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
+  });
+  const before = (await service.sessions()).length;
+  for (const [given, kind] of [['{"id":1,"name":"Ann Smith"}', "object"], ["[1]", "object"], ["true", "boolean"], ["false", "boolean"]]) {
+    const answer = await visit(port, `/login?u=${encodeURIComponent(given)}`);
+    assert.deepEqual([answer.status, answer.cookies], [500, []], given);
+    assert.match(answer.body, new RegExp(`^rest-sessions: the option user answered: ${kind}, and not `));
+    assert.doesNotMatch(answer.body, /Ann/);
+  }
+  for (const answered of [() => NaN, () => Infinity, () => 5n, () => Symbol("x"), () => () => 1]) {
+    const other = await serve({ ...options, user: answered }, (app) => app.get("/", (req, res) => res.send(String((req.session.n = 1)))));
+    assert.deepEqual([(await visit(other.port, "/")).status, String(answered)], [500, String(answered)]);
+  }
+  assert.equal((await service.sessions()).length, before);
+  // Earlier adapters made sessions of objects: they can be read, written and ended, but are nobody else's.
+  const old = await service.create({ "json:passport": '{"user":{"id":1}}' }, { user: "[object Object]" });
+  assert.deepEqual([(await visit(port, "/write", { token: old })).body, (await service.get(old)).d.n], ["1", 1]);
+  assert.equal((await visit(port, `/login?u=${encodeURIComponent('{"id":2}')}`, { token: old })).status, 500);
+  assert.equal((await visit(port, "/logout", { token: old })).status, 200);
+  assert.deepEqual(await service.get(old), {});
+  for (const [given, id] of [["ObjectId", "65f0aa"], ["7", "7"], ['"ann"', "ann"], ["0", "0"]]) {
+    const [token] = (await visit(port, `/login?u=${given}`)).cookies;
+    assert.equal((await service.get(token)).id, id);
+    assert.deepEqual((await visit(port, "/write", { token })).cookies, [], "the same user after it was stored");
+  }
+  for (const none of ["null", '""']) {
+    assert.match((await service.get((await visit(port, `/login?u=${none}`)).cookies[0])).id, /^anonymous:/);
+  }
+  const ours = await serve(options, (app) => app.get("/", (req, res) => res.send(typeof (req.session.user_id = new ObjectId()))));
+  assert.equal((await service.get((await visit(ours.port, "/")).cookies[0])).id, "65f0aa");
 });
 
 test("visitors without a user have ids of their own, which no user can have", async () => {
@@ -168,7 +248,9 @@ test("no address costs a visitor a page", async () => {
   const { port } = await serve(options, (app) => app.get("/", (req, res) => res.send(String((req.session.a = 1)))));
   const cases = {
     "203.0.113.7": "203.0.113.7", "203.0.113.7:51234": "203.0.113.7", "[2001:db8::1]:51234": "2001:db8::1", "[2001:db8::1]": "2001:db8::1",
-    "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11": "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11", "fe80::1%eth0": "fe80::1%eth0", unknown: "0.0.0.0",
+    "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11": "2a02:8109:8a40:1f4c:9d5b:37f2:aa0b:4c11", "fe80::1%eth0": "fe80::1%eth0",
+    [`fe80::1%${"z".repeat(64)}`]: `fe80::1%${"z".repeat(64)}`, [`fe80::1%${"z".repeat(65)}`]: "fe80::1", [`[fe80::1%${"z".repeat(70)}]:80`]: "fe80::1",
+    unknown: "0.0.0.0",
     _hidden: "0.0.0.0", "": "127.0.0.1", "1.2.3.4.5": "0.0.0.0", "x\ty": "0.0.0.0", [`${"9".repeat(300)}`]: "0.0.0.0", "[": "0.0.0.0", "é": "0.0.0.0",
   };
   for (const [sent, stored] of Object.entries(cases)) {
