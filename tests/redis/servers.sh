@@ -4,23 +4,36 @@
 #
 #   tests/redis/servers.sh
 #
-# The servers come from TOOLS/redis (see tests/setup.sh). They are built without TLS, so its tests run on Debian's only.
+# The servers come from TOOLS/redis (see tests/setup.sh). They are built without TLS, so its tests run on Debian's only. All
+# three run at once, since these tests mostly wait.
 set -euo pipefail
 
 repo=$(cd "$(dirname "$0")/../.." && pwd)
 servers=${TOOLS:-$repo/.tools}/redis
 cd "$repo"
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
-for folder in redis-6.2 redis-8.2 valkey-9.1; do
+cargo test --quiet --locked --test it --no-run
+folders="redis-6.2 redis-8.2 valkey-9.1"
+runs=()
+for folder in $folders; do
     server=$servers/$folder/redis-server
     [ -x "$server" ] || { echo "servers.sh: $server is missing: run tests/setup.sh" >&2; exit 1; }
-    version=${folder#*-}
-    "$server" --version | grep -q "v=$version\." || { echo "servers.sh: $folder is another version" >&2; exit 1; }
-    printf -- '-- %s\n' "$("$server" --version | cut -d ' ' -f 1-3)"
+    "$server" --version | grep -q "v=${folder#*-}\." || { echo "servers.sh: $folder is another version" >&2; exit 1; }
     excused=(--skip tls)
     # Three tests bring Redis into a state (cannot save, loading, a cluster behind a proxy) by options that do not do so in 6.2.
     [ "$folder" != redis-6.2 ] || excused+=(--skip a_redis_that_cannot_save_refuses_changes_only
         --skip a_redis_that_is_loading_is_waited_for --skip being_sent_nowhere_is_told_once)
-    PATH=$servers/$folder:$PATH cargo test --locked --test it -- behaviour:: peers:: outage:: check::cluster check::redis \
-        near:: "${excused[@]}"
+    PATH=$servers/$folder:$PATH cargo test --quiet --locked --test it -- behaviour:: peers:: outage:: \
+        check::redis check::cluster near:: "${excused[@]}" >"$logs/$folder" 2>&1 &
+    runs+=($!)
 done
+failed=0
+for folder in $folders; do
+    wait "${runs[0]}" || { failed=1; cat "$logs/$folder"; }
+    runs=("${runs[@]:1}")
+    printf -- '-- %s\n' "$("$servers/$folder/redis-server" --version | cut -d ' ' -f 1-3)"
+    grep '^test result' "$logs/$folder" || true
+done
+exit "$failed"
