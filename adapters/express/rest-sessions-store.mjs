@@ -259,7 +259,7 @@ class Answer {
 
   #called(name, args) {
     const res = this.#res;
-    // Node would refuse it too, but only after the wait, where nobody could catch it.
+    // Node would refuse it too, but only after the wait, outside of every try block.
     if ((name === "write" || name === "end") && !isChunk(args[0])) {
       const error = new TypeError('The "chunk" argument must be of type string or an instance of Buffer or Uint8Array');
       throw Object.assign(error, { code: "ERR_INVALID_ARG_TYPE" });
@@ -431,7 +431,7 @@ function methodsOf({ writeHead, flushHeaders, write, end }) {
   return { writeHead, flushHeaders, write, end };
 }
 
-// An answer for express-session where there is none: what it would send here reaches nobody.
+// Stands in for a response that does not exist: what express-session sends to it is dropped.
 function unsent() {
   return { writeHead() {}, write() {}, end() {} };
 }
