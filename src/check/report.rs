@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt::{self, Display},
-    hash::{BuildHasher, Hash, RandomState},
+    fmt::Display,
+    hash::{BuildHasher, RandomState},
     io::{self, Write},
 };
 
-use xxhash_rust::xxh3::xxh3_64;
+use crate::store::{Findings, Location};
 
 /// Lines of one kind of disagreement; further ones are only counted.
 const LINES: u64 = 100;
@@ -34,39 +34,6 @@ pub(crate) struct Report<W> {
     failure: Option<io::Error>,
 }
 
-/// Where something disagrees. A token is a secret: a session is named by a fingerprint of its own.
-#[derive(Clone, Copy, Hash)]
-pub(crate) struct Place<'a> {
-    /// As it is stored: damaged ones may be no app at all.
-    pub(crate) app: &'a str,
-    /// Whose session it is, where that is known.
-    pub(crate) id: Option<&'a str>,
-    /// Which session, where it is about one.
-    pub(crate) token: Option<&'a str>,
-    /// In which part of the store, where there are several.
-    pub(crate) shard: Option<&'a str>,
-}
-
-impl Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.app.is_empty() {
-            f.write_str("no app")?;
-        } else {
-            write!(f, "app {}", printable(self.app))?;
-        }
-        if let Some(id) = self.id {
-            write!(f, ", id {id:?}")?;
-        }
-        if let Some(token) = self.token {
-            write!(f, ", session {:06x}", xxh3_64(token.as_bytes()) >> 40)?;
-        }
-        if let Some(shard) = self.shard {
-            write!(f, ", shard {shard}")?;
-        }
-        Ok(())
-    }
-}
-
 impl<W: Write> Report<W> {
     pub(crate) fn new(out: W) -> Self {
         Self {
@@ -81,38 +48,6 @@ impl<W: Write> Report<W> {
             hasher: RandomState::new(),
             failure: None,
         }
-    }
-
-    /// Counts a session.
-    pub(crate) fn session(&mut self, app: &str, id: &str, token: &str, expired: bool) {
-        if self.sessions.insert(self.hasher.hash_one((app, token))) {
-            self.apps.insert(self.hasher.hash_one(app));
-            self.ids.insert(self.hasher.hash_one((app, id)));
-            self.expired += u64::from(expired);
-        }
-    }
-
-    /// Whether a session of this id has been counted.
-    pub(crate) fn has_session(&self, app: &str, id: &str) -> bool {
-        self.ids.contains(&self.hasher.hash_one((app, id)))
-    }
-
-    /// Counts a key that is none of a session store's.
-    pub(crate) fn foreign(&mut self, name: &[u8]) {
-        self.foreign.insert(self.hasher.hash_one(name));
-    }
-
-    /// Tells of a disagreement, and whether it has been mended.
-    pub(crate) fn disagreement(&mut self, kind: &'static str, place: Place<'_>, mended: bool) {
-        let hash = self.hasher.hash_one((kind, place));
-        self.tell(kind, hash, &place.to_string(), mended);
-    }
-
-    /// Tells of what cannot be read at all, in the operator's terms. Nothing mends it.
-    pub(crate) fn unreadable(&mut self, kind: &'static str, what: &impl Display) {
-        let what = what.to_string();
-        let hash = self.hasher.hash_one((kind, &what));
-        self.tell(kind, hash, &what, false);
     }
 
     fn tell(&mut self, kind: &'static str, hash: u64, what: &str, mended: bool) {
@@ -163,15 +98,32 @@ impl<W: Write> Report<W> {
     }
 }
 
-/// An app as it is, or in quotes if it holds what no app does.
-fn printable(app: &str) -> String {
-    let plain = app
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if plain && app.len() <= 20 {
-        app.to_owned()
-    } else {
-        format!("{app:?}")
+impl<W: Write> Findings for Report<W> {
+    fn session(&mut self, app: &str, id: &str, token: &str, expired: bool) {
+        if self.sessions.insert(self.hasher.hash_one((app, token))) {
+            self.apps.insert(self.hasher.hash_one(app));
+            self.ids.insert(self.hasher.hash_one((app, id)));
+            self.expired += u64::from(expired);
+        }
+    }
+
+    fn has_session(&self, app: &str, id: &str) -> bool {
+        self.ids.contains(&self.hasher.hash_one((app, id)))
+    }
+
+    fn foreign(&mut self, name: &[u8]) {
+        self.foreign.insert(self.hasher.hash_one(name));
+    }
+
+    fn disagreement(&mut self, kind: &'static str, location: Location<'_>, repaired: bool) {
+        let hash = self.hasher.hash_one((kind, location));
+        self.tell(kind, hash, &location.to_string(), repaired);
+    }
+
+    fn unreadable(&mut self, kind: &'static str, what: &dyn Display) {
+        let what = what.to_string();
+        let hash = self.hasher.hash_one((kind, &what));
+        self.tell(kind, hash, &what, false);
     }
 }
 
@@ -179,8 +131,8 @@ fn printable(app: &str) -> String {
 mod tests {
     use super::*;
 
-    fn place<'a>(token: &'a str, id: &'a str) -> Place<'a> {
-        Place {
+    fn location<'a>(token: &'a str, id: &'a str) -> Location<'a> {
+        Location {
             app: "forum",
             id: Some(id),
             token: Some(token),
@@ -195,9 +147,9 @@ mod tests {
         for n in 0..103 {
             let token = format!("{n:064}");
             report.session("forum", "a\nb", &token, n == 0);
-            report.disagreement("lost", place(&token, "a\nb"), n != 5);
+            report.disagreement("lost", location(&token, "a\nb"), n != 5);
             // A second look at the same counts once.
-            report.disagreement("lost", place(&token, "a\nb"), true);
+            report.disagreement("lost", location(&token, "a\nb"), true);
         }
         assert!(!report.finish().unwrap());
         let text = String::from_utf8(out).unwrap();

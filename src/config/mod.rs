@@ -8,7 +8,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
-pub use self::read::Refusal;
+pub use self::{read::Refusal, redis::RedisServers};
 use self::{
     read::every_arg,
     values::{cookie, mode, namespace, seconds, some_seconds, touch, wipe},
@@ -73,7 +73,7 @@ pub struct Config {
 
     /// Who may connect to the socket: its permissions, in octal
     #[arg(long, env = "RS_SOCKET_MODE", default_value = "0660", value_name = "MODE", value_parser = mode, global = true)]
-    pub socket_mode: Mode,
+    pub socket_mode: FileMode,
 
     /// Cookie that holds a visitor's token, for the route auth
     #[arg(long, env = "RS_COOKIE", default_value = "session", value_name = "NAME", value_parser = cookie, global = true)]
@@ -178,11 +178,11 @@ pub struct Config {
 
     /// Seconds until Redis knows of a read, 0 to 60; 0 = at once, which costs each get several times as much
     #[arg(long, env = "RS_TOUCH", default_value = "1", value_name = "SECONDS", value_parser = touch, global = true)]
-    pub touch: Span,
+    pub touch: DurationArg,
 
     /// Seconds for which a session in Redis may be answered from memory, unless it changes or ends; 0 = never
     #[arg(long, env = "RS_CACHETIME", default_value = "0", value_name = "SECONDS", value_parser = seconds, global = true)]
-    pub cachetime: Span,
+    pub cachetime: DurationArg,
 
     /// Most sessions that are kept in memory for that
     #[arg(long, env = "RS_CACHEMAX", default_value_t = 5000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), global = true)]
@@ -212,11 +212,11 @@ pub struct Config {
 
     /// Seconds that a request may wait for the store, or for its own body, before it is answered with an error
     #[arg(long, env = "RS_TIMEOUT", default_value = "2", value_name = "SECONDS", value_parser = some_seconds, global = true)]
-    pub timeout: Span,
+    pub timeout: DurationArg,
 
     /// Seconds that a connection may wait for the head of a request, the first or the next, and for its client to read on
     #[arg(long, env = "RS_IDLE_TIMEOUT", default_value = "75", value_name = "SECONDS", value_parser = some_seconds, global = true)]
-    pub idle_timeout: Span,
+    pub idle_timeout: DurationArg,
 
     /// Connections at once; further ones wait to be accepted
     #[arg(long, env = "RS_MAX_CONNECTIONS", default_value_t = 16_384, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), global = true)]
@@ -224,12 +224,12 @@ pub struct Config {
 
     /// Seconds from SIGTERM or SIGINT, with /readyz at 503, to the end of accepting
     #[arg(long, env = "RS_DRAIN_DELAY", default_value = "1", value_name = "SECONDS", value_parser = seconds, global = true)]
-    pub drain_delay: Span,
+    pub drain_delay: DurationArg,
 
     /// Seconds that requests under way then have to finish; with the delay, less than the 10 that Docker waits. The store then
     /// has 5 to close, or the process ends with exit code 3
     #[arg(long, env = "RS_DRAIN_TIMEOUT", default_value = "8", value_name = "SECONDS", value_parser = seconds, global = true)]
-    pub drain_timeout: Span,
+    pub drain_timeout: DurationArg,
 
     /// Threads that serve; 0 = one for each processor
     #[arg(long, env = "RS_THREADS", default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024), global = true)]
@@ -310,9 +310,9 @@ pub enum LogFormat {
 
 /// A span of time, told in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span(pub Duration);
+pub struct DurationArg(pub Duration);
 
-impl fmt::Display for Span {
+impl fmt::Display for DurationArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_secs_f64().fmt(f)
     }
@@ -320,9 +320,9 @@ impl fmt::Display for Span {
 
 /// The permissions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode(pub u32);
+pub struct FileMode(pub u32);
 
-impl fmt::Display for Mode {
+impl fmt::Display for FileMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
     }

@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ContextValue, parser::ValueSource};
 
 use super::Cli;
-use crate::{files, shown};
+use crate::text::{file, printable};
 
 /// Why the program does not start: one line, and the text of `--help` or `--version` where that was asked for.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ fn without_unusable_variable(arg: clap::Arg) -> clap::Arg {
     }
     // `--help` prints the values of variables.
     let text = value.to_string_lossy();
-    let plain = shown::value(&text) == text;
+    let plain = printable::value(&text) == text;
     if plain { arg } else { arg.hide_env_values(true) }
 }
 
@@ -90,7 +90,7 @@ fn service_link(arg: &clap::Arg) -> Option<String> {
     let name = arg.get_env()?.to_str().filter(|name| name.ends_with("_PORT"))?;
     let value = std::env::var(name).ok()?;
     ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)).then(|| {
-        let value = shown::value(&value);
+        let value = printable::value(&value);
         format!(
             "{name}={value} is ignored: Kubernetes sets it for a Service of that name (service links); set {name} to a port, or \
              enableServiceLinks to false"
@@ -101,16 +101,16 @@ fn service_link(arg: &clap::Arg) -> Option<String> {
 /// Puts the file's values in the place of the defaults, so that flags and environment still win. Each key of the file comes
 /// with the name by which the operator knows it.
 fn with_file(mut command: clap::Command, path: &Path) -> Result<(clap::Command, HashMap<String, String>), String> {
-    let name = shown::path(path);
+    let name = printable::path(path);
     let mut names = HashMap::new();
-    let text = files::text(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
+    let text = file::text(path).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{name}: {}", one_line(error.message())))?;
     for (key, value) in table {
         let known = command
             .get_arguments()
             .any(|arg| arg.get_id() == key.as_str() && arg.get_env().is_some() || is_option(arg, &key));
         if !known || key == "config" {
-            return Err(format!("{name}: unknown key \"{}\"", shown::value(&key)));
+            return Err(format!("{name}: unknown key \"{}\"", printable::value(&key)));
         }
         let value = match value {
             toml::Value::String(value) => value,
@@ -156,7 +156,7 @@ fn refusal(error: clap::Error) -> Refusal {
 fn first_line(mut error: clap::Error) -> String {
     // Before they become a part of the text, where nobody could tell any more where they end.
     let given = error.context().filter_map(|(kind, value)| match value {
-        ContextValue::String(text) => Some((kind, ContextValue::String(shown::value(text)))),
+        ContextValue::String(text) => Some((kind, ContextValue::String(printable::value(text)))),
         _ => None,
     });
     for (kind, value) in given.collect::<Vec<_>>() {

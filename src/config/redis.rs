@@ -1,16 +1,35 @@
 //! How the options name a Redis.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Config, MasterTls, RedisMode};
-use crate::{
-    files, shown,
-    store::redis::{Address, Mode},
-};
+use crate::text;
+
+/// Where Redis is and how to log in. No `Debug`: it may hold passwords.
+pub struct RedisServers {
+    /// URLs, separated by commas.
+    pub urls: String,
+    /// What the URLs lead to.
+    pub mode: RedisMode,
+    /// Name of the master, for sentinels.
+    pub master: String,
+    /// User, if the URL names none.
+    pub username: Option<String>,
+    /// Password, if the URL has none.
+    pub password: Option<String>,
+    /// Password of the sentinels.
+    pub sentinel_password: Option<String>,
+    /// Whether the master behind sentinels speaks TLS. `None`: as the sentinels do.
+    pub master_tls: Option<bool>,
+    /// PEM file of authorities, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
 
 impl Config {
     /// The Redis to use. `None` means the embedded store. Fails with one line, free of secrets.
-    pub fn redis(&self) -> Result<Option<Address>, String> {
+    pub fn redis(&self) -> Result<Option<RedisServers>, String> {
         let Some(urls) = self.redis_urls() else {
             return match &self.said_of_redis {
                 Some(name) => Err(format!(
@@ -32,13 +51,10 @@ impl Config {
             Some(file) => Some(secret(file)?),
             None => self.redis_password.clone(),
         };
-        Ok(Some(Address {
+        Ok(Some(RedisServers {
             urls,
-            mode: match self.redis_mode {
-                RedisMode::Single => Mode::Single,
-                RedisMode::Sentinel => Mode::Sentinel(self.redis_master.clone()),
-                RedisMode::Cluster => Mode::Cluster,
-            },
+            mode: self.redis_mode,
+            master: self.redis_master.clone(),
             username: self.redis_username.clone(),
             password,
             sentinel_password: self.redis_sentinel_password_file.as_deref().map(secret).transpose()?,
@@ -74,9 +90,9 @@ impl Config {
 
 /// The first line of a file, without the byte order mark and the carriage return of files made on Windows.
 fn secret(file: &Path) -> Result<String, String> {
-    let name = shown::path(file);
-    let text = files::text(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;
-    match text.lines().next() {
+    let name = text::printable::path(file);
+    let content = text::file::text(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;
+    match content.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(format!("no password in {name}")),
     }

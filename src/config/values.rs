@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mode, Span};
+use super::{DurationArg, FileMode};
 
 pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
     // Braces would make a hash tag, and the rest could not be told apart in a key.
@@ -21,7 +21,7 @@ pub(super) fn wipe(text: &str) -> Result<u64, &'static str> {
     }
 }
 
-pub(super) fn touch(text: &str) -> Result<Span, &'static str> {
+pub(super) fn touch(text: &str) -> Result<DurationArg, &'static str> {
     const WRONG: &str = "must be a number of seconds from 0 to 60";
     seconds(text)
         .ok()
@@ -29,7 +29,7 @@ pub(super) fn touch(text: &str) -> Result<Span, &'static str> {
         .ok_or(WRONG)
 }
 
-pub(super) fn some_seconds(text: &str) -> Result<Span, &'static str> {
+pub(super) fn some_seconds(text: &str) -> Result<DurationArg, &'static str> {
     const WRONG: &str = "must be a number of seconds from 0.01 to 86400";
     seconds(text)
         .ok()
@@ -37,20 +37,20 @@ pub(super) fn some_seconds(text: &str) -> Result<Span, &'static str> {
         .ok_or(WRONG)
 }
 
-pub(super) fn seconds(text: &str) -> Result<Span, &'static str> {
+pub(super) fn seconds(text: &str) -> Result<DurationArg, &'static str> {
     const WRONG: &str = "must be a number of seconds from 0 to 86400";
     let seconds: f64 = text.parse().map_err(|_| WRONG)?;
     if (0.0..=86_400.0).contains(&seconds) {
-        Ok(Span(Duration::from_secs_f64(seconds)))
+        Ok(DurationArg(Duration::from_secs_f64(seconds)))
     } else {
         Err(WRONG)
     }
 }
 
-pub(super) fn mode(text: &str) -> Result<Mode, &'static str> {
+pub(super) fn mode(text: &str) -> Result<FileMode, &'static str> {
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     match u32::from_str_radix(text, 8) {
-        Ok(mode) if octal && mode <= 0o777 => Ok(Mode(mode)),
+        Ok(mode) if octal && mode <= 0o777 => Ok(FileMode(mode)),
         _ => Err("must be octal, 000 to 777"),
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Invalid;
 use super::{App, Seconds, UserId};
-use crate::error::Error;
 
 /// Where a part of a list ended: at a session that was active at a second and whose token begins in some way. Lists run
 /// from the greatest to the least. Its text is made by a [`Scope`].
@@ -86,14 +86,12 @@ impl Scope {
     }
 
     /// Fails with `invalidValue`.
-    pub fn read(self, text: &str) -> Result<Cursor, Error> {
+    pub fn read(self, text: &str) -> Result<Cursor, Invalid> {
         let canonical = text.len() == Self::LEN && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let parsed = canonical.then(|| text.split_at(Self::LEN - 8));
         let parsed = parsed.filter(|(_, checksum)| u32::from_str_radix(checksum, 16) == Ok(self.checksum));
         let number = parsed.and_then(|(number, _)| u128::from_str_radix(number, 16).ok());
-        number
-            .map(Cursor)
-            .ok_or_else(|| Error::InvalidValue(self.refusal.into()))
+        number.map(Cursor).ok_or_else(|| Invalid::Value(self.refusal.into()))
     }
 }
 

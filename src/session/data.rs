@@ -15,7 +15,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::error::Error;
+use super::Invalid;
 
 /// Largest request body, and largest stored `d`, in bytes of JSON.
 pub const MAX_DATA_BYTES: usize = 60_000;
@@ -67,6 +67,15 @@ impl fmt::Debug for Data {
     }
 }
 
+/// Why changes cannot be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// The result would exceed [`MAX_DATA_BYTES`].
+    TooLarge,
+    /// The stored data is not JSON: a defect, since it was checked when it was read.
+    Unreadable,
+}
+
 /// What a client sends: keys to store, and keys to remove (null).
 #[derive(Debug, Default)]
 pub struct Changes(Fields);
@@ -75,7 +84,7 @@ impl Changes {
     /// Parses the body of a create, where nothing, `{}`, `[]` (PHP's empty map) and `null` (Java's) mean no data.
     ///
     /// Fails with `invalidJson` or `invalidValue`.
-    pub fn for_create(body: &[u8]) -> Result<Self, Error> {
+    pub fn for_create(body: &[u8]) -> Result<Self, Invalid> {
         if without_mark(body).is_empty() {
             return Ok(Self::default());
         }
@@ -91,7 +100,7 @@ impl Changes {
     /// body may be whatever a create takes for no data.
     ///
     /// Fails with `invalidJson` or `invalidValue`.
-    pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Error> {
+    pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Invalid> {
         let mut changes = match body {
             body if without_mark(body).is_empty() => Self::default(),
             body if unset.is_empty() => Self::parse(json(body)?)?,
@@ -99,7 +108,7 @@ impl Changes {
         };
         changes.unset(unset)?;
         if changes.0.0.is_empty() {
-            return Err(Error::InvalidValue("d must contain at least one key.".into()));
+            return Err(Invalid::Value("d must contain at least one key.".into()));
         }
         Ok(changes)
     }
@@ -112,14 +121,14 @@ impl Changes {
     }
 
     /// Adds the removal of some keys.
-    fn unset(&mut self, keys: Vec<String>) -> Result<(), Error> {
+    fn unset(&mut self, keys: Vec<String>) -> Result<(), Invalid> {
         let places: BTreeMap<_, _> = (0..).zip(&self.0.0).map(|(place, (key, _))| (key, place)).collect();
         let mut new = BTreeSet::new();
         for key in keys {
             match places.get(&key).map(|place: &usize| &self.0.0[*place].1) {
                 None => drop(new.insert(key)),
                 Some(value) if value.get() == "null" => {}
-                Some(_) => return Err(Error::InvalidValue(format!("d.{key} is both set and unset"))),
+                Some(_) => return Err(Invalid::Value(format!("d.{key} is both set and unset"))),
             }
         }
         let removals = new.into_iter().map(|key| (key, RawValue::NULL.to_owned()));
@@ -127,24 +136,22 @@ impl Changes {
         Ok(())
     }
 
-    fn parse(json: &str) -> Result<Self, Error> {
+    fn parse(json: &str) -> Result<Self, Invalid> {
         if !json.starts_with('{') {
-            return Err(Error::InvalidValue("d must be an object".into()));
+            return Err(Invalid::Value("d must be an object".into()));
         }
-        let fields: Fields = serde_json::from_str(json).map_err(|_| Error::InvalidJson)?;
+        let fields: Fields = serde_json::from_str(json).map_err(|_| Invalid::Json)?;
         if !fields.0.iter().all(|(_, value)| readable(value)) {
-            return Err(Error::InvalidJson);
+            return Err(Invalid::Json);
         }
         for (key, value) in &fields.0 {
             if nested(value) {
-                return Err(Error::InvalidValue(format!(
+                return Err(Invalid::Value(format!(
                     "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
                 )));
             }
             if infinite(value) {
-                return Err(Error::InvalidValue(format!(
-                    "d.{key} is beyond the numbers of a double."
-                )));
+                return Err(Invalid::Value(format!("d.{key} is beyond the numbers of a double.")));
             }
         }
         Ok(Self(fields))
@@ -162,19 +169,19 @@ impl Changes {
     /// `old` with these changes: keys that are not named stay where they are, new ones follow.
     ///
     /// Fails with `tooLarge` if the result exceeds [`MAX_DATA_BYTES`].
-    pub fn apply(self, old: Option<&Data>) -> Result<Option<Data>, Error> {
+    pub fn apply(self, old: Option<&Data>) -> Result<Option<Data>, ApplyError> {
         let mut fields = match old {
             // What is stored was checked on its way in, so this parse does not fail.
-            Some(old) => serde_json::from_str(old.as_str()).map_err(|_| Error::Internal)?,
+            Some(old) => serde_json::from_str(old.as_str()).map_err(|_| ApplyError::Unreadable)?,
             None => Fields::default(),
         };
         fields.merge(self.0);
         if fields.0.is_empty() {
             return Ok(None);
         }
-        let text = serde_json::to_string(&fields).map_err(|_| Error::Internal)?;
+        let text = serde_json::to_string(&fields).map_err(|_| ApplyError::Unreadable)?;
         if text.len() > MAX_DATA_BYTES {
-            return Err(Error::TooLarge);
+            return Err(ApplyError::TooLarge);
         }
         Ok(Some(Data(text.into())))
     }
@@ -187,13 +194,13 @@ fn without_mark(body: &[u8]) -> &[u8] {
 
 /// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON. What looks like
 /// an object may be broken further on.
-fn json(body: &[u8]) -> Result<&str, Error> {
-    let text = std::str::from_utf8(without_mark(body)).map_err(|_| Error::InvalidJson)?;
+fn json(body: &[u8]) -> Result<&str, Invalid> {
+    let text = std::str::from_utf8(without_mark(body)).map_err(|_| Invalid::Json)?;
     let object = text.trim_start_matches(SPACE);
     if object.starts_with('{') {
         return Ok(object);
     }
-    let any: &RawValue = serde_json::from_str(text).map_err(|_| Error::InvalidJson)?;
+    let any: &RawValue = serde_json::from_str(text).map_err(|_| Invalid::Json)?;
     Ok(any.get())
 }
 

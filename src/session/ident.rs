@@ -9,8 +9,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::Invalid;
 use super::Seconds;
-use crate::error::Error;
 
 /// Shortest `ttl` and `dt`, in seconds.
 const MIN_SECONDS: Seconds = 10;
@@ -31,13 +31,13 @@ impl App {
     pub(crate) const MAX: usize = 20;
 
     /// Fails with `invalidFormat`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         let valid = (3..=Self::MAX).contains(&text.len())
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if !valid {
-            return Err(Error::InvalidFormat("app"));
+            return Err(Invalid::Format("app"));
         }
         let mut bytes = [0; Self::MAX];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
@@ -72,20 +72,20 @@ impl Token {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
     /// Fails with `invalidFormat`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let bytes: [u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| Error::InvalidFormat("token"))?;
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let bytes: [u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| Invalid::Format("token"))?;
         // All of them, rather than up to the first that is wrong: that is a few instructions for many at once.
         if bytes.iter().fold(true, |valid, b| valid & b.is_ascii_alphanumeric()) {
             Ok(Self(bytes))
         } else {
-            Err(Error::InvalidFormat("token"))
+            Err(Invalid::Format("token"))
         }
     }
 
     /// Draws a new token: 64 × log2(62) = 381 bits from `fill`, the operating system's generator.
     ///
-    /// Fails with `internalError` if that generator does.
-    pub fn generate(fill: impl Fn(&mut [u8]) -> bool) -> Result<Self, Error> {
+    /// `None` if that generator fails.
+    pub fn generate(fill: impl Fn(&mut [u8]) -> bool) -> Option<Self> {
         // Bytes from 248 on would favour the first letters; 96 bytes hold 64 good ones nearly always.
         const FAIR: u8 = 248;
         let mut token = [0; Self::LEN];
@@ -93,7 +93,7 @@ impl Token {
         while filled < Self::LEN {
             let mut random = [0; 96];
             if !fill(&mut random) {
-                return Err(Error::Internal);
+                return None;
             }
             let fair = random.iter().filter(|b| **b < FAIR);
             for (slot, byte) in token[filled..].iter_mut().zip(fair) {
@@ -101,7 +101,7 @@ impl Token {
                 filled += 1;
             }
         }
-        Ok(Self(token))
+        Some(Self(token))
     }
 
     /// The same token, but with the number of a shard at its beginning, in two hexadecimal digits. 369 random bits are left.
@@ -169,13 +169,13 @@ pub struct UserId(Arc<str>);
 
 impl UserId {
     /// Fails with `invalidFormat`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         let line_break = |c| c == '\u{2028}' || c == '\u{2029}';
         let valid = (1..=255).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || line_break(c));
         if valid {
             Ok(Self(text.into()))
         } else {
-            Err(Error::InvalidFormat("id"))
+            Err(Invalid::Format("id"))
         }
     }
 
@@ -206,16 +206,16 @@ pub struct Ip(Arc<str>);
 
 impl Ip {
     /// Fails with `missingParameter` or `invalidFormat`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err(Error::MissingParameter("ip"));
+            return Err(Invalid::Missing("ip"));
         }
         let text = without_port(text);
         let fits = text.chars().count() <= 39 || text.parse::<IpAddr>().is_ok() || zoned(text);
         if fits && !text.chars().any(char::is_control) {
             Ok(Self(text.into()))
         } else {
-            Err(Error::InvalidFormat("ip"))
+            Err(Invalid::Format("ip"))
         }
     }
 
@@ -266,23 +266,23 @@ impl fmt::Debug for Ip {
 /// Parses a span of time in seconds, 10 … 2147483647, in decimal digits only.
 ///
 /// Fails with `invalidValue`, naming the parameter.
-pub fn seconds(name: &str, text: &str) -> Result<Seconds, Error> {
+pub fn seconds(name: &str, text: &str) -> Result<Seconds, Invalid> {
     Some(text)
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .filter(|seconds| (MIN_SECONDS..=MAX_SECONDS).contains(seconds))
-        .ok_or_else(|| Error::InvalidValue(format!("{name} must be a positive integer >= 10")))
+        .ok_or_else(|| Invalid::Value(format!("{name} must be a positive integer >= 10")))
 }
 
 /// Parses the most sessions of a list, 1 … 2147483647, in decimal digits only.
 ///
 /// Fails with `invalidValue`.
-pub fn limit(text: &str) -> Result<usize, Error> {
+pub fn limit(text: &str) -> Result<usize, Invalid> {
     Some(text)
         .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .filter(|limit| (1..=2_147_483_647).contains(limit))
-        .ok_or_else(|| Error::InvalidValue("limit must be a positive integer".into()))
+        .ok_or_else(|| Invalid::Value("limit must be a positive integer".into()))
 }
 
 #[cfg(test)]

@@ -3,11 +3,15 @@
 mod cursor;
 mod data;
 mod ident;
+mod invalid;
+#[cfg(test)]
+pub(crate) mod properties;
 mod record;
 
 pub use cursor::{Cursor, Scope};
-pub use data::{Changes, Data, MAX_DATA_BYTES};
+pub use data::{ApplyError, Changes, Data, MAX_DATA_BYTES};
 pub use ident::{App, Ip, Token, UserId, limit, seconds};
+pub use invalid::Invalid;
 pub use record::{Record, Session};
 
 /// Seconds since the Unix epoch.

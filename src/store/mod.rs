@@ -5,13 +5,15 @@
 //! read in parts while they are sent. On Redis a soid of up to 200 sessions with 256 KiB of data is one look. A change
 //! is durable (embedded) or acknowledged by Redis before it returns; only what a get changes, the count of reads and the last
 //! activity, may follow within a second, or within `RS_TOUCH`. Time comes from the caller. A failure is
-//! [`Error::StoreUnavailable`]: the cause is logged where it is known, never answered. Afterwards a change may or may not have
+//! [`Error::Unavailable`]: the cause is logged where it is known, never answered. Afterwards a change may or may not have
 //! been applied, as with any server that goes away mid-request.
 
 pub mod embedded;
-pub(crate) mod pace;
+mod error;
+mod findings;
+pub(crate) mod list_window;
 pub mod redis;
-pub(crate) mod window;
+pub(crate) mod throttle;
 
 use std::{
     future::{Future, poll_fn},
@@ -22,10 +24,14 @@ use std::{
     time::Duration,
 };
 
-use self::pace::Pace;
-use crate::{
+use self::throttle::Throttled;
+pub use self::{
     error::Error,
-    metrics::{Busy, Metrics},
+    findings::{Findings, Location},
+};
+use crate::{
+    clock::Clock,
+    observability::metrics::{Busy, Metrics},
     session::{App, Changes, Cursor, Record, Seconds, Session, Token, UserId},
 };
 
@@ -53,7 +59,7 @@ impl Hash for Key {
 
 /// Which sessions of an app or an id to list.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct ListQuery {
     /// The first second of activity that counts; of an id, every second does.
     pub since: Seconds,
     /// Where the part before ended; only what follows is listed.
@@ -95,7 +101,7 @@ impl Listing {
         }
     }
 
-    fn pace(&mut self) -> Option<&mut Pace> {
+    fn pace(&mut self) -> Option<&mut Throttled> {
         match &mut self.source {
             Source::Embedded(listing) => listing.pace(),
             Source::Redis(listing) => listing.pace(),
@@ -110,6 +116,17 @@ pub enum Backend {
     Embedded(embedded::Embedded),
     /// A Redis server, in the layout of redis-sessions.
     Redis(Box<redis::Redis>),
+}
+
+impl Backend {
+    /// The clock that all instances of this backend share, if there is one.
+    #[must_use]
+    pub fn clock(&self) -> Option<Clock> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(redis) => Some(redis.clock()),
+        }
+    }
 }
 
 /// The store of a server: a backend, with a deadline and counters around its operations.
@@ -167,7 +184,7 @@ impl Store {
                 late.set(Some(tokio::time::sleep(self.deadline)));
             }
             let late = late.as_mut().as_pin_mut().map(|late| late.poll(context));
-            late.map_or(Poll::Pending, |late| late.map(|()| Err(Error::StoreUnavailable)))
+            late.map_or(Poll::Pending, |late| late.map(|()| Err(Error::Unavailable)))
         })
         .await
     }
@@ -193,10 +210,7 @@ impl Store {
 
     /// Counts a failure.
     fn noted<T>(&self, name: &'static str, result: Result<T, Error>) -> Result<T, Error> {
-        if matches!(
-            result,
-            Err(Error::StoreUnavailable | Error::NotReplicated | Error::Internal)
-        ) {
+        if matches!(result, Err(Error::Unavailable | Error::NotReplicated | Error::Internal)) {
             self.metrics.store_errors(name).inc();
         }
         result
@@ -239,11 +253,11 @@ impl Store {
     }
 
     /// Begins a list of sessions, last active first and then by token, of at most `most` sessions.
-    pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
+    pub async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<Listing, Error> {
         let begin = async {
             Ok(match &self.backend {
-                Backend::Embedded(store) => Source::Embedded(store.soapp(app, span, most).await?),
-                Backend::Redis(store) => Source::Redis(Box::pin(store.soapp(app, span, most)).await?),
+                Backend::Embedded(store) => Source::Embedded(store.soapp(app, query, most).await?),
+                Backend::Redis(store) => Source::Redis(Box::pin(store.soapp(app, query, most)).await?),
             })
         };
         let source = self.timed("soapp", begin).await?;
@@ -283,11 +297,11 @@ impl Store {
 
     /// Begins a list of the sessions of one id, in the same order.
     #[must_use]
-    pub fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
+    pub fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
         self.metrics.operations("soid").inc();
         let source = match &self.backend {
-            Backend::Embedded(store) => Source::Embedded(store.soid(app, id, span, most)),
-            Backend::Redis(store) => Source::Redis(store.soid(app, id, span, most)),
+            Backend::Embedded(store) => Source::Embedded(store.soid(app, id, query, most)),
+            Backend::Redis(store) => Source::Redis(store.soid(app, id, query, most)),
         };
         Listing { name: "soid", source }
     }

@@ -7,7 +7,7 @@ mod drops;
 
 use std::time::Duration;
 
-use rest_sessions::config::{Config, Span};
+use rest_sessions::config::{Config, DurationArg};
 
 use crate::support::{App, Server, Session, Store, eventually, redis_server};
 
@@ -27,7 +27,7 @@ use for_every_redis;
 
 /// Nothing is too old for it in a test.
 fn for_an_hour(config: &mut Config) {
-    config.cachetime = Span(Duration::from_hours(1));
+    config.cachetime = DurationArg(Duration::from_hours(1));
 }
 
 async fn start(store: Store) -> Server {

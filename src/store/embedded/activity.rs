@@ -32,8 +32,8 @@ use self::{
 };
 use super::{cache::Cache, lists};
 use crate::{
-    error::Error,
     session::{App, Seconds, UserId},
+    store::Error,
 };
 
 /// An app of which nobody asks throughout this is watched no more.

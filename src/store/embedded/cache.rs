@@ -15,8 +15,8 @@ use quick_cache::{Weighter, unsync};
 
 use super::{activity::Watches, disk::Disk, rows::Stored};
 use crate::{
-    error::Error,
     session::{App, Seconds, Session},
+    store::Error,
     store::Key,
 };
 
@@ -109,7 +109,7 @@ impl Cache {
     /// Fails if the data folder has left its place: what is in memory is not what a service there would answer.
     fn there(&self) -> Result<(), Error> {
         if self.disk.gone() {
-            return Err(Error::StoreUnavailable);
+            return Err(Error::Unavailable);
         }
         Ok(())
     }

@@ -19,9 +19,9 @@ use super::{
     rows::{self, Activity, Stored},
 };
 use crate::{
-    error::Error,
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{App, Seconds, Token, UserId},
+    store::Error,
     store::Key,
 };
 
@@ -65,7 +65,7 @@ impl Disk {
     /// The open engine, unless the folder is not in its place.
     pub(super) fn engine(&self) -> Result<Arc<Engine>, Error> {
         if self.gone() {
-            return Err(Error::StoreUnavailable);
+            return Err(Error::Unavailable);
         }
         self.any_engine()
     }
@@ -73,7 +73,7 @@ impl Disk {
     fn any_engine(&self) -> Result<Arc<Engine>, Error> {
         match &*self.engine.read().unwrap_or_else(PoisonError::into_inner) {
             Slot::Open(engine) => Ok(engine.clone()),
-            Slot::Opening | Slot::Closed => Err(Error::StoreUnavailable),
+            Slot::Opening | Slot::Closed => Err(Error::Unavailable),
         }
     }
 
@@ -95,7 +95,7 @@ impl Disk {
     pub(super) fn in_place(&self) -> Result<(), Error> {
         self.folder.in_place().map_err(|_| {
             self.gone.store(true, Relaxed);
-            Error::StoreUnavailable
+            Error::Unavailable
         })
     }
 

@@ -19,8 +19,8 @@ use super::{
     rows::{self, END, Stored},
 };
 use crate::{
-    error::Error,
     session::{App, Record, Seconds, UserId},
+    store::Error,
     store::Key,
 };
 
@@ -115,7 +115,7 @@ impl Engine {
 #[expect(clippy::needless_pass_by_value, reason = "it is the last to see the error")]
 pub(super) fn failed(cause: fjall::Error) -> Error {
     error!(%cause, "the embedded store failed");
-    Error::StoreUnavailable
+    Error::Unavailable
 }
 
 /// Changes that come to disk together or not at all.
@@ -134,7 +134,7 @@ impl Batch {
     pub(super) fn commit(self) -> Result<(), Error> {
         // Where its own threads have failed, the engine may panic.
         catch_unwind(AssertUnwindSafe(|| self.batch.commit()))
-            .map_err(|_| Error::StoreUnavailable)?
+            .map_err(|_| Error::Unavailable)?
             .map_err(failed)
     }
 

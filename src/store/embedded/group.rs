@@ -13,9 +13,9 @@ use super::{
     rows::Stored,
 };
 use crate::{
-    error::Error,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::{Key, pace::Yielder},
+    store::Error,
+    store::{Key, throttle::Yielder},
 };
 
 /// A group that is being filled.

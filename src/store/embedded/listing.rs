@@ -1,19 +1,19 @@
 //! The sessions of an app or an id, last active first, without more than a few of them in memory.
 //!
 //! A list holds no iterator and no reference to the engine between two parts, so a client that does not read pins nothing but a
-//! window of places (see [`crate::store::window`]), and not even that for long. Each part looks at the index again, after the last
+//! window of places (see [`crate::store::list_window`]), and not even that for long. Each part looks at the index again, after the last
 //! place or entry of the part before.
 
 use std::{cmp::Reverse, time::Duration};
 
 use super::{LOOK, cache::Cache, engine::STEP};
 use crate::{
-    error::Error,
     session::{App, Cursor, Record, Seconds, Token, UserId},
+    store::Error,
     store::{
-        BATCH_BYTES, Key, Listed, SNAPSHOT, SNAPSHOT_BYTES, Span,
-        pace::{Pace, Yielder},
-        window::{Budget, Place, SMALL, Search, Window},
+        BATCH_BYTES, Key, ListQuery, Listed, SNAPSHOT, SNAPSHOT_BYTES,
+        list_window::{MIN_WINDOW, Position, Window, WindowBudget, WindowSearch},
+        throttle::{Throttled, Yielder},
     },
 };
 
@@ -36,8 +36,8 @@ pub struct Listing {
     wanted: usize,
     /// The most places of the next window.
     next: usize,
-    budget: Budget,
-    pace: Pace,
+    budget: WindowBudget,
+    pace: Throttled,
     /// How long the next part may work.
     part: Duration,
     state: State,
@@ -54,7 +54,7 @@ enum State {
     /// Nothing was read yet.
     Begun,
     /// The index is being read, up to the last entry that was seen.
-    Searching(Search, Option<(Seconds, Token)>),
+    Searching(WindowSearch, Option<(Seconds, Token)>),
     Found(Window),
     Ended,
 }
@@ -84,23 +84,38 @@ impl Effort {
 
 impl Listing {
     /// Begins the list of an app. Reads must have been flushed.
-    pub(super) fn of_app(app: App, span: Span, most: usize, budget: Budget, pace: Pace) -> Self {
+    pub(super) fn of_app(app: App, query: ListQuery, most: usize, budget: WindowBudget, pace: Throttled) -> Self {
         // A window doubles while the list goes on, so that its first sessions need not wait for the order of all.
-        Self::new(app, Of::App(span.since), span, most, SMALL, budget, pace)
+        Self::new(app, Of::App(query.since), query, most, MIN_WINDOW, budget, pace)
     }
 
     /// Begins the list of an id; what it was used for last is of no matter.
-    pub(super) fn of_id(app: App, id: UserId, span: Span, most: usize, budget: Budget, pace: Pace) -> Self {
+    pub(super) fn of_id(
+        app: App,
+        id: UserId,
+        query: ListQuery,
+        most: usize,
+        budget: WindowBudget,
+        pace: Throttled,
+    ) -> Self {
         // Each window costs a look at all sessions of the id.
-        Self::new(app, Of::Id(id), span, most, usize::MAX, budget, pace)
+        Self::new(app, Of::Id(id), query, most, usize::MAX, budget, pace)
     }
 
-    fn new(app: App, of: Of, span: Span, most: usize, next: usize, budget: Budget, pace: Pace) -> Self {
+    fn new(
+        app: App,
+        of: Of,
+        query: ListQuery,
+        most: usize,
+        next: usize,
+        budget: WindowBudget,
+        pace: Throttled,
+    ) -> Self {
         Self {
             app,
             of,
-            now: span.now,
-            after: span.after,
+            now: query.now,
+            after: query.after,
             wanted: most,
             next,
             budget,
@@ -112,7 +127,7 @@ impl Listing {
 
     /// The pace of the next part, unless that is the end. Why: a short list has one part, and must not wait for a turn among the
     /// long ones to say so.
-    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+    pub(crate) fn pace(&mut self) -> Option<&mut Throttled> {
         (!self.ended()).then_some(&mut self.pace)
     }
 
@@ -133,10 +148,10 @@ impl Listing {
             // The smaller the window, the less of the index has to be read for it. Some sessions may be gone when their turn comes.
             Of::App(_) => self.wanted.saturating_add(16),
             // Each window costs a look at all sessions of the id.
-            Of::Id(_) => self.wanted.max(SMALL),
+            Of::Id(_) => self.wanted.max(MIN_WINDOW),
         };
         let most = most.min(self.next);
-        State::Searching(Search::new(self.after, most, self.budget.clone()), None)
+        State::Searching(WindowSearch::new(self.after, most, self.budget.clone()), None)
     }
 
     /// The next sessions, `None` at the end; empty while their order is being found. After an error it may be asked again.
@@ -223,7 +238,7 @@ impl Listing {
     fn look(
         &self,
         cache: &Cache,
-        search: &mut Search,
+        search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
         effort: &mut Effort,
     ) -> Result<bool, Error> {
@@ -237,7 +252,7 @@ impl Listing {
         &self,
         cache: &Cache,
         since: Seconds,
-        search: &mut Search,
+        search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
         effort: &mut Effort,
     ) -> Result<bool, Error> {
@@ -256,7 +271,7 @@ impl Listing {
             if let Some(active) = cache.last_active(&entry.key, self.now)? {
                 let second = active.min(horizon);
                 if second >= since
-                    && let Some(place) = Place::new(second, entry.key.token.as_bytes())
+                    && let Some(place) = Position::new(second, entry.key.token.as_bytes())
                 {
                     search.add(place);
                 }
@@ -272,7 +287,7 @@ impl Listing {
         &self,
         cache: &Cache,
         id: &UserId,
-        search: &mut Search,
+        search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
         effort: &mut Effort,
     ) -> Result<bool, Error> {
@@ -280,7 +295,7 @@ impl Listing {
             let token = token?;
             *last = Some((0, token));
             if let Some(second) = cache.last_active(&Key { app: self.app, token }, self.now)?
-                && let Some(place) = Place::new(second, token.as_bytes())
+                && let Some(place) = Position::new(second, token.as_bytes())
             {
                 search.add(place);
             }

@@ -8,9 +8,9 @@ use std::{
 
 use super::{cache::Cache, engine::STEP};
 use crate::{
-    error::Error,
     session::{App, Seconds},
-    store::{Key, pace::Yielder},
+    store::Error,
+    store::{Key, throttle::Yielder},
 };
 
 /// How many ids were active at or after `since`. Reads must have been flushed.

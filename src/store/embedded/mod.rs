@@ -43,11 +43,11 @@ use self::{
 };
 pub(crate) use self::{check::check, folder::Refused};
 use crate::{
-    background::end_process,
-    error::Error,
-    metrics::Metrics,
+    observability::metrics::Metrics,
+    process::supervisor::end_process,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::{Key, Listed, Span, pace::Turns, window::Budget},
+    store::Error,
+    store::{Key, ListQuery, Listed, list_window::WindowBudget, throttle::Throttle},
 };
 
 /// Entries that a list and the wiper look at in one go, off the async workers.
@@ -64,9 +64,9 @@ pub struct Embedded {
     ended: Mutex<Option<oneshot::Receiver<()>>>,
     /// For each batch of an operation that has many.
     deadline: Duration,
-    turns: Turns,
+    turns: Throttle,
     /// Shared by the windows of all lists.
-    budget: Budget,
+    budget: WindowBudget,
 }
 
 impl Embedded {
@@ -96,8 +96,8 @@ impl Embedded {
             cache,
             ended: Mutex::new(Some(ended)),
             deadline,
-            turns: Turns::new(deadline),
-            budget: Budget::new(),
+            turns: Throttle::new(deadline),
+            budget: WindowBudget::new(),
         })
     }
 
@@ -160,19 +160,19 @@ impl Embedded {
         self.blocking(move |cache| watch.read(cache, since, turn)).await
     }
 
-    pub(crate) async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
+    pub(crate) async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<Listing, Error> {
         self.flush().await?;
         Ok(Listing::of_app(
             app,
-            span,
+            query,
             most,
             self.budget.clone(),
             self.turns.operation(),
         ))
     }
 
-    pub(crate) fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
-        Listing::of_id(app, id, span, most, self.budget.clone(), self.turns.operation())
+    pub(crate) fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
+        Listing::of_id(app, id, query, most, self.budget.clone(), self.turns.operation())
     }
 
     pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
@@ -208,7 +208,7 @@ impl Embedded {
         let closed = tokio::time::timeout(CLOSE, self.end()).await;
         closed.unwrap_or_else(|_| {
             error!("the disk does not answer: the last reads are not written");
-            Err(Error::StoreUnavailable)
+            Err(Error::Unavailable)
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::{cache::Cache, group::Group};
-use crate::error::Error;
+use crate::store::Error;
 
 /// Between two attempts, at least.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Recovery {
         }
         match self.next {
             None => Group::new(cache),
-            Some(_) => Err(Error::StoreUnavailable),
+            Some(_) => Err(Error::Unavailable),
         }
     }
 }
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        metrics::Metrics,
+        observability::metrics::Metrics,
         store::embedded::{activity::Watches, disk::Disk, folder::Folder},
     };
 

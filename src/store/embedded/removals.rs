@@ -8,8 +8,8 @@ use super::{
     writer::{Order, Reply},
 };
 use crate::{
-    error::Error,
     session::{App, Seconds, Token, UserId},
+    store::Error,
     store::Key,
 };
 
@@ -74,7 +74,7 @@ impl Embedded {
     /// Hands over one batch.
     async fn ask_in_time<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         let outcome = tokio::time::timeout(self.deadline, self.writer.ask(order)).await;
-        outcome.unwrap_or(Err(Error::StoreUnavailable))
+        outcome.unwrap_or(Err(Error::Unavailable))
     }
 }
 

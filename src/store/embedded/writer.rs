@@ -2,7 +2,7 @@
 //! one fsync: durable writes cost little when there are many, and wait for nobody when there are few.
 //!
 //! A panic in it costs the group that it was at work on: those requests get a 503, the engine is opened again, and the
-//! thread goes on with what waits. A second panic soon after ends the process, see [`crate::background`].
+//! thread goes on with what waits. A second panic soon after ends the process, see [`crate::process::supervisor`].
 
 #[cfg(test)]
 mod tests;
@@ -23,9 +23,9 @@ use tracing::error;
 
 use super::{cache::Cache, group::Group, recovery::Recovery};
 use crate::{
-    background::Panics,
-    error::Error,
+    process::supervisor::Panics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    store::Error,
     store::Key,
 };
 
@@ -152,7 +152,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let refuse = |why| {
             error!(why, "the embedded store refuses a change");
-            Error::StoreUnavailable
+            Error::Unavailable
         };
         let order = order(reply);
         let bytes = order.bytes();
@@ -164,7 +164,7 @@ impl Writer {
             self.waiting.leave(bytes);
             refuse("its writer has ended")
         })?;
-        answer.await.unwrap_or(Err(Error::StoreUnavailable))
+        answer.await.unwrap_or(Err(Error::Unavailable))
     }
 }
 

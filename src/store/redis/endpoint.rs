@@ -304,7 +304,7 @@ impl Tls {
 /// What is in the files with certificates, for the client library, if any is named, and for ourselves.
 fn certificates(address: &Address) -> Result<(Option<TlsCertificates>, Tls), String> {
     let read = |path: &PathBuf| {
-        let bytes = fs::read(path).and_then(crate::files::decoded);
+        let bytes = fs::read(path).and_then(crate::text::file::decoded);
         bytes.map_err(|cause| format!("cannot read {}: {cause}", path.display()))
     };
     let mut authorities = RootCertStore::empty();

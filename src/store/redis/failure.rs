@@ -2,7 +2,7 @@
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
-use crate::error::Error;
+use crate::store::Error;
 
 /// Why there is no reply.
 pub(crate) enum Failure {
@@ -40,7 +40,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotReplicated => Self::NotReplicated,
-            _ => Self::StoreUnavailable,
+            _ => Self::Unavailable,
         }
     }
 }

@@ -8,9 +8,9 @@ use futures_util::future::try_join_all;
 
 use super::{Redis, keys::Keys, live, of_id::OfId, reply};
 use crate::{
-    error::Error,
     session::{App, Cursor, Record},
-    store::{BATCH_BYTES, Listed, Span, pace::Pace},
+    store::Error,
+    store::{BATCH_BYTES, ListQuery, Listed, throttle::Throttled},
 };
 
 /// The most sessions that one script reads: Redis serves nobody else for the millisecond that it takes.
@@ -19,7 +19,7 @@ pub(super) const LIST: usize = 200;
 /// A list that is under way.
 pub struct Listing {
     pub(super) kind: Kind,
-    pace: Pace,
+    pace: Throttled,
 }
 
 pub(super) enum Kind {
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 /// The list of an app.
 pub(super) struct OfApp {
     app: App,
-    span: Span,
+    query: ListQuery,
     /// One for each shard.
     parts: Vec<Part>,
     /// The most sessions of a part, and about the most bytes.
@@ -54,13 +54,13 @@ pub(super) struct Read {
 }
 
 impl Listing {
-    pub(super) fn new(kind: Kind, pace: Pace) -> Self {
+    pub(super) fn new(kind: Kind, pace: Throttled) -> Self {
         Self { kind, pace }
     }
 
     /// The pace of the next part, unless that is at hand or the end. Why: a short list has one part, and must not wait for a
     /// turn among the long ones to say so.
-    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+    pub(crate) fn pace(&mut self) -> Option<&mut Throttled> {
         let asks = match &self.kind {
             Kind::App(list) => list.parts.iter().any(Part::hungry),
             Kind::Id(list) => !list.ended(),
@@ -79,10 +79,10 @@ impl Listing {
 
 impl OfApp {
     /// A list from `shards` of which somebody wants `most` sessions.
-    fn new(app: App, span: Span, shards: usize, most: usize) -> Self {
+    fn new(app: App, query: ListQuery, shards: usize, most: usize) -> Self {
         let part = || Part {
             ahead: VecDeque::new(),
-            after: span.after,
+            after: query.after,
             ended: false,
         };
         let each = match shards {
@@ -92,10 +92,10 @@ impl OfApp {
         };
         Self {
             app,
-            span,
+            query,
             parts: std::iter::repeat_with(part).take(shards).collect(),
             each,
-            last: span.after,
+            last: query.after,
         }
     }
 
@@ -121,7 +121,7 @@ impl OfApp {
                 break;
             };
             self.last = Some(cursor);
-            let session = record.view(self.span.now);
+            let session = record.view(self.query.now);
             list.push(Listed { cursor, session });
         }
         list
@@ -140,9 +140,9 @@ impl Part {
 
 impl Redis {
     /// See [`Store::soapp`](crate::store::Store::soapp).
-    pub async fn soapp(&self, app: App, span: Span, most: usize) -> Result<Listing, Error> {
+    pub async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<Listing, Error> {
         self.indexes_of(app).await?;
-        let list = OfApp::new(app, span, self.shards.all().len(), most);
+        let list = OfApp::new(app, query, self.shards.all().len(), most);
         Ok(Listing::new(Kind::App(list), self.turns.operation()))
     }
 
@@ -155,13 +155,13 @@ impl Redis {
     }
 
     async fn more_of_app(&self, list: &mut OfApp) -> Result<Option<Vec<Listed>>, Error> {
-        let (app, span, each) = (list.app, list.span, list.each);
+        let (app, query, each) = (list.app, list.query, list.each);
         if list.parts.iter().any(Part::hungry) {
             // Those that soon will be are asked as well, at the same time.
             let parts = self.shards.all().iter().zip(&mut list.parts);
             let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
             let fed = hungry.map(async |(keys, part)| {
-                let read = self.read_part(keys, app, span, part.after, each).await?;
+                let read = self.read_part(keys, app, query, part.after, each).await?;
                 // Lists run from the greatest to the least: one that stands still would never end.
                 if part
                     .after
@@ -169,7 +169,7 @@ impl Redis {
                 {
                     return Err(reply::nonsense());
                 }
-                let live = |(cursor, record)| Some((cursor, live(Some(record), span.now)?));
+                let live = |(cursor, record)| Some((cursor, live(Some(record), query.now)?));
                 part.ahead.extend(read.records.into_iter().filter_map(live));
                 part.ended = read.next.is_none();
                 part.after = read.next;
@@ -185,14 +185,14 @@ impl Redis {
         &self,
         keys: &Keys,
         app: App,
-        span: Span,
+        query: ListQuery,
         after: Option<Cursor>,
         (most, bytes): (usize, usize),
     ) -> Result<Read, Error> {
         let reply = self.servers.script(keys, &self.scripts.soapp, |cmd| {
             cmd.arg(1)
                 .arg(keys.sessions(&app))
-                .arg(span.since)
+                .arg(query.since)
                 .arg(keys.session_prefix(&app));
             cmd.arg(most).arg(bytes);
             if let Some(after) = after {

@@ -5,8 +5,8 @@ use futures_util::future::try_join_all;
 
 use super::{Redis, reply};
 use crate::{
-    error::Error,
     session::{App, Seconds},
+    store::Error,
 };
 
 impl Redis {

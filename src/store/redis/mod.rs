@@ -7,6 +7,7 @@
 //! Redis ([`Time`]), of which they have a copy: times are arguments of scripts and commands.
 
 mod blocking;
+mod check;
 mod cluster;
 mod endpoint;
 mod failure;
@@ -38,6 +39,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
 
+pub(crate) use self::check::check;
 use self::{
     cluster::Cluster,
     link::Manager,
@@ -45,16 +47,16 @@ use self::{
     pool::{Limits, Pool},
     script::Scripts,
     servers::{Server, Servers},
+    time::Time,
     touch::Touches,
     voice::Voice,
 };
 pub use self::{
     endpoint::{Address, Mode},
     listing::Listing,
-    time::Time,
 };
-// What a check has to know of where things are.
-pub(crate) use self::{
+// Used by the check only.
+use self::{
     blocking::Blocking,
     endpoint::Endpoints,
     failure::{elsewhere, reason},
@@ -64,11 +66,11 @@ pub(crate) use self::{
     slots::{owners, ranges},
 };
 use crate::{
-    error::Error,
-    metrics::Metrics,
-    service::Clock,
+    clock::Clock,
+    observability::metrics::Metrics,
     session::{Record, Seconds, Token},
-    store::{pace::Turns, window::Budget},
+    store::Error,
+    store::{list_window::WindowBudget, throttle::Throttle},
 };
 
 /// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
@@ -105,9 +107,9 @@ pub struct Redis {
     time: Arc<Time>,
     near: Option<Arc<Near>>,
     tasks: Vec<AbortHandle>,
-    turns: Turns,
+    turns: Throttle,
     /// Shared by the windows of all lists.
-    budget: Budget,
+    budget: WindowBudget,
     metrics: Arc<Metrics>,
 }
 
@@ -191,8 +193,8 @@ impl Redis {
             time,
             near,
             tasks,
-            turns: Turns::new(options.timeout),
-            budget: Budget::new(),
+            turns: Throttle::new(options.timeout),
+            budget: WindowBudget::new(),
             metrics,
         })
     }
@@ -209,7 +211,7 @@ impl Redis {
     /// The clock that all instances on this Redis share.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        Clock::Redis(self.time.clone())
+        self.time.clock()
     }
 
     /// The current second for an operation, for which `now` was taken from [`Redis::clock`].

@@ -1,7 +1,7 @@
 //! The sessions of one id, last active first.
 //!
 //! `APP:us:ID` is a set without an order. An id with few sessions is read by one script, at one moment. For others, a script at a time
-//! looks at some members of the set (`SSCAN`) and replies when they were active; a [window](crate::store::window) keeps the
+//! looks at some members of the set (`SSCAN`) and replies when they were active; a [window](crate::store::list_window) keeps the
 //! places that come next, whose records are then read in their order, a few at a time. No script keeps Redis from others for
 //! more than a few milliseconds.
 
@@ -16,11 +16,11 @@ use super::{
     reply::{self, Look},
 };
 use crate::{
-    error::Error,
     session::{App, Cursor, Record, Seconds, Token, UserId},
+    store::Error,
     store::{
-        BATCH_BYTES, Key, Listed, SNAPSHOT, SNAPSHOT_BYTES, Span,
-        window::{Budget, Place, SMALL, Search, Window},
+        BATCH_BYTES, Key, ListQuery, Listed, SNAPSHOT, SNAPSHOT_BYTES,
+        list_window::{MIN_WINDOW, Position, Window, WindowBudget, WindowSearch},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) struct OfId {
     after: Option<Cursor>,
     /// The most sessions that are still wanted.
     wanted: usize,
-    budget: Budget,
+    budget: WindowBudget,
     state: State,
 }
 
@@ -50,7 +50,7 @@ enum State {
     /// Nothing was read yet.
     Begun,
     /// The set is being looked at; where Redis goes on, and how often it was asked.
-    Searching(Search, String, u64),
+    Searching(WindowSearch, String, u64),
     Found(Window),
     Ended,
 }
@@ -64,7 +64,7 @@ enum Wanted<'a> {
     /// All, if they are few and small.
     All,
     /// Those of the first places, as many as are not too large together.
-    Places(&'a [Place]),
+    Places(&'a [Position]),
 }
 
 impl OfId {
@@ -83,14 +83,14 @@ impl OfId {
     fn search(&self) -> State {
         State::Searching(
             // Each window costs a look at all sessions of the id.
-            Search::new(self.after, self.wanted.max(SMALL), self.budget.clone()),
+            WindowSearch::new(self.after, self.wanted.max(MIN_WINDOW), self.budget.clone()),
             "0".to_owned(),
             0,
         )
     }
 
     /// Takes in what a look at a set of so many members has found, and where the set goes on.
-    async fn seen(&mut self, places: Vec<Place>, next: String, members: u64) -> Result<(), Error> {
+    async fn seen(&mut self, places: Vec<Position>, next: String, members: u64) -> Result<(), Error> {
         match std::mem::replace(&mut self.state, State::Begun) {
             State::Searching(mut search, place, looks) => {
                 for place in places {
@@ -109,9 +109,9 @@ impl OfId {
     }
 
     /// The place of a session that is alive.
-    fn place(&self, token: &[u8], last_active: Seconds, ttl: Seconds) -> Option<Place> {
+    fn place(&self, token: &[u8], last_active: Seconds, ttl: Seconds) -> Option<Position> {
         let alive = self.now.saturating_sub(last_active) <= ttl;
-        Place::new(last_active, token).filter(|_| alive)
+        Position::new(last_active, token).filter(|_| alive)
     }
 
     fn listed(&self, place: Option<Cursor>, (token, record): &Found) -> Option<Listed> {
@@ -126,12 +126,12 @@ impl OfId {
 impl Redis {
     /// See [`Store::soid`](crate::store::Store::soid).
     #[must_use]
-    pub fn soid(&self, app: App, id: UserId, span: Span, most: usize) -> Listing {
+    pub fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
         let list = OfId {
             app,
             id,
-            now: span.now,
-            after: span.after,
+            now: query.now,
+            after: query.after,
             wanted: most,
             budget: self.budget.clone(),
             state: State::Begun,
@@ -173,7 +173,7 @@ impl Redis {
     }
 
     /// Some places of an id's sessions from a place of the set on, where the others are, and how many there are in all.
-    async fn places(&self, list: &OfId, place: &str) -> Result<(String, u64, Vec<Place>), Error> {
+    async fn places(&self, list: &OfId, place: &str) -> Result<(String, u64, Vec<Position>), Error> {
         let (pending, mut places, mut racing) = (&self.touches.pending, Vec::new(), Vec::new());
         let marks = pending.marks();
         let Look { next, count, found } = self.times(list, place, &[]).await?;
@@ -222,7 +222,7 @@ impl Redis {
             return Err(Error::Internal);
         };
         let most = LIST.min(list.wanted);
-        let places: Vec<Place> = (0..most).map_while(|n| window.ahead(n).copied()).collect();
+        let places: Vec<Position> = (0..most).map_while(|n| window.ahead(n).copied()).collect();
         if places.is_empty() {
             let more = window.is_cut() && list.wanted > 0;
             list.state = if more { list.search() } else { State::Ended };
@@ -232,7 +232,7 @@ impl Redis {
         let found = found.unwrap_or_default();
         // As many as are not too large together, but one at least.
         let end = found.len().checked_sub(1).and_then(|end| places.get(end));
-        let end = end.ok_or(Error::StoreUnavailable)?.cursor();
+        let end = end.ok_or(Error::Unavailable)?.cursor();
         let listed = places.iter().zip(&found);
         let listed: Vec<_> = listed
             .filter_map(|(place, found)| list.listed(Some(place.cursor()), found))
@@ -316,8 +316,8 @@ fn key_of(app: App, token: &[u8]) -> Option<Key> {
 }
 
 /// Sorting very many places takes too long for the threads that serve requests.
-async fn finished(search: Search) -> Result<Window, Error> {
-    if search.len() <= SMALL {
+async fn finished(search: WindowSearch) -> Result<Window, Error> {
+    if search.len() <= MIN_WINDOW {
         return Ok(search.finish());
     }
     let sorted = tokio::task::spawn_blocking(move || search.finish());

@@ -2,8 +2,8 @@
 
 use super::{Redis, keys, reply};
 use crate::{
-    error::Error,
     session::{App, Seconds, UserId},
+    store::Error,
 };
 
 /// The most sessions that one call of a script removes: Redis serves nobody else for the millisecond or two that it takes.

@@ -12,9 +12,9 @@ use deadpool_redis::redis::Value;
 pub(super) use self::of_id::{Look, records, times, tokens_and_records};
 use super::{listing::Read, voice::Throttle, wire::Reply};
 use crate::{
-    error::Error,
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{Cursor, Data, Ip, Record, UserId},
+    store::Error,
 };
 
 /// What scripts reply in place of a record. Words: a server or a proxy that replies nonsense replies nil or a number.
@@ -29,7 +29,7 @@ pub(super) fn nonsense() -> Error {
     if THROTTLE.passes() {
         tracing::error!("Redis replies what no script replies: is a proxy or another server in between?");
     }
-    Error::StoreUnavailable
+    Error::Unavailable
 }
 
 /// Fails unless the script says that it has stored a session.
@@ -237,7 +237,7 @@ mod tests {
             "1 0 1 1 1 x 0\na",
             "1 0 1 1 1 -1 0\na",
         ] {
-            assert_eq!(unpack(text.as_bytes()).err(), Some(Error::StoreUnavailable), "{text:?}");
+            assert_eq!(unpack(text.as_bytes()).err(), Some(Error::Unavailable), "{text:?}");
         }
     }
 
@@ -267,15 +267,15 @@ mod tests {
         ] {
             assert_eq!(
                 record(reply.clone(), &metrics).err(),
-                Some(Error::StoreUnavailable),
+                Some(Error::Unavailable),
                 "{reply:?}"
             );
-            assert_eq!(stored(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
-            assert_eq!(counts::<2>(&reply).err(), Some(Error::StoreUnavailable), "{reply:?}");
+            assert_eq!(stored(&reply).err(), Some(Error::Unavailable), "{reply:?}");
+            assert_eq!(counts::<2>(&reply).err(), Some(Error::Unavailable), "{reply:?}");
         }
         let two = |first, second| Value::Array(vec![Value::Int(first), Value::Int(second)]);
-        assert_eq!(counts::<2>(&two(0, -1)).err(), Some(Error::StoreUnavailable));
-        assert_eq!(counts::<3>(&two(0, 1)).err(), Some(Error::StoreUnavailable));
+        assert_eq!(counts::<2>(&two(0, -1)).err(), Some(Error::Unavailable));
+        assert_eq!(counts::<3>(&two(0, 1)).err(), Some(Error::Unavailable));
         assert_eq!(counts::<2>(&two(3, 4)), Ok([3, 4]));
         assert_eq!(stored(&Value::Int(1)), Ok(()));
         assert!(record(text("none"), &metrics).is_ok_and(|record| record.is_none()));

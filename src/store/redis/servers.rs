@@ -14,7 +14,7 @@ use super::{
     script::Script,
     wire::Reply,
 };
-use crate::error::Error;
+use crate::store::Error;
 
 /// Where a shard is, one server says or a cluster.
 pub(super) enum Servers {

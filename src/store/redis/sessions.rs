@@ -18,9 +18,9 @@ use super::{
     touch::Touches,
 };
 use crate::{
-    error::Error,
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{App, Changes, MAX_DATA_BYTES, Record, Seconds, Session, Token},
+    store::Error,
     store::Key,
 };
 

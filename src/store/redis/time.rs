@@ -8,17 +8,19 @@
 
 use std::{
     fmt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use prometheus::Gauge;
 
 use super::{failure::Failure, servers::Servers};
-use crate::{error::Error, metrics::Metrics, service::Clock, session::Seconds};
+use crate::{
+    clock::{Clock, ReferenceTime},
+    observability::metrics::Metrics,
+    session::Seconds,
+    store::Error,
+};
 
 /// The largest skew that is taken for a clock that is right. NTP keeps clocks within a tenth of a second, and a check for
 /// disagreements forgives as much between peers.
@@ -32,19 +34,11 @@ const SHARP: Duration = Duration::from_millis(500);
 /// Between two lines in the log about the same.
 const QUIET: Duration = Duration::from_mins(10);
 
-/// What [`Time::base`] says where there is no answer yet.
-const UNKNOWN: u64 = 0;
-/// What it says where Redis will not tell: requests go by the clock of this machine.
-const UNTOLD: u64 = 1;
-
 /// The time of Redis, as far as it is known.
-pub struct Time {
-    local: Clock,
+pub(super) struct Time {
+    reference: Arc<ReferenceTime>,
     /// Whether Redis is to be asked at all. The clock of a test is alone in its world.
     asks: bool,
-    start: Instant,
-    /// The time of Redis at the start, in microseconds since the Unix epoch; or [`UNKNOWN`] or [`UNTOLD`].
-    base: AtomicU64,
     skew: Option<Gauge>,
     told: Mutex<Told>,
 }
@@ -62,45 +56,26 @@ impl Time {
     pub(super) fn new(local: Clock, metrics: &Metrics) -> Self {
         let asks = !matches!(local, Clock::Manual(_) | Clock::Jumping { .. });
         Self {
-            local,
+            reference: Arc::new(ReferenceTime::new(local)),
             asks,
-            start: Instant::now(),
-            base: AtomicU64::new(UNKNOWN),
             skew: asks.then(|| metrics.clock_skew()),
             told: Mutex::default(),
         }
     }
 
-    /// The current second by the clock of Redis, or by that of this machine where it is not known.
-    #[must_use]
-    pub fn now(&self) -> Seconds {
-        match self.base() {
-            Some(base) => (base + self.start.elapsed()).as_secs(),
-            None => self.local.now(),
-        }
-    }
-
-    /// The time since some moment, by the clock of this machine that nobody sets.
-    #[must_use]
-    pub fn uptime(&self) -> Duration {
-        self.local.uptime()
-    }
-
-    fn base(&self) -> Option<Duration> {
-        match self.base.load(Ordering::Acquire) {
-            UNKNOWN | UNTOLD => None,
-            micros => Some(Duration::from_micros(micros)),
-        }
+    /// The clock of every instance on this Redis.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::Reference(self.reference.clone())
     }
 
     /// The current second for an operation that took `now` from [`Time::now`]. Before the first answer of Redis it is asked
     /// for one; if it cannot be reached, neither can the operation reach it.
     pub(super) async fn settled(&self, servers: &Servers, now: Seconds) -> Result<Seconds, Error> {
-        if !self.asks || self.base.load(Ordering::Acquire) != UNKNOWN {
+        if !self.asks || !self.reference.is_pending() {
             return Ok(now);
         }
         Box::pin(self.ask(servers)).await?;
-        Ok(self.now())
+        Ok(self.reference.now())
     }
 
     /// The current second to wipe by; `None` if the clocks differ too much, or by nobody knows how much.
@@ -109,9 +84,8 @@ impl Time {
             return Ok(Some(now));
         }
         self.ask(servers).await?;
-        let skew = self.base().map(|base| self.skew_from(base));
-        if skew.is_some_and(|skew| skew.abs() <= BOUND) {
-            return Ok(Some(self.now()));
+        if self.skew().is_some_and(|skew| skew.abs() <= BOUND) {
+            return Ok(Some(self.reference.now()));
         }
         if due(&mut self.told().kept) {
             tracing::warn!(
@@ -139,19 +113,16 @@ impl Time {
             Ok(time) => {
                 let took = asked.elapsed();
                 // Redis looked at its clock somewhere in between.
-                let base = (time + took / 2).saturating_sub(self.start.elapsed());
-                if took <= SHARP || self.base().is_none() {
-                    let micros = u64::try_from(base.as_micros()).unwrap_or(u64::MAX);
-                    self.base.store(micros.max(UNTOLD + 1), Ordering::Release);
-                    self.report(self.skew_from(base));
+                if took <= SHARP || self.reference.precise().is_none() {
+                    self.reference.set(time + took / 2);
+                    if let Some(skew) = self.skew() {
+                        self.report(skew);
+                    }
                 }
                 Ok(())
             }
             Err(Failure::Refused) => {
-                // What was known stays: this machine's monotonic clock goes on.
-                let _ = self
-                    .base
-                    .compare_exchange(UNKNOWN, UNTOLD, Ordering::AcqRel, Ordering::Acquire);
+                self.reference.refuse();
                 if due(&mut self.told().unknown) {
                     tracing::warn!(
                         "Redis does not tell its time: this instance goes by its own clock and wipes no expired sessions; \
@@ -165,8 +136,9 @@ impl Time {
     }
 
     /// How many seconds the clock of this machine is ahead of that of Redis.
-    fn skew_from(&self, base: Duration) -> f64 {
-        self.local.precise().as_secs_f64() - (base + self.start.elapsed()).as_secs_f64()
+    fn skew(&self) -> Option<f64> {
+        let reference = self.reference.precise()?;
+        Some(self.reference.local().precise().as_secs_f64() - reference.as_secs_f64())
     }
 
     fn report(&self, skew: f64) {

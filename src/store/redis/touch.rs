@@ -11,7 +11,7 @@ use super::{
     servers::Servers,
     shards::Shards,
 };
-use crate::{error::Error, metrics::Metrics, session::Seconds, store::Key};
+use crate::{observability::metrics::Metrics, session::Seconds, store::Error, store::Key};
 
 /// In how many parts all notes are written, evenly spread over the time that they have: gets would have to wait for all of
 /// them at once.

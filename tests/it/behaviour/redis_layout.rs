@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use rest_sessions::config::{Config, Span};
+use rest_sessions::config::{Config, DurationArg};
 
 use crate::support::{App, START, Server, Store, eventually, redis_server};
 
@@ -16,7 +16,7 @@ struct Layout {
 
 impl Layout {
     async fn start() -> Self {
-        let at_once = |config: &mut Config| config.touch = Span(Duration::ZERO);
+        let at_once = |config: &mut Config| config.touch = DurationArg(Duration::ZERO);
         let server = Server::start_with(Store::Redis, at_once).await;
         Self {
             app: server.app("forum"),
@@ -59,7 +59,10 @@ async fn the_namespace_is_rs_unless_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_set_of_an_id_that_was_lost_comes_back_with_the_next_use() {
     let at_once = Layout::start().await;
-    let later = Server::start_with(Store::Redis, |config| config.touch = Span(Duration::from_millis(50))).await;
+    let later = Server::start_with(Store::Redis, |config| {
+        config.touch = DurationArg(Duration::from_millis(50))
+    })
+    .await;
     for server in [&at_once.server, &later] {
         let app = server.app("forum");
         let tokens = format!("{}:forum:us:ann", server.config.namespace);

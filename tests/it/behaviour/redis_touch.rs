@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rest_sessions::config::{Config, Span};
+use rest_sessions::config::{Config, DurationArg};
 
 use crate::support::{START, Server, Store, eventually, redis_server, side_by_side};
 
@@ -12,7 +12,7 @@ const NEVER: Duration = Duration::from_mins(1);
 
 async fn start(touch: Duration, change: impl FnOnce(&mut Config)) -> Server {
     Server::start_with(Store::Redis, |config| {
-        config.touch = Span(touch);
+        config.touch = DurationArg(touch);
         change(config);
     })
     .await

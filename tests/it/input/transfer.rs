@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use rest_sessions::config::Span;
+use rest_sessions::config::DurationArg;
 use tokio::io::AsyncWriteExt;
 
 use super::server;
@@ -196,7 +196,7 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let short = |config: &mut rest_sessions::config::Config| config.timeout = Span(Duration::from_millis(200));
+    let short = |config: &mut rest_sessions::config::Config| config.timeout = DurationArg(Duration::from_millis(200));
     let server = Server::start_with(Store::Embedded, short).await;
     for body in [
         "Content-Length: 7\r\n\r\n{\"a\"",

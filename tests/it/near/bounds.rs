@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rest_sessions::config::Span;
+use rest_sessions::config::DurationArg;
 
 use super::{HIT, MISS, for_an_hour, set_ip, warm};
 use crate::support::{Server, Store, eventually};
@@ -32,7 +32,10 @@ async fn no_more_than_so_many_are_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn none_is_kept_for_longer() {
-    let server = Server::start_with(Store::Redis, |config| config.cachetime = Span(Duration::from_secs(2))).await;
+    let server = Server::start_with(Store::Redis, |config| {
+        config.cachetime = DurationArg(Duration::from_secs(2))
+    })
+    .await;
     let app = server.app("forum");
     let token = app.create("ann").await;
     for ip in ["10.0.0.1", "10.0.0.2"] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
-use rest_sessions::error::Error;
+use rest_sessions::http::error::Error;
 use serde_json::Value;
 
 use super::contract::at;

@@ -11,7 +11,7 @@ use crate::support::{Answer, Server, Store};
 #[test]
 fn the_paths_are_those_of_the_service() {
     let declared: BTreeSet<_> = at("").entries("paths").into_iter().map(|(path, _)| path).collect();
-    assert_eq!(declared, rest_sessions::routes::paths().into_iter().collect());
+    assert_eq!(declared, rest_sessions::http::router::paths().into_iter().collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,12 +8,12 @@ use axum::{
 };
 use reqwest::Client;
 use rest_sessions::{
-    config::Span,
-    layers,
-    metrics::Metrics,
-    routes::AppState,
+    clock::Clock,
+    config::DurationArg,
+    http::{AppState, middleware},
+    observability::metrics::Metrics,
     server::{Limits, serve},
-    service::{Clock, Service},
+    service::Service,
     store::{Backend, embedded::Embedded},
 };
 use tokio::net::TcpListener;
@@ -52,7 +52,7 @@ impl World {
         match self {
             Self::Plain => in_process(Server::start(store).await),
             Self::Hurried => {
-                let short = Span(Duration::from_millis(200));
+                let short = DurationArg(Duration::from_millis(200));
                 in_process(Server::start_with(store, |config| config.timeout = short).await)
             }
             Self::Away => {
@@ -101,7 +101,7 @@ async fn broken() -> Running {
         let method = MethodFilter::try_from(method).expect("a common method");
         router.route(operation.path, on(method, panics))
     });
-    let stack = layers::wrap(&routes, &state);
+    let stack = middleware::wrap(&routes, &state);
     let limits = Limits {
         idle: Duration::from_mins(1),
         connections: 10,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rest_sessions::config::Span;
+use rest_sessions::config::DurationArg;
 use serde_json::json;
 
 use super::{New, Pair, Version, for_every_peer};
@@ -65,7 +65,8 @@ async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version)
 }
 
 async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version) {
-    let cachetime = |config: &mut rest_sessions::config::Config| config.cachetime = Span(Duration::from_hours(1));
+    let cachetime =
+        |config: &mut rest_sessions::config::Config| config.cachetime = DurationArg(Duration::from_hours(1));
     // A peer without a cache says nothing.
     let pair = Pair::start_with(version, cachetime, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rest_sessions::config::Span;
+use rest_sessions::config::DurationArg;
 use serde_json::json;
 
 use super::{New, Pair, Version, for_every_peer};
@@ -17,7 +17,7 @@ for_every_peer![
 
 /// A pair whose service writes reads only if it has to, as [`write`] makes it.
 async fn start(version: Version) -> (Pair, App) {
-    let late = Span(Duration::from_mins(1));
+    let late = DurationArg(Duration::from_mins(1));
     let pair = Pair::start_with(version, |config| config.touch = late, json!({})).await;
     let app = pair.server.app("forum");
     (pair, app)

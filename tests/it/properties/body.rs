@@ -1,10 +1,7 @@
 //! The bodies of create and set, and what becomes of `d`.
 
 use proptest::{collection::vec, prelude::*};
-use rest_sessions::{
-    error::Error,
-    session::{Changes, Data, MAX_DATA_BYTES},
-};
+use rest_sessions::session::{ApplyError, Changes, Data, Invalid, MAX_DATA_BYTES};
 
 use super::{
     hold::hold,
@@ -16,15 +13,15 @@ use super::{
 type Pairs = Vec<(String, Option<String>)>;
 
 /// What the contract says of the body of a set: the changes, or why there are none.
-fn expected(body: &[u8]) -> Result<Pairs, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| Error::InvalidJson)?;
-    let fields = match json::read(text).ok_or(Error::InvalidJson)? {
-        Text::Other => return Err(Error::InvalidValue("d must be an object".into())),
+fn expected(body: &[u8]) -> Result<Pairs, Invalid> {
+    let text = std::str::from_utf8(body).map_err(|_| Invalid::Json)?;
+    let fields = match json::read(text).ok_or(Invalid::Json)? {
+        Text::Other => return Err(Invalid::Value("d must be an object".into())),
         Text::Object(fields) => fields,
     };
     let mut pairs = Pairs::new();
     for field in fields {
-        let key = field.key.ok_or(Error::InvalidJson)?;
+        let key = field.key.ok_or(Invalid::Json)?;
         let value = (field.value != "null").then_some(field.value);
         match pairs.iter_mut().find(|(known, _)| *known == key) {
             Some(pair) => pair.1 = value,
@@ -33,19 +30,17 @@ fn expected(body: &[u8]) -> Result<Pairs, Error> {
     }
     let text_of = |value: &String| !value.starts_with('"') || json::decode(value).is_some();
     if !pairs.iter().all(|(_, value)| value.as_ref().is_none_or(text_of)) {
-        return Err(Error::InvalidJson);
+        return Err(Invalid::Json);
     }
     for (key, value) in &pairs {
         let Some(value) = value else { continue };
         if value.starts_with(['[', '{']) {
-            return Err(Error::InvalidValue(format!(
+            return Err(Invalid::Value(format!(
                 "d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed."
             )));
         }
         if infinite(value) {
-            return Err(Error::InvalidValue(format!(
-                "d.{key} is beyond the numbers of a double."
-            )));
+            return Err(Invalid::Value(format!("d.{key} is beyond the numbers of a double.")));
         }
     }
     Ok(pairs)
@@ -62,8 +57,8 @@ fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-fn empty() -> Error {
-    Error::InvalidValue("d must contain at least one key.".into())
+fn empty() -> Invalid {
+    Invalid::Value("d must contain at least one key.".into())
 }
 
 fn pairs(changes: &Changes) -> Pairs {
@@ -91,9 +86,9 @@ fn merged(old: &Pairs, changes: &Pairs) -> Option<String> {
 }
 
 /// What applying changes must come to.
-fn assert_applied(applied: Result<Option<Data>, Error>, expected: Option<String>) {
+fn assert_applied(applied: Result<Option<Data>, ApplyError>, expected: Option<String>) {
     if expected.as_ref().is_some_and(|text| text.len() > MAX_DATA_BYTES) {
-        assert_eq!(applied.expect_err("it is too large"), Error::TooLarge);
+        assert_eq!(applied.expect_err("it is too large"), ApplyError::TooLarge);
         return;
     }
     let applied = applied.expect("it fits");
@@ -214,7 +209,7 @@ fn unset_removes_keys_that_the_body_does_not_set() {
             .find(|key| expected.iter().any(|(known, value)| known == *key && value.is_some()));
         let changes = Changes::for_set(body.as_bytes(), keys.clone());
         if let Some(both) = both {
-            let wrong = Error::InvalidValue(format!("d.{both} is both set and unset"));
+            let wrong = Invalid::Value(format!("d.{both} is both set and unset"));
             assert_eq!(changes.map(|changes| pairs(&changes)), Err(wrong));
             return;
         }

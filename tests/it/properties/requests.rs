@@ -13,9 +13,10 @@ use axum::{
 };
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use rest_sessions::{
-    metrics::Metrics,
-    routes::{self, AppState},
-    service::{Clock, Service},
+    clock::Clock,
+    http::{AppState, router},
+    observability::metrics::Metrics,
+    service::Service,
     store::{Backend, Store, embedded::Embedded},
 };
 use tempfile::TempDir;
@@ -54,7 +55,7 @@ impl World {
         let service = Arc::new(Service::new(store, clock, metrics.clone()));
         let state = AppState::new(service, metrics, patience, "session");
         Self {
-            router: routes::table().with_state(state),
+            router: router::table().with_state(state),
             runtime,
             _folder: folder,
         }

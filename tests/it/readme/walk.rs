@@ -1,6 +1,6 @@
 //! The walk with curl.
 
-use rest_sessions::routes;
+use rest_sessions::http::router;
 
 use super::{
     console::{commands, need, replay},
@@ -42,7 +42,7 @@ fn the_walk_takes_every_route() {
             Some(path[1..end].split('/').collect())
         })
         .collect();
-    for route in routes::paths() {
+    for route in router::paths() {
         let route: Vec<_> = route[1..].split('/').collect();
         let taken = paths.iter().any(|path| {
             let fits = |(part, pattern): (&&str, &&str)| pattern.starts_with('{') || part == pattern;

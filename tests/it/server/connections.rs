@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rest_sessions::config::{Config, Span};
+use rest_sessions::config::{Config, DurationArg};
 use tokio::time::{sleep, timeout};
 
 use super::Wire;
@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_millis(400);
 
 async fn server(change: impl FnOnce(&mut Config)) -> (Server, String) {
     let server = Server::start_with(Store::Embedded, |config| {
-        config.idle_timeout = Span(IDLE);
+        config.idle_timeout = DurationArg(IDLE);
         change(config);
     });
     let server = server.await;
@@ -91,7 +91,7 @@ async fn a_slow_body_is_not_idle() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_answered_in_time() {
-    let (_server, address) = server(|config| config.timeout = Span(SHORT)).await;
+    let (_server, address) = server(|config| config.timeout = DurationArg(SHORT)).await;
     let mut wire = Wire::connect(&address).await;
     wire.send("PUT /test-app/create/somebody?ip=10.0.0.1 HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n{\"a\"")
         .await;
@@ -108,7 +108,7 @@ async fn a_body_that_does_not_come_is_answered_in_time() {
 async fn a_connection_beyond_the_cap_waits_for_its_turn() {
     let (_server, address) = server(|config| {
         config.max_connections = 2;
-        config.idle_timeout = Span(Duration::from_mins(10));
+        config.idle_timeout = DurationArg(Duration::from_mins(10));
     })
     .await;
     let mut first = Wire::connect(&address).await;

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use rest_sessions::{
-    layers,
-    metrics::Metrics,
-    routes::AppState,
+    clock::Clock,
+    http::{AppState, middleware},
+    observability::metrics::Metrics,
     server::{Limits, serve},
-    service::{Clock, Service},
+    service::Service,
     store::{Backend, Store, embedded::Embedded},
 };
 use tokio::net::TcpListener;
@@ -81,7 +81,7 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
         "/panic/{what}",
         get(async |what: axum::extract::Path<String>| -> &'static str { panic!("{}", what.0) }),
     );
-    let stack = layers::wrap(&table, &state);
+    let stack = middleware::wrap(&table, &state);
     let limits = Limits {
         idle: deadline,
         connections: 10,

@@ -12,10 +12,10 @@ use std::{
 
 use reqwest::Client;
 use rest_sessions::{
-    Failure,
-    config::{Config, RedisMode, Span},
-    run,
-    service::Clock,
+    app::run,
+    clock::Clock,
+    config::{Config, DurationArg, RedisMode},
+    process::StartError,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -86,7 +86,7 @@ pub(crate) struct Server {
     clocks: Clocks,
     client: Client,
     end: oneshot::Sender<()>,
-    running: JoinHandle<Result<(), Failure>>,
+    running: JoinHandle<Result<(), StartError>>,
     /// The embedded store's folder, removed with the server.
     folder: Option<TempDir>,
 }
@@ -102,9 +102,9 @@ impl Server {
         let mut config = Config {
             // A wiper that nobody asked for would make tests of expiry a matter of luck.
             wipe: 0,
-            drain_delay: Span(Duration::ZERO),
+            drain_delay: DurationArg(Duration::ZERO),
             // A busy machine is slow, not broken.
-            timeout: Span(Duration::from_secs(30)),
+            timeout: DurationArg(Duration::from_secs(30)),
             ..Config::default()
         };
         let folder = match store {

@@ -43,7 +43,7 @@ impl Counts {
         let [fine @ .., coarsest] = &self.levels;
         let mut sum = 0;
         for level in fine {
-            // Up to where a span of the next level begins.
+            // Up to where a query of the next level begins.
             let last = first | ((1 << BITS) - 1);
             sum += level.range(first..=last).map(|(_, count)| count).sum::<u64>();
             first = (first >> BITS) + 1;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{Changes, Ip, Record, Token},
     store::embedded::{Embedded, engine::STEP},
 };

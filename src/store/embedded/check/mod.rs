@@ -5,7 +5,7 @@
 mod files;
 mod repairs;
 
-use std::{io::Write, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use fjall::{AbstractTree, Keyspace, Slice};
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,18 +17,18 @@ use super::{
     rows::{self, Stored},
 };
 use crate::{
-    check::{Place, Report},
     session::{App, Seconds, UserId},
     store::Key,
+    store::{Findings, Location},
 };
 
 /// Checks a data folder, with so many bytes of memory. Everything that disagrees goes to the report.
-pub(crate) fn check<W: Write>(
+pub(crate) fn check(
     path: &Path,
     memory: u64,
     now: Seconds,
     repair: bool,
-    report: &mut Report<W>,
+    report: &mut dyn Findings,
 ) -> Result<(), Refused> {
     let folder = Folder::claim_existing(path).map_err(Refused::Here)?;
     let engine = Arc::new(folder.open(memory / 2)?);
@@ -49,16 +49,16 @@ pub(crate) fn check<W: Write>(
     }
 }
 
-struct Check<'a, W> {
+struct Check<'a> {
     engine: Arc<Engine>,
     repairs: Repairs,
     now: Seconds,
-    report: &'a mut Report<W>,
+    report: &'a mut dyn Findings,
     /// Why something could not be looked at, if so.
     unseen: Option<String>,
 }
 
-impl<W: Write> Check<'_, W> {
+impl Check<'_> {
     /// Reads every table from the first to the last byte. With one of them damaged, nobody knows what is missing, and
     /// nothing is mended.
     fn files(&mut self) {
@@ -187,7 +187,7 @@ impl<W: Write> Check<'_, W> {
             return;
         }
         let mended = self.repairs.mend(|batch| batch.remove_entry(&engine.activity, bytes));
-        let place = Place {
+        let place = Location {
             app: app.as_str(),
             id: Some(id.as_str()),
             token: None,
@@ -227,7 +227,7 @@ impl<W: Write> Check<'_, W> {
     }
 
     fn tell(&mut self, kind: &'static str, key: &Key, id: &UserId, mended: bool) {
-        let place = Place {
+        let place = Location {
             app: key.app.as_str(),
             id: Some(id.as_str()),
             token: Some(key.token.as_str()),
@@ -242,7 +242,7 @@ impl<W: Write> Check<'_, W> {
         let Some((key, id)) = place else {
             // What the bytes are, nobody knows: there may be a token among them.
             let what = format!("{:06x}", xxh3_64(bytes) >> 40);
-            let place = Place {
+            let place = Location {
                 app: "unknown",
                 id: None,
                 token: Some(&what),
@@ -250,7 +250,7 @@ impl<W: Write> Check<'_, W> {
             };
             return self.report.disagreement(kind, place, mended);
         };
-        let place = Place {
+        let place = Location {
             app: key.app.as_str(),
             id,
             token: Some(key.token.as_str()),

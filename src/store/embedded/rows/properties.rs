@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::properties::{
+use crate::session::properties::{
     hold::hold,
     texts::{damaged, text},
 };

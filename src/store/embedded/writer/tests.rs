@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use super::{Moment, Order};
 use crate::{
     config::{LogFormat, LogLevel},
-    error::Error,
-    metrics::Metrics,
+    observability::logging,
+    observability::metrics::Metrics,
     session::{App, Changes, Ip, Record, Session, Token, UserId},
-    store::{Backend, Span, Store, embedded::Embedded},
-    telemetry,
+    store::Error,
+    store::{Backend, ListQuery, Store, embedded::Embedded},
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -79,12 +79,12 @@ impl World {
 
     /// The sessions of an id.
     async fn soid(&self, id: &str) -> Vec<Session> {
-        let span = Span {
+        let query = ListQuery {
             since: 0,
             after: None,
             now: NOW,
         };
-        let mut listing = self.store.soid(app(), UserId::stored(id), span, usize::MAX);
+        let mut listing = self.store.soid(app(), UserId::stored(id), query, usize::MAX);
         let mut sessions = Vec::new();
         loop {
             let (rest, part) = self.store.more(listing).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_panic_costs_its_own_group_and_nothing_that_was_answered() {
     in_order().await;
     drop(thaw);
     let (ben, refused) = before.await.unwrap();
-    assert_eq!(refused, Err(Error::StoreUnavailable));
+    assert_eq!(refused, Err(Error::Unavailable));
     // It was still waiting, so it is refused while the engine is closed or done afterwards.
     let (carl, answered) = after.await.unwrap();
     world.ready().await;
@@ -202,7 +202,7 @@ async fn memory_agrees_with_the_disk_after_a_panic_between_them() {
     in_order().await;
     world.happens(Moment::AfterCommit, || panic!("for this test"));
     drop(thaw);
-    assert_eq!(kill.await.unwrap(), Err(Error::StoreUnavailable));
+    assert_eq!(kill.await.unwrap(), Err(Error::Unavailable));
     assert!(set.await.unwrap().is_err());
     world.ready().await;
     // Both are on disk, and so everywhere.
@@ -229,7 +229,7 @@ async fn a_second_panic_ends_the_process() {
     let ends = world.ends();
     assert!(ends.len() == 1 && ends[0].contains("panicked twice"), "{ends:?}");
     // Until it has ended, it refuses at once and still reads.
-    assert_eq!(world.store.ping().await, Err(Error::StoreUnavailable));
+    assert_eq!(world.store.ping().await, Err(Error::Unavailable));
     assert_eq!(world.reads(ann).await, Some(1));
 }
 
@@ -256,7 +256,7 @@ fn the_process_ends_with_a_line_and_a_failure() {
 #[test]
 #[ignore = "ends the process; the test before this one runs it in another"]
 fn panics_twice() {
-    telemetry::start(LogLevel::Error, LogFormat::Text);
+    logging::start(LogLevel::Error, LogFormat::Text);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -284,10 +284,10 @@ async fn what_no_request_waits_for_is_not_done_but_kills_are() {
     let (ben, created) = world.create("ben").await;
     created.unwrap();
     let thaw = world.freeze().await;
-    assert_eq!(world.create("late").await.1, Err(Error::StoreUnavailable));
+    assert_eq!(world.create("late").await.1, Err(Error::Unavailable));
     let set = world.store.set(app(), ann, changes(r#"{"a":1}"#), NOW).await;
-    assert_eq!(set.unwrap_err(), Error::StoreUnavailable);
-    assert_eq!(world.store.kill(app(), ben, NOW).await, Err(Error::StoreUnavailable));
+    assert_eq!(set.unwrap_err(), Error::Unavailable);
+    assert_eq!(world.store.kill(app(), ben, NOW).await, Err(Error::Unavailable));
     drop(thaw);
     world.ready().await;
     assert_eq!(world.soid("late").await.len(), 0);
@@ -311,7 +311,7 @@ async fn what_waits_for_a_disk_that_does_not_answer_is_bounded() {
         let create = world.store.create(app(), token(), large.clone());
         // Not waited for, unless it is refused at once.
         if let Ok(answer) = tokio::time::timeout(Duration::ZERO, create).await {
-            assert_eq!(answer, Err(Error::StoreUnavailable));
+            assert_eq!(answer, Err(Error::Unavailable));
             refused += 1;
         }
     }
@@ -331,7 +331,7 @@ async fn the_end_is_bounded_on_a_disk_that_does_not_answer() {
     world.create("ann").await.1.unwrap();
     let thaw = world.freeze().await;
     let start = Instant::now();
-    assert_eq!(world.store.close().await, Err(Error::StoreUnavailable));
+    assert_eq!(world.store.close().await, Err(Error::Unavailable));
     assert!(start.elapsed() < PATIENCE);
     drop(thaw);
 }

@@ -28,7 +28,7 @@ use quick_cache::unsync::Cache;
 pub(super) use self::listener::{Listener, Source};
 use self::{changes::Removals, lease::Lease};
 use crate::{
-    metrics::{Metrics, Nearby},
+    observability::metrics::{Metrics, Nearby},
     session::{Record, Seconds},
     store::Key,
 };

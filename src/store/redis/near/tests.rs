@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Near, Ticket, lease::LEASE};
 use crate::{
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{App, Ip, Record, Token, UserId},
     store::Key,
 };

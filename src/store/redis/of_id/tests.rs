@@ -7,7 +7,7 @@ fn searching() -> OfId {
         now: 0,
         after: None,
         wanted: usize::MAX,
-        budget: Budget::new(),
+        budget: WindowBudget::new(),
         state: State::Begun,
     };
     list.state = list.search();
@@ -38,7 +38,7 @@ async fn a_set_that_stands_still_is_nonsense() {
     let mut list = searching();
     list.seen(Vec::new(), "7".to_owned(), 5).await.unwrap();
     let still = list.seen(Vec::new(), "7".to_owned(), 5).await;
-    assert_eq!(still, Err(Error::StoreUnavailable));
+    assert_eq!(still, Err(Error::Unavailable));
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use deadpool_redis::redis::Value;
 
 use super::{count, digits, nonsense, record};
 use crate::{
-    error::Error,
-    metrics::Metrics,
+    observability::metrics::Metrics,
     session::{Record, Seconds},
+    store::Error,
 };
 
 /// A session's token as Redis has it, and its record; `None` where there is none or it is unreadable.
@@ -125,11 +125,7 @@ mod tests {
             Value::Array(vec![text("0"), Value::Int(1), text("1 2")]),
             Value::Array(vec![text("0"), Value::Int(1), Value::Int(1)]),
         ] {
-            assert_eq!(
-                times(reply.clone(), &metrics),
-                Err(Error::StoreUnavailable),
-                "{reply:?}"
-            );
+            assert_eq!(times(reply.clone(), &metrics), Err(Error::Unavailable), "{reply:?}");
         }
         for reply in [
             Value::Nil,

@@ -184,7 +184,7 @@ async fn set_refuses_a_d_that_would_be_too_large() {
         .unwrap();
     let hash: Vec<String> = raw.ask(&format!("HGETALL rs:forum:{}", "a".repeat(64)));
     let too_large = store.set(app(), token('a'), changes(r#"{"b":12}"#), NOW + 5).await;
-    assert_eq!(too_large.unwrap_err(), crate::error::Error::TooLarge);
+    assert_eq!(too_large.unwrap_err(), crate::store::Error::TooLarge);
     assert_eq!(
         hash,
         raw.ask::<Vec<String>>(&format!("HGETALL rs:forum:{}", "a".repeat(64)))

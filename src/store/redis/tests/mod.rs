@@ -18,10 +18,10 @@ use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs
 
 use super::{Address, Listing, Mode, Options, Redis};
 use crate::{
-    metrics::Metrics,
-    service::Clock,
+    clock::Clock,
+    observability::metrics::Metrics,
     session::{App, Changes, Ip, Record, Seconds, Session, Token, UserId},
-    store::Span,
+    store::ListQuery,
 };
 
 /// The clock of the tests.
@@ -197,22 +197,22 @@ fn counter(metrics: &Metrics, name: &str) -> u64 {
 
 /// The whole list of an app.
 async fn soapp(store: &Redis, since: Seconds, now: Seconds) -> Vec<Session> {
-    let span = Span {
+    let query = ListQuery {
         since,
         after: None,
         now,
     };
-    all(store, store.soapp(app(), span, 3).await.unwrap()).await
+    all(store, store.soapp(app(), query, 3).await.unwrap()).await
 }
 
 /// The whole list of an id.
 async fn soid(store: &Redis, id: UserId, now: Seconds) -> Vec<Session> {
-    let span = Span {
+    let query = ListQuery {
         since: 0,
         after: None,
         now,
     };
-    all(store, store.soid(app(), id, span, usize::MAX)).await
+    all(store, store.soid(app(), id, query, usize::MAX)).await
 }
 
 async fn all(store: &Redis, mut listing: Listing) -> Vec<Session> {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::error::Error;
+use crate::store::Error;
 
 #[test]
 fn a_bad_url_is_told_without_its_secrets() {
@@ -80,10 +80,7 @@ async fn away_fails_fast_and_back_serves_at_once() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     for _ in 0..20 {
         let start = Instant::now();
-        assert_eq!(
-            store.get(app(), token('a'), NOW).await.unwrap_err(),
-            Error::StoreUnavailable
-        );
+        assert_eq!(store.get(app(), token('a'), NOW).await.unwrap_err(), Error::Unavailable);
         assert!(start.elapsed() < Duration::from_millis(100));
     }
     let _server = Server::start_on(port);
@@ -105,7 +102,7 @@ async fn a_redis_that_hangs_is_given_up_within_the_deadline() {
             })
             .collect();
         for task in tasks {
-            assert_eq!(task.await.unwrap().unwrap_err(), Error::StoreUnavailable);
+            assert_eq!(task.await.unwrap().unwrap_err(), Error::Unavailable);
         }
         assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     }
@@ -159,13 +156,10 @@ async fn a_master_that_became_a_replica_is_left() {
     };
     let before = connections(&mut raw);
     for _ in 0..3 {
-        assert_eq!(
-            store.get(app(), token('a'), NOW).await.unwrap_err(),
-            Error::StoreUnavailable
-        );
+        assert_eq!(store.get(app(), token('a'), NOW).await.unwrap_err(), Error::Unavailable);
         assert_eq!(
             store.create(app(), token('b'), record("u", "")).await.unwrap_err(),
-            Error::StoreUnavailable
+            Error::Unavailable
         );
     }
     assert!(
@@ -187,7 +181,7 @@ async fn a_refusal_keeps_the_connection() {
     for _ in 0..5 {
         assert_eq!(
             store.create(app(), token('a'), record("u", "")).await.unwrap_err(),
-            Error::StoreUnavailable
+            Error::Unavailable
         );
     }
     assert!(
@@ -200,7 +194,7 @@ async fn a_refusal_keeps_the_connection() {
     let _: () = raw.ask("CONFIG SET maxmemory 0");
     store.create(app(), token('a'), record("u", "")).await.unwrap();
     store.close().await.unwrap();
-    assert_eq!(store.ping().await.unwrap_err(), Error::StoreUnavailable);
+    assert_eq!(store.ping().await.unwrap_err(), Error::Unavailable);
 }
 
 #[tokio::test]
@@ -208,7 +202,7 @@ async fn the_password_of_the_url_is_used() {
     let server = Server::start();
     let mut raw = server.raw();
     let _: () = raw.ask("CONFIG SET requirepass right");
-    for (password, expected) in [("right", Ok(token('a'))), ("wrong", Err(Error::StoreUnavailable))] {
+    for (password, expected) in [("right", Ok(token('a'))), ("wrong", Err(Error::Unavailable))] {
         let url = format!("redis://:{password}@127.0.0.1:{}/3", server.port);
         let store = Redis::open(options(&url), Arc::new(Metrics::new())).unwrap();
         assert_eq!(store.create(app(), token('a'), record("u", "")).await, expected);

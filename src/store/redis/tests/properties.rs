@@ -7,12 +7,12 @@ use tokio::runtime::Runtime;
 
 use super::{super::reply, *};
 use crate::{
-    error::Error,
-    properties::{
+    session::properties::{
         hold::hold,
         texts::{damaged, object, text},
     },
-    session::Data,
+    session::{ApplyError, Data},
+    store::Error,
 };
 
 fn json(session: &impl serde::Serialize) -> String {
@@ -160,7 +160,7 @@ fn the_script_merges_as_it_is_done_here() {
                 assert_eq!((left.as_deref(), &*w), unchanged);
             }
             Some(Err(error)) => {
-                assert_eq!((set.unwrap_err(), error), (Error::TooLarge, Error::TooLarge));
+                assert_eq!((set.unwrap_err(), error), (Error::TooLarge, ApplyError::TooLarge));
                 assert_eq!((left.as_deref(), &*w), unchanged);
             }
             Some(Ok(expected)) => {

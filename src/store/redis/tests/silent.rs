@@ -116,12 +116,12 @@ async fn a_read_does_not_wait_for_a_count_on_a_dead_connection() {
         }
         // A list of the app waits for the counts of its own.
         line.swallow();
-        let span = Span {
+        let query = ListQuery {
             since: 0,
             after: None,
             now: NOW,
         };
-        let list = tokio::time::timeout(deadline, store.soapp(app(), span, 100)).await;
+        let list = tokio::time::timeout(deadline, store.soapp(app(), query, 100)).await;
         assert!(list.expect("in time").is_ok());
     }
 }
