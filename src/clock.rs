@@ -10,22 +10,22 @@ use std::{
 
 use crate::session::Seconds;
 
-/// Where the time comes from, in seconds since the Unix epoch.
+/// A source of time, in seconds since the Unix epoch.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The operating system.
+    /// The clock of the operating system.
     System,
-    /// The operating system, so many seconds off: a machine whose clock is wrong.
+    /// The clock of the operating system with an offset, in seconds: for tests of a machine whose clock is wrong.
     Off(i64),
     /// The clock of the store, which all instances share.
     Reference(Arc<ReferenceTime>),
-    /// Whoever holds the other end: tests, which let sessions expire without sleeping.
+    /// A clock that a test sets, so that sessions expire without sleeping.
     Manual(Arc<AtomicU64>),
-    /// The same with the monotonic clock apart: for tests of a wall clock that jumps.
+    /// Two clocks that a test sets: for tests of a wall clock that jumps.
     Jumping {
         /// Seconds since the Unix epoch.
         wall: Arc<AtomicU64>,
-        /// Seconds since some moment.
+        /// Monotonic seconds since an arbitrary moment.
         uptime: Arc<AtomicU64>,
     },
 }
@@ -42,7 +42,7 @@ impl Clock {
         }
     }
 
-    /// The time since some moment, by a clock that nobody sets.
+    /// Monotonic time since an arbitrary moment.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -55,7 +55,7 @@ impl Clock {
         }
     }
 
-    /// The time since the Unix epoch, with fractions where they are known.
+    /// The time since the Unix epoch, with fractions of a second if the source has them.
     #[must_use]
     pub fn precise(&self) -> Duration {
         match self {
@@ -69,7 +69,7 @@ impl Clock {
     }
 }
 
-/// What the operating system has for the time since the Unix epoch.
+/// The operating system's time since the Unix epoch.
 fn system() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

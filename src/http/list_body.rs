@@ -39,7 +39,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Error> {
     let mut text = Text::new(limit.unwrap_or(usize::MAX), scope);
     loop {
-        let (rest, part) = service.more(listing).await?;
+        let (rest, part) = service.next_part(listing).await?;
         if text.add(part.as_deref()) {
             return Ok(json_body(text.bytes.into()));
         }
@@ -86,7 +86,7 @@ async fn send(
             return Ok(());
         };
         while !last && text.bytes.len() < PIECE && !sender.is_closed() {
-            let (rest, part) = service.more(listing).await?;
+            let (rest, part) = service.next_part(listing).await?;
             last = text.add(part.as_deref());
             listing = rest;
         }
@@ -104,7 +104,7 @@ async fn next<'a>(sender: &'a mpsc::Sender<Piece>, listing: &mut Listing) -> Opt
     if let Ok(permit) = timeout(STALL, &mut permit).await {
         return permit.ok();
     }
-    listing.rest();
+    listing.release();
     timeout(PATIENCE.saturating_sub(STALL), permit).await.ok()?.ok()
 }
 

@@ -1,12 +1,12 @@
-//! Whether the wall clock can be trusted to tell what has expired.
+//! Stops the wiper while the wall clock cannot be trusted.
 //!
-//! A clock that jumps ahead makes sessions look expired that are in use, and the wiper would remove them for good. So
-//! between two looks of the wiper the wall clock is compared with the monotonic one, which is never set. Beyond [`JUMP`]
-//! nothing is wiped until the wall clock is back where it was, or has kept its new time for [`STEADY`]: long enough for an
-//! operator or NTP to set it right. Reads go by the wall clock meanwhile; they remove nothing.
+//! When the wall clock jumps ahead, live sessions look expired, and the wiper would remove them for good. So each round of
+//! the wiper compares the wall clock with the monotonic clock. After a jump of more than [`JUMP`] it wipes nothing until the
+//! wall clock is back, or has kept its new time for [`STEADY`]: enough time for an operator or NTP to correct it. Reads
+//! follow the wall clock meanwhile; they remove nothing.
 //!
-//! Limits: a clock that was wrong when the process started is not noticed, and a machine that slept shows as a jump ahead,
-//! as its monotonic clock stood still.
+//! Limits: it cannot notice that the clock was wrong when the process started, and it takes the sleep of a machine for a
+//! jump, since the monotonic clock stops during sleep.
 
 use std::time::Duration;
 
@@ -14,40 +14,40 @@ use tracing::{info, warn};
 
 use crate::session::Seconds;
 
-/// What the two clocks may differ by between two looks, in seconds: far more than NTP slews in an hour, and less than
-/// most sessions live.
-pub(crate) const JUMP: Seconds = 30;
-/// How long the wall clock must keep a new time before that counts.
-pub(crate) const STEADY: Duration = Duration::from_mins(10);
+/// Tolerated difference between the two clocks from one round to the next, in seconds: far more than NTP slews in an hour,
+/// and less than the life of most sessions.
+pub(super) const JUMP: Seconds = 30;
+/// How long the wall clock must keep its new time after a jump before it is trusted again.
+pub(super) const STEADY: Duration = Duration::from_mins(10);
 
-/// How far the wall clock is ahead of the monotonic one, in seconds.
+/// How far the wall clock is ahead of the monotonic clock, in seconds.
 type Offset = i128;
 
-/// The clocks as the wiper has seen them.
+/// The offset between the clocks that the wiper trusts.
 #[derive(Debug)]
-pub(crate) struct ClockGuard {
+pub(super) struct ClockGuard {
     trusted: Offset,
-    /// Another offset since a jump, and when it was first seen by the monotonic clock.
+    /// The offset after a jump, and the monotonic time at which it was first seen.
     jumped: Option<(Offset, Duration)>,
 }
 
 impl ClockGuard {
-    /// Trusts the clock as it is now. `uptime` is the monotonic clock.
-    pub(crate) fn new(now: Seconds, uptime: Duration) -> Self {
+    /// Trusts the current wall clock. `uptime` is the monotonic clock.
+    pub(super) fn new(now: Seconds, uptime: Duration) -> Self {
         Self {
             trusted: offset(now, uptime),
             jumped: None,
         }
     }
 
-    /// Whether what has expired by `now` may be removed.
-    pub(crate) fn look(&mut self, now: Seconds, uptime: Duration) -> bool {
+    /// Whether the wiper may remove sessions that have expired at `now`.
+    pub(super) fn check(&mut self, now: Seconds, uptime: Duration) -> bool {
         let offset = offset(now, uptime);
         if near(offset, self.trusted) {
             if self.jumped.take().is_some() {
                 info!("the system clock is back: expired sessions are wiped again");
             }
-            // A drift so slow that no look takes it for a jump is followed.
+            // Follow a slow drift.
             self.trusted = offset;
             return true;
         }
@@ -92,55 +92,55 @@ mod tests {
     }
 
     #[test]
-    fn time_that_passes_is_no_jump() {
-        let mut steady = ClockGuard::new(NOW, up(5));
+    fn passing_time_is_not_a_jump() {
+        let mut guard = ClockGuard::new(NOW, up(5));
         for hours in [1, 2, 3, 1000] {
-            assert!(steady.look(NOW + hours * 3600, up(5 + hours * 3600)));
+            assert!(guard.check(NOW + hours * 3600, up(5 + hours * 3600)));
         }
     }
 
     #[test]
     fn a_jump_stops_the_wiper_until_the_clock_is_set_back() {
         for wrong in [NOW + 7200, NOW - 7200, 0, u64::MAX] {
-            let mut steady = ClockGuard::new(NOW, up(0));
-            assert!(!steady.look(wrong, up(600)));
-            assert!(!steady.look(wrong.saturating_add(100), up(700)));
-            assert!(steady.look(NOW + 710, up(710)));
+            let mut guard = ClockGuard::new(NOW, up(0));
+            assert!(!guard.check(wrong, up(600)));
+            assert!(!guard.check(wrong.saturating_add(100), up(700)));
+            assert!(guard.check(NOW + 710, up(710)));
         }
     }
 
     #[test]
-    fn a_new_time_that_is_kept_counts_after_a_while() {
-        let mut steady = ClockGuard::new(NOW, up(0));
-        assert!(!steady.look(NOW + 7200, up(60)));
-        assert!(!steady.look(NOW + 7200 + 599, up(60 + 599)));
-        assert!(steady.look(NOW + 7200 + 600, up(60 + 600)));
-        assert!(steady.look(NOW + 7200 + 601, up(60 + 601)));
-        // Back to what was right at first is a jump as well now.
-        assert!(!steady.look(NOW + 700, up(700)));
+    fn the_wiper_resumes_once_a_new_time_has_lasted() {
+        let mut guard = ClockGuard::new(NOW, up(0));
+        assert!(!guard.check(NOW + 7200, up(60)));
+        assert!(!guard.check(NOW + 7200 + 599, up(60 + 599)));
+        assert!(guard.check(NOW + 7200 + 600, up(60 + 600)));
+        assert!(guard.check(NOW + 7200 + 601, up(60 + 601)));
+        // The way back is a jump as well now.
+        assert!(!guard.check(NOW + 700, up(700)));
     }
 
     #[test]
-    fn each_jump_begins_the_wait_anew() {
-        let mut steady = ClockGuard::new(NOW, up(0));
+    fn each_jump_restarts_the_wait() {
+        let mut guard = ClockGuard::new(NOW, up(0));
         for n in 1..20 {
-            assert!(!steady.look(NOW + n * 600, up(n * 300)));
+            assert!(!guard.check(NOW + n * 600, up(n * 300)));
         }
     }
 
     #[test]
-    fn what_ntp_slews_is_followed() {
-        let mut steady = ClockGuard::new(NOW, up(0));
+    fn the_guard_follows_the_slew_of_ntp() {
+        let mut guard = ClockGuard::new(NOW, up(0));
         for hours in 1..1000 {
-            assert!(steady.look(NOW + hours * 3602, up(hours * 3600)));
+            assert!(guard.check(NOW + hours * 3602, up(hours * 3600)));
         }
     }
 
     #[test]
     fn the_bound_is_exact() {
-        assert!(ClockGuard::new(NOW, up(0)).look(NOW + 60 + JUMP, up(60)));
-        assert!(!ClockGuard::new(NOW, up(0)).look(NOW + 61 + JUMP, up(60)));
-        assert!(ClockGuard::new(NOW, up(0)).look(NOW + 60 - JUMP, up(60)));
-        assert!(!ClockGuard::new(NOW, up(0)).look(NOW + 59 - JUMP, up(60)));
+        assert!(ClockGuard::new(NOW, up(0)).check(NOW + 60 + JUMP, up(60)));
+        assert!(!ClockGuard::new(NOW, up(0)).check(NOW + 61 + JUMP, up(60)));
+        assert!(ClockGuard::new(NOW, up(0)).check(NOW + 60 - JUMP, up(60)));
+        assert!(!ClockGuard::new(NOW, up(0)).check(NOW + 59 - JUMP, up(60)));
     }
 }

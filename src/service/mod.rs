@@ -1,4 +1,4 @@
-//! One function per route: the rules and the clock, then one store operation.
+//! The session service: one function for each route, which applies the rules and the clock and calls one store operation.
 
 mod clock_guard;
 
@@ -17,21 +17,21 @@ use crate::{
 pub struct Service {
     store: Store,
     clock: Clock,
-    /// `None` until the wiper's first look, where the clock is that of Redis, which is not known at the start.
-    steady: Mutex<Option<ClockGuard>>,
+    /// `None` until the first round of the wiper if the clock is that of Redis, which is unknown at the start.
+    clock_guard: Mutex<Option<ClockGuard>>,
     metrics: Arc<Metrics>,
 }
 
-/// What a new session is made of.
+/// The properties of a new session.
 #[derive(Debug)]
 pub struct NewSession {
-    /// Where the user is.
+    /// The address of the visitor.
     pub ip: Ip,
     /// How long the session may stay idle, in seconds.
     pub ttl: Seconds,
-    /// Whether activity leaves its end where it is.
+    /// Whether the end of the session stays fixed in spite of activity.
     pub no_resave: bool,
-    /// Its first data.
+    /// The initial data.
     pub data: Changes,
 }
 
@@ -41,7 +41,7 @@ impl Service {
     pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
-            steady: Mutex::new(match &clock {
+            clock_guard: Mutex::new(match &clock {
                 Clock::Reference(_) => None,
                 local => Some(ClockGuard::new(local.now(), local.uptime())),
             }),
@@ -50,7 +50,7 @@ impl Service {
         }
     }
 
-    /// Creates a session and answers its token. Fails with `tooLarge`.
+    /// Creates a session and returns its token. Fails with [`Error::TooLarge`].
     pub async fn create(&self, app: App, id: UserId, new: NewSession) -> Result<Token, Error> {
         let token = Token::generate(|bytes| getrandom::fill(bytes).is_ok()).ok_or(Error::Internal)?;
         let record = Record {
@@ -68,13 +68,13 @@ impl Service {
         Ok(token)
     }
 
-    /// The session as it was before this read, which is counted and renews it.
+    /// Returns the session as it was before this read, counts the read, and renews the session.
     pub async fn get(&self, app: App, token: Token) -> Result<Option<Session>, Error> {
         self.store.get(app, token, self.clock.now()).await
     }
 
-    /// The session, and the seconds until it ends if nobody uses it from now on. Counts as a get, unless it is not to
-    /// `renew` the session: then it leaves no trace.
+    /// Returns the session and the seconds until it ends if it is not used again. With `renew` it counts as a get, without it
+    /// changes nothing.
     pub async fn auth(&self, app: App, token: Token, renew: bool) -> Result<Option<(Session, Seconds)>, Error> {
         if renew {
             let session = self.get(app, token).await?;
@@ -83,7 +83,7 @@ impl Service {
                 (session, left)
             }));
         }
-        let session = self.store.look(app, token, self.clock.now()).await?;
+        let session = self.store.peek(app, token, self.clock.now()).await?;
         Ok(session.map(|session| {
             let left = if session.no_resave {
                 session.ttl
@@ -94,62 +94,62 @@ impl Service {
         }))
     }
 
-    /// Merges `changes` into `d` and answers the session with them. Fails with `tooLarge`.
+    /// Merges `changes` into `d` and returns the session with them. Fails with [`Error::TooLarge`].
     pub async fn set(&self, app: App, token: Token, changes: Changes) -> Result<Option<Session>, Error> {
         self.store.set(app, token, changes, self.clock.now()).await
     }
 
-    /// How many ids were active in the last `dt` seconds.
+    /// Counts the ids that were active in the last `dt` seconds.
     pub async fn activity(&self, app: App, dt: Seconds) -> Result<u64, Error> {
         self.store.activity(app, self.clock.now().saturating_sub(dt)).await
     }
 
-    /// Begins a list of the sessions that were active in the last `dt` seconds, last active first: those that follow a
-    /// place, and at most `most` of them. [`Self::more`] has them.
+    /// Starts a list of the sessions that were active in the last `dt` seconds, latest first: at most `most` of those after
+    /// the cursor. [`Self::next_part`] reads it.
     pub async fn soapp(&self, app: App, dt: Seconds, after: Option<Cursor>, most: usize) -> Result<Listing, Error> {
         let now = self.clock.now();
         let since = now.saturating_sub(dt);
         self.store.soapp(app, ListQuery { since, after, now }, most).await
     }
 
-    /// The next part of a list, `None` at its end. It may be more than was asked for, or empty.
-    pub async fn more(&self, listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
-        self.store.more(listing).await
+    /// Reads the next part of a list, `None` at its end. A part may be empty, and the last one may exceed `most`.
+    pub async fn next_part(&self, listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
+        self.store.next_part(listing).await
     }
 
-    /// Begins a list of the sessions of one id, in the same order. The store is asked by [`Self::more`] only.
+    /// Starts a list of the sessions of one id, in the same order. Only [`Self::next_part`] asks the store.
     #[must_use]
     pub fn soid(&self, app: App, id: UserId, after: Option<Cursor>, most: usize) -> Listing {
         let now = self.clock.now();
         self.store.soid(app, id, ListQuery { since: 0, after, now }, most)
     }
 
-    /// Removes a session, and says how many that were: 1 or 0.
+    /// Removes a session. Returns how many it removed: 1 or 0.
     pub async fn kill(&self, app: App, token: Token) -> Result<u64, Error> {
         let killed = self.store.kill(app, token, self.clock.now()).await?.into();
         self.metrics.killed(KillReason::Kill, killed);
         Ok(killed)
     }
 
-    /// Removes the sessions of one id, and says how many.
+    /// Removes the sessions of one id, and returns their number.
     pub async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let killed = self.store.killsoid(app, id).await?;
         self.metrics.killed(KillReason::Killsoid, killed);
         Ok(killed)
     }
 
-    /// Removes the sessions of one app, and says how many.
+    /// Removes the sessions of one app, and returns their number.
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
         let killed = self.store.killall(app).await?;
         self.metrics.killed(KillReason::Killall, killed);
         Ok(killed)
     }
 
-    /// Removes the expired sessions of every app, and says how many: none while the clock cannot be trusted, see
-    /// `clock_guard.rs`.
+    /// Removes the expired sessions of every app, and returns their number. Removes none while the clock cannot be trusted,
+    /// see `clock_guard.rs`.
     pub async fn wipe(&self) -> Result<u64, Error> {
         let now = self.clock.now();
-        if !self.steady(now) {
+        if !self.trusts_clock(now) {
             return Ok(0);
         }
         let removed = self.store.wipe(now).await?;
@@ -157,19 +157,20 @@ impl Service {
         Ok(removed)
     }
 
-    fn steady(&self, now: Seconds) -> bool {
-        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+    fn trusts_clock(&self, now: Seconds) -> bool {
+        let mut guard = self.clock_guard.lock().unwrap_or_else(PoisonError::into_inner);
         let uptime = self.clock.uptime();
-        let steady = steady.get_or_insert_with(|| ClockGuard::new(now, uptime));
-        steady.look(now, uptime)
+        guard
+            .get_or_insert_with(|| ClockGuard::new(now, uptime))
+            .check(now, uptime)
     }
 
-    /// Whether the store answers.
+    /// Succeeds if the store answers.
     pub async fn ready(&self) -> Result<(), Error> {
         self.store.ping().await
     }
 
-    /// Writes what is still in memory.
+    /// Flushes buffered reads and closes the store.
     pub async fn close(&self) -> Result<(), Error> {
         self.store.close().await
     }

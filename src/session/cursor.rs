@@ -1,4 +1,4 @@
-//! A place in a list of sessions, and which list that is.
+//! The cursor of a paged list, and the list that it belongs to.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Invalid;
 use super::{App, Seconds, UserId};
 
-/// Where a part of a list ended: at a session that was active at a second and whose token begins in some way. Lists run
-/// from the greatest to the least. Its text is made by a [`Scope`].
+/// The position in a list after which the next page starts: the last activity of a session and the beginning of its token.
+/// Lists run from the greatest cursor to the least. [`Scope::text`] turns a cursor into text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u128);
 
 impl Cursor {
-    /// How much of a token is in a cursor, in bytes: enough that two sessions of one second hardly ever have the same, so
-    /// little that the rest, 321 bits, is as good a secret as the whole.
+    /// Bytes of the token in a cursor. Trade-off: enough that two sessions of one second hardly ever share them, few enough
+    /// that the other 321 bits of the token remain a secret.
     pub const START: usize = 10;
 
-    /// The last second that a cursor can hold.
+    /// The greatest second that fits into a cursor.
     pub const LAST: Seconds = (1 << 48) - 1;
 
-    /// The place of a session that was active at `second`.
+    /// The position of a session whose last activity was at `second`. A later second than [`Self::LAST`] is clamped.
     #[must_use]
     pub fn new(second: Seconds, token: &[u8]) -> Self {
         let start = (0..Self::START).fold(0, |start, n| (start << 8) | u128::from(*token.get(n).unwrap_or(&0)));
         Self((u128::from(second.min(Self::LAST)) << (8 * Self::START)) | start)
     }
 
-    /// The second of the session's last activity.
+    /// The second of the last activity.
     #[must_use]
     pub fn second(self) -> Seconds {
         let [second @ .., _, _, _, _, _, _, _, _, _, _] = self.0.to_be_bytes();
@@ -36,7 +36,7 @@ impl Cursor {
             .fold(0, |number, byte| (number << 8) | Seconds::from(*byte))
     }
 
-    /// The beginning of its token. Any bytes, as a peer may have made it.
+    /// The beginning of the token. It may hold any bytes: a Redis peer may have made the token.
     #[must_use]
     pub fn start(self) -> [u8; Self::START] {
         let [_, _, _, _, _, _, start @ ..] = self.0.to_be_bytes();
@@ -44,20 +44,20 @@ impl Cursor {
     }
 }
 
-/// The list that a cursor belongs to: that of an app, or of one of its ids. A cursor of another list would answer an arbitrary
-/// part of this one without a word.
+/// The list that a cursor belongs to: the sessions of an app, or of one id in it. With a cursor of another list, a page would
+/// silently start at an arbitrary position.
 ///
-/// A cursor's text has it as a checksum, which is the same for every instance and version: 32 bits, against mistakes, not attacks.
-/// There is nothing to gain from a forged one.
+/// The text of a cursor contains a 32-bit checksum of its list, equal in every instance and version. It guards against
+/// mistakes, not attacks: a forged cursor gains nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
     checksum: u32,
-    /// The message for any other text.
+    /// The message for a text that is not a cursor of this list.
     refusal: &'static str,
 }
 
 impl Scope {
-    /// Bytes of a text: 16 of the cursor, 4 of the scope, each as two hexadecimal digits.
+    /// Characters of the text: 16 bytes of cursor and 4 bytes of checksum, in hexadecimal.
     const LEN: usize = 40;
 
     /// The list of an app.
@@ -73,19 +73,19 @@ impl Scope {
     #[must_use]
     pub fn of_id(app: App, id: &UserId) -> Self {
         Self {
-            // No app has a colon in it.
+            // An app contains no colon, so two lists cannot have the same name.
             checksum: checksum(&format!("{}:{}", app.as_str(), id.as_str())),
             refusal: "cursor must be one that soid has answered for this id",
         }
     }
 
-    /// A cursor of this list as text, for no client to read.
+    /// The text of a cursor. It is opaque to clients.
     #[must_use]
     pub fn text(self, cursor: Cursor) -> String {
         format!("{:032x}{:08x}", cursor.0, self.checksum)
     }
 
-    /// Fails with `invalidValue`.
+    /// Parses the text of a cursor of this list. Fails with [`Invalid::Value`].
     pub fn read(self, text: &str) -> Result<Cursor, Invalid> {
         let canonical = text.len() == Self::LEN && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let parsed = canonical.then(|| text.split_at(Self::LEN - 8));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn a_cursor_survives_a_round_trip_through_its_text() {
         for (second, token) in [(0, ""), (1_790_000_000, "short"), (Cursor::LAST, "ABCDEFGHIJKLMNOP")] {
             let cursor = Cursor::new(second, token.as_bytes());
             for scope in [scope("forum", None), scope("forum", Some("ann"))] {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_is_greater_and_then_the_token_counts() {
+    fn cursors_order_by_activity_then_token() {
         let cursors = [
             (1, "b"),
             (1, "ba"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_no_cursor() {
+    fn malformed_texts_are_refused() {
         let scope = scope("forum", None);
         let good = scope.text(Cursor::new(1, b"jklm"));
         for text in [
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_list_is_none() {
+    fn a_cursor_of_another_list_is_refused() {
         let scopes = [
             scope("forum", None),
             scope("shop", None),
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Instances of different versions serve pages of one list.
+    /// Pages of one list may come from instances of different versions.
     #[test]
     fn the_text_of_a_cursor_never_changes() {
         let cursor = Cursor::new(1_790_000_000, b"jklmnopqrstuvw");

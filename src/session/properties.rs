@@ -1,5 +1,4 @@
-//! For the properties of parsers that nobody outside can call. Those of all others are in `tests/it/properties`, and
-//! these lie there too.
+//! Strategies of `tests/it/properties`, shared with the property tests of parsers that are private to the crate.
 
 #[path = "../../tests/it/properties/hold.rs"]
 pub(crate) mod hold;

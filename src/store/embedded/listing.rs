@@ -11,7 +11,7 @@ use crate::{
     session::{App, Cursor, Record, Seconds, Token, UserId},
     store::Error,
     store::{
-        BATCH_BYTES, Key, ListQuery, Listed, SNAPSHOT, SNAPSHOT_BYTES,
+        Key, ListQuery, Listed, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS,
         list_window::{MIN_WINDOW, Position, Window, WindowBudget, WindowSearch},
         throttle::{Throttled, Yielder},
     },
@@ -215,7 +215,7 @@ impl Listing {
                 app: self.app,
                 token: token?,
             };
-            if n == SNAPSHOT || bytes > SNAPSHOT_BYTES {
+            if n == SNAPSHOT_SESSIONS || bytes > SNAPSHOT_BYTES {
                 return Ok(None);
             }
             let Some(stored) = cache.peek(&key)?.filter(|stored| !stored.record.expired(self.now)) else {
@@ -310,7 +310,7 @@ impl Listing {
     fn read(&mut self, cache: &Cache, window: &mut Window, effort: &mut Effort) -> Result<Vec<Listed>, Error> {
         let (mut list, mut bytes) = (Vec::new(), 0);
         while list.len() < LIST.min(self.wanted)
-            && bytes < BATCH_BYTES
+            && bytes < PART_BYTES
             && let Some(place) = window.ahead(0)
         {
             let (cursor, token) = (place.cursor(), place.parsed());

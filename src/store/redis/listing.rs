@@ -10,7 +10,7 @@ use super::{Redis, keys::Keys, live, of_id::OfId, reply};
 use crate::{
     session::{App, Cursor, Record},
     store::Error,
-    store::{BATCH_BYTES, ListQuery, Listed, throttle::Throttled},
+    store::{ListQuery, Listed, PART_BYTES, throttle::Throttled},
 };
 
 /// The most sessions that one script reads: Redis serves nobody else for the millisecond that it takes.
@@ -86,9 +86,9 @@ impl OfApp {
             ended: false,
         };
         let each = match shards {
-            1 => (most.clamp(1, LIST), BATCH_BYTES),
+            1 => (most.clamp(1, LIST), PART_BYTES),
             // Of each, as all of them wait in memory.
-            many => ((most.saturating_mul(2) / many).clamp(4, 16), BATCH_BYTES / 8),
+            many => ((most.saturating_mul(2) / many).clamp(4, 16), PART_BYTES / 8),
         };
         Self {
             app,

@@ -19,7 +19,7 @@ use crate::{
     session::{App, Cursor, Record, Seconds, Token, UserId},
     store::Error,
     store::{
-        BATCH_BYTES, Key, ListQuery, Listed, SNAPSHOT, SNAPSHOT_BYTES,
+        Key, ListQuery, Listed, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS,
         list_window::{MIN_WINDOW, Position, Window, WindowBudget, WindowSearch},
     },
 };
@@ -252,7 +252,7 @@ impl Redis {
             Wanted::All => {
                 let reply = self.servers.script(keys, &self.scripts.soid, |cmd| {
                     cmd.arg(1).arg(keys.tokens(&app, id)).arg(keys.session_prefix(&app));
-                    cmd.arg(SNAPSHOT).arg(SNAPSHOT_BYTES);
+                    cmd.arg(SNAPSHOT_SESSIONS).arg(SNAPSHOT_BYTES);
                 });
                 match reply.await? {
                     Value::Int(1) => Ok(None),
@@ -262,7 +262,7 @@ impl Redis {
             Wanted::Places(places) => {
                 let reply = self.servers.script(keys, &self.scripts.records, |cmd| {
                     cmd.arg(1).arg(keys.tokens(&app, id)).arg(keys.session_prefix(&app));
-                    cmd.arg(BATCH_BYTES);
+                    cmd.arg(PART_BYTES);
                     for place in places {
                         cmd.arg(place.token());
                     }

@@ -87,7 +87,7 @@ impl World {
         let mut listing = self.store.soid(app(), UserId::stored(id), query, usize::MAX);
         let mut sessions = Vec::new();
         loop {
-            let (rest, part) = self.store.more(listing).await.unwrap();
+            let (rest, part) = self.store.next_part(listing).await.unwrap();
             let Some(part) = part else {
                 return sessions;
             };
