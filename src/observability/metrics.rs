@@ -1,38 +1,30 @@
-//! The metrics of one server, in a registry of its own: tests run many servers in one process.
+//! The metrics of one server, in a registry of its own, since tests run many servers in one process.
 //!
-//! Labels come from fixed sets only: a label with a path, an id or a token would be unbounded, and a leak.
-
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+//! Invariant: labels come from fixed sets. A path, an id or a token as a label would be unbounded, and a leak.
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
-    local::LocalIntCounter,
 };
-
-use crate::observability::per_thread::{Count, Counts, PerThread};
 
 /// Why a session was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillReason {
-    /// By its token.
+    /// `kill`, by its token.
     Kill,
-    /// With all sessions of its id.
+    /// `killsoid`, with all sessions of its id.
     Killsoid,
-    /// With all sessions of its app.
+    /// `killall`, with all sessions of its app.
     Killall,
 }
 
-/// The counters of the near cache: what became of gets that it was asked for.
+/// The counters of the near cache, by the outcome of a get.
 #[derive(Debug)]
-pub struct Nearby {
-    /// Answered from it.
+pub struct NearCacheCounters {
+    /// The cache answered.
     pub hits: IntCounter,
-    /// It had nothing to answer.
+    /// The cache held no such session.
     pub misses: IntCounter,
-    /// It could not be relied on.
+    /// The cache could not be trusted at that moment.
     pub bypassed: IntCounter,
 }
 
@@ -49,23 +41,9 @@ pub struct Metrics {
     operations: IntCounterVec,
     store_errors: IntCounterVec,
     nearby: IntCounterVec,
-    parted: Parted,
 }
 
-/// What is counted in parts, and not in the registry before it is added up.
-#[derive(Default)]
-struct Parted(Mutex<Vec<Arc<dyn Counts>>>);
-
-/// A counter that all threads use all the time.
-pub(crate) type Busy = Arc<PerThread<Mutex<LocalIntCounter>>>;
-
-impl Count for LocalIntCounter {
-    fn add_up(&mut self) {
-        self.flush();
-    }
-}
-
-/// Upper bounds of the latency buckets, in seconds: from a memory read to the default deadline and beyond.
+/// Upper bounds of the latency buckets, in seconds: from a read in memory to beyond the default deadline.
 const BUCKETS: [f64; 14] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -81,7 +59,7 @@ impl Metrics {
     ///
     /// # Panics
     ///
-    /// If two metrics share a name, which a test would see.
+    /// If two metrics share a name: a defect that every test would show.
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
@@ -139,25 +117,17 @@ impl Metrics {
                 "Reads of a session that the near cache was asked for, by what became of them.",
                 &["result"],
             ),
-            parted: Parted::default(),
             registry,
         }
     }
 
-    /// Something to count in parts, made of what a part counts.
-    pub(crate) fn in_parts<T: Count + 'static>(&self, part: impl Fn() -> T) -> Arc<PerThread<Mutex<T>>> {
-        let parts = Arc::new(PerThread::new(|| Mutex::new(part())));
-        self.parted.lock().push(parts.clone());
-        parts
-    }
-
-    /// The counter of one route, method and status, to be kept by who counts often.
+    /// The counter of one route, method and status. The lookup is slow: keep the result.
     #[must_use]
     pub fn requests(&self, route: &str, method: &str, status: &str) -> IntCounter {
         self.requests.with_label_values(&[route, method, status])
     }
 
-    /// The latency histogram of one route and method, to be kept by who observes often.
+    /// The latency histogram of one route and method. The lookup is slow: keep the result.
     #[must_use]
     pub fn latency(&self, route: &str, method: &str) -> Histogram {
         self.latency.with_label_values(&[route, method])
@@ -168,7 +138,7 @@ impl Metrics {
         self.created.inc();
     }
 
-    /// Counts sessions that a request removed.
+    /// Counts sessions that requests removed.
     pub fn killed(&self, reason: KillReason, sessions: u64) {
         self.killed[reason as usize].inc_by(sessions);
     }
@@ -178,15 +148,9 @@ impl Metrics {
         self.expired.inc_by(sessions);
     }
 
-    /// Counts a record that the store holds and nobody can read.
+    /// Counts a stored record that cannot be read.
     pub fn unreadable(&self) {
         self.unreadable.inc();
-    }
-
-    /// The counter of one store operation, for those that are asked for all the time.
-    pub(crate) fn busy_operations(&self, operation: &str) -> Busy {
-        let whole = self.operations(operation);
-        self.in_parts(|| whole.local())
     }
 
     /// The counter of one store operation.
@@ -195,28 +159,28 @@ impl Metrics {
         self.operations.with_label_values(&[operation])
     }
 
-    /// The counter of one store operation's failures.
+    /// The counter of the failures of one store operation.
     #[must_use]
     pub fn store_errors(&self, operation: &str) -> IntCounter {
         self.store_errors.with_label_values(&[operation])
     }
 
-    /// The counters of the near cache. They are there from now on.
+    /// Registers and returns the counters of the near cache.
     #[must_use]
-    pub fn nearby(&self) -> Nearby {
+    pub fn nearby(&self) -> NearCacheCounters {
         let counter = |result| self.nearby.with_label_values(&[result]);
-        Nearby {
+        NearCacheCounters {
             hits: counter("hit"),
             misses: counter("miss"),
             bypassed: counter("bypassed"),
         }
     }
 
-    /// The gauge of the clock's skew, which is there from now on; `NaN` until it is known. To be asked for once.
+    /// Registers and returns the gauge of the clock skew, which is `NaN` until the skew is known.
     ///
     /// # Panics
     ///
-    /// The second time.
+    /// If it is called twice.
     #[must_use]
     pub fn clock_skew(&self) -> Gauge {
         let gauge = Gauge::new(
@@ -229,27 +193,12 @@ impl Metrics {
         gauge
     }
 
-    /// Everything, in the Prometheus text format.
+    /// All metrics in the Prometheus text format.
     #[must_use]
     pub fn text(&self) -> String {
-        for parts in &*self.parted.lock() {
-            parts.add_up();
-        }
-        // Writing into a string fails only for a metric that has no name.
+        // Encoding fails only for a metric without a name.
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
-    }
-}
-
-impl Parted {
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<dyn Counts>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Parted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Parted")
     }
 }

@@ -22,10 +22,12 @@ pub(crate) mod throttle;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
+
+use prometheus::IntCounter;
 
 use self::backend::BackendListing;
 pub use self::{
@@ -39,7 +41,7 @@ pub(crate) use self::{
     list::{PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS},
 };
 use crate::{
-    observability::metrics::{Busy, Metrics},
+    observability::metrics::Metrics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
 };
 
@@ -49,8 +51,8 @@ pub struct Store {
     backend: Backend,
     deadline: Duration,
     metrics: Arc<Metrics>,
-    /// Counts gets, which outnumber all other operations.
-    gets: OnceLock<Busy>,
+    /// The counter of gets, at hand since they outnumber all other operations.
+    gets: IntCounter,
 }
 
 /// Runs an operation on whichever backend the store has.
@@ -73,8 +75,8 @@ impl Store {
         Self {
             backend,
             deadline,
+            gets: metrics.operations("get"),
             metrics,
-            gets: OnceLock::new(),
         }
     }
 
@@ -124,8 +126,7 @@ impl Store {
 
     /// Returns the session as it was before this read, counts the read, and renews the session.
     pub async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        let gets = self.gets.get_or_init(|| self.metrics.busy_operations("get"));
-        gets.count().inc();
+        self.gets.inc();
         let found = match &self.backend {
             // Fast path: most gets find their record in memory and need no future.
             Backend::Embedded(store) => match store.get_now(app, token, now) {

@@ -1,14 +1,14 @@
-//! What every request passes. From the outside in:
+//! What every request passes, from the outside in:
 //!
-//! 1. it is counted and timed, under the route that its path matches, whatever comes of it;
-//! 2. one that can be read in two ways is refused;
-//! 3. one trailing slash is dropped, before the router looks at the path;
-//! 4. what is left of a body that nobody read is thrown away;
-//! 5. a panic becomes a 500;
-//! 6. the router and its handlers, with the fallbacks for unknown routes and methods.
+//! 1. Metrics: the request is counted and timed under the route that its path matches, whatever its outcome.
+//! 2. [`ambiguous_framing`]: a request that two parsers could read differently is refused.
+//! 3. One trailing slash is dropped, before the router sees the path.
+//! 4. [`unread_body`]: an unread body is discarded before the answer.
+//! 5. A panic becomes a 500.
+//! 6. The router and its handlers, with the fallbacks for unknown routes and wrong methods.
 //!
-//! The layers are around the router rather than in it: there, each would cost an allocation or two for every request.
-//! Deadlines are no layer: the store has one for each operation, and a body has its own while it is read.
+//! Why not axum layers: inside the router, each of them costs one or two allocations a request. Deadlines are not a layer
+//! either: each store operation has one, and so has the reading of a body.
 
 mod ambiguous_framing;
 mod request_metrics;
@@ -33,81 +33,86 @@ use tower_service::Service;
 use tracing::{debug, error};
 
 use self::request_metrics::RequestMetrics;
-use super::{AppState, error::Error};
+use super::{error::Error, state::AppState};
 use crate::observability::per_thread::PerThread;
 
-/// A route table with the layers around it. A handle: cloning it is cheap.
+/// The middleware around a route table. A handle: cloning it is cheap.
 #[derive(Clone, Debug)]
-pub struct Stack(Arc<PerThread<Arc<Layers>>>);
+pub struct Stack(Arc<PerThread<Arc<ThreadStack>>>);
 
-/// The same for the requests of one thread: each request counts references to it, and to what is in it.
+/// The stack of one thread: every request counts references to it, and to what it holds.
 #[derive(Debug)]
-struct Layers {
+struct ThreadStack {
     router: Router,
-    meters: Arc<RequestMetrics>,
-    patience: Duration,
+    metrics: Arc<RequestMetrics>,
+    body_timeout: Duration,
 }
 
-/// Puts the layers around a route table.
+/// Puts the middleware around a route table.
 #[must_use]
 pub fn wrap(table: &Router<AppState>, state: &AppState) -> Stack {
-    let (meters, patience) = (Arc::new(RequestMetrics::new(state.clone())), state.body_timeout());
-    let layers = || Layers {
+    let (metrics, body_timeout) = (
+        Arc::new(RequestMetrics::new(state.metrics().clone())),
+        state.body_timeout(),
+    );
+    let stack = || ThreadStack {
         router: table.clone().with_state(state.detached()),
-        meters: meters.clone(),
-        patience,
+        metrics: metrics.clone(),
+        body_timeout,
     };
-    Stack(Arc::new(PerThread::new(|| Arc::new(layers()))))
+    Stack(Arc::new(PerThread::new(|| Arc::new(stack()))))
 }
 
 impl Stack {
-    /// The answer to one request.
+    /// Answers one request.
     pub fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + use<> {
         let started = Instant::now();
-        let layers = self.0.mine().clone();
-        let meter = layers.meters.find(request.method(), request.uri().path());
-        let unambiguous = ambiguous_framing::unambiguous(&request);
-        let (mut request, rest) = unread_body::lend(request);
+        let stack = self.0.get().clone();
+        let labels = stack.metrics.labels(request.method(), request.uri().path());
+        let unambiguous = ambiguous_framing::is_unambiguous(&request);
+        let (mut request, unread) = unread_body::lend(request);
         drop_trailing_slash(&mut request);
-        let answer = CatchPanicLayer::custom(panicked)
-            .layer(layers.router.clone())
+        let answer = CatchPanicLayer::custom(answer_panic)
+            .layer(stack.router.clone())
             .call(request);
         async move {
             let mut response = if unambiguous {
                 answer.await.unwrap_or_else(|never| match never {}).map(Body::new)
             } else {
-                // Nothing of it has run yet.
+                // Invariant: no handler has run. A future that was not polled has done nothing.
                 drop(answer);
                 Error::InvalidRequest.into_response()
             };
-            let Layers { meters, patience, .. } = &*layers;
-            // A body that is late has had its time.
-            let late = response.status() == StatusCode::REQUEST_TIMEOUT;
-            if let Some(rest) = rest.filter(|_| !late) {
-                rest.drain(*patience, &mut response).await;
+            let ThreadStack {
+                metrics, body_timeout, ..
+            } = &*stack;
+            // After a 408 the client has had its time for the body.
+            let timed_out = response.status() == StatusCode::REQUEST_TIMEOUT;
+            if let Some(unread) = unread.filter(|_| !timed_out) {
+                unread.discard(*body_timeout, &mut response).await;
             }
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().insert(header::CACHE_CONTROL, no_store);
             if response.status() == StatusCode::NO_CONTENT {
-                // The router adds it to what answers a HEAD; RFC 9110, 8.6 forbids it here.
+                // The router adds it to answers to HEAD. RFC 9110, section 8.6 forbids it in a 204.
                 response.headers_mut().remove(header::CONTENT_LENGTH);
             }
-            let (route, method, status) = (meters.route(meter), meter.method(), response.status());
-            let took = started.elapsed();
-            meters.count(meter, status, took);
-            debug!(route, method, status = status.as_u16(), ?took, "answered");
+            let (route, method, status) = (metrics.route(labels), labels.method(), response.status());
+            let latency = started.elapsed();
+            metrics.count(labels, status, latency);
+            debug!(route, method, status = status.as_u16(), took = ?latency, "answered");
             response
         }
     }
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    // What the panic says went to stderr; it may quote its input, which is not for the log.
+fn answer_panic(_: Box<dyn Any + Send>) -> Response {
+    // The message of the panic is on stderr. It may quote input, which must not enter the log.
     error!("a handler panicked");
     Error::Internal.into_response()
 }
 
-/// Drops the slash at the end of a request's path, if it has one.
+/// Drops one slash at the end of the path.
 fn drop_trailing_slash(request: &mut Request<Body>) {
     let path = request.uri().path();
     let Some(shorter) = path

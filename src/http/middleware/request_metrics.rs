@@ -1,132 +1,117 @@
-//! The metrics of requests: found by path, and kept at hand, as looking them up by their labels costs more than counting.
+//! Counts and times requests by route, method and status.
+//!
+//! It matches the path itself, so that a request which never reaches a handler is counted too. It keeps the counters of the
+//! usual answers at hand: a lookup by labels costs more than the rest of the counting together.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use axum::http::{Method, StatusCode};
-use prometheus::local::{LocalHistogram, LocalIntCounter};
+use prometheus::{Histogram, IntCounter};
 
 use crate::{
-    http::extract::segments,
-    http::{AppState, router::paths},
-    observability::per_thread::{Count, PerThread},
+    http::{extract::segments, router::paths},
+    observability::metrics::Metrics,
 };
 
-/// The label of a path that is no route.
+/// The label of a path that matches no route.
 const UNMATCHED: &str = "unmatched";
 
-/// Methods with a label of their own; clients may make up more.
+/// The labels of methods. Clients may invent others, which would make the set of labels unbounded.
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "other"];
 
-/// The meters of one server.
+/// The request metrics of one server.
 #[derive(Debug)]
-pub(crate) struct RequestMetrics {
-    state: AppState,
+pub(super) struct RequestMetrics {
+    metrics: Arc<Metrics>,
     routes: Vec<Route>,
 }
 
 #[derive(Debug)]
 struct Route {
     path: &'static str,
-    /// The fixed word of the path, and where it is.
-    word: &'static str,
+    /// The fixed segment of the path: the second one, or the only one.
+    verb: &'static str,
     segments: usize,
-    methods: [OnceLock<Arc<PerThread<Mutex<At>>>>; METHODS.len()],
+    methods: [OnceLock<Counters>; METHODS.len()],
 }
 
-/// What is counted for one route and method, by one thread.
+/// The counters of one route and method.
 #[derive(Debug)]
-struct At {
-    latency: LocalHistogram,
-    /// The answer that is usual here, and its counter: the first success.
-    usual: Option<(StatusCode, LocalIntCounter)>,
+struct Counters {
+    latency: Histogram,
+    /// The counter of the first successful status.
+    success: OnceLock<(StatusCode, IntCounter)>,
 }
 
-impl Count for At {
-    fn add_up(&mut self) {
-        self.latency.flush();
-        if let Some((_, counter)) = &self.usual {
-            counter.flush();
-        }
-    }
-}
-
-/// Where a request is counted.
+/// The labels of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meter {
+pub(super) struct Labels {
     route: usize,
     method: usize,
 }
 
-impl Meter {
-    /// The label of the method.
-    pub(crate) fn method(self) -> &'static str {
+impl Labels {
+    pub(super) fn method(self) -> &'static str {
         METHODS[self.method]
     }
 }
 
 impl RequestMetrics {
-    pub(crate) fn new(state: AppState) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let routes = paths().into_iter().chain([UNMATCHED]).map(|path| {
             let segments: Vec<_> = segments(path).collect();
             Route {
                 path,
-                word: segments.get(1).or(segments.first()).copied().unwrap_or_default(),
+                verb: segments.get(1).or(segments.first()).copied().unwrap_or_default(),
                 segments: segments.len(),
                 methods: Default::default(),
             }
         });
         Self {
             routes: routes.collect(),
-            state,
+            metrics,
         }
     }
 
-    /// Where to count a request. The segments that may be anything are not looked at.
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Meter {
+    /// The labels of a request. Segments that hold a parameter match anything.
+    pub(super) fn labels(&self, method: &Method, path: &str) -> Labels {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut parts = segments(path);
-        let (first, second) = (parts.next(), parts.next());
-        let segments = usize::from(first.is_some()) + usize::from(second.is_some()) + parts.count();
-        let word = second.or(first).unwrap_or_default();
-        let matches = |route: &Route| route.segments == segments && route.word == word;
+        let mut rest = segments(path);
+        let (first, second) = (rest.next(), rest.next());
+        let segments = usize::from(first.is_some()) + usize::from(second.is_some()) + rest.count();
+        let verb = second.or(first).unwrap_or_default();
+        let matches = |route: &Route| route.segments == segments && route.verb == verb;
         let unmatched = self.routes.len() - 1;
         let named = METHODS.iter().position(|name| *name == method.as_str());
-        Meter {
+        Labels {
             route: self.routes.iter().position(matches).unwrap_or(unmatched),
             method: named.unwrap_or(METHODS.len() - 1),
         }
     }
 
-    /// The label of the route.
-    pub(crate) fn route(&self, meter: Meter) -> &'static str {
-        self.routes[meter.route].path
+    /// The matched route, with its parameters in braces.
+    pub(super) fn route(&self, labels: Labels) -> &'static str {
+        self.routes[labels.route].path
     }
 
     /// Counts an answered request.
-    pub(crate) fn count(&self, meter: Meter, status: StatusCode, took: Duration) {
-        let (route, method) = (self.route(meter), meter.method());
-        let metrics = self.state.metrics();
-        let at = self.routes[meter.route].methods[meter.method].get_or_init(|| {
-            let latency = metrics.latency(route, method);
-            metrics.in_parts(|| At {
-                latency: latency.local(),
-                usual: None,
-            })
+    pub(super) fn count(&self, labels: Labels, status: StatusCode, latency: Duration) {
+        let (route, method) = (self.route(labels), labels.method());
+        let counters = self.routes[labels.route].methods[labels.method].get_or_init(|| Counters {
+            latency: self.metrics.latency(route, method),
+            success: OnceLock::new(),
         });
-        let mut at = at.count();
-        at.latency.observe(took.as_secs_f64());
-        let counter = || metrics.requests(route, method, status.as_str());
-        if !status.is_success() {
-            return counter().inc();
+        counters.latency.observe(latency.as_secs_f64());
+        let counter = || self.metrics.requests(route, method, status.as_str());
+        if status.is_success() {
+            let (usual, count) = counters.success.get_or_init(|| (status, counter()));
+            if *usual == status {
+                return count.inc();
+            }
         }
-        let (usual, counts) = at.usual.get_or_insert_with(|| (status, counter().local()));
-        if *usual == status {
-            counts.inc();
-        } else {
-            counter().inc();
-        }
+        counter().inc();
     }
 }

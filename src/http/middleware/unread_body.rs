@@ -1,9 +1,9 @@
-//! What becomes of a body that nobody read.
+//! Discards unread request bodies, so that a TCP reset cannot destroy an early error response.
 //!
-//! A request may be refused for its path or its size before its body has arrived. Answered at once, the client could find
-//! the connection closed under its hands and never see the answer, and a pool of connections would try the next request
-//! on it. So what is left of the body is read and thrown away first, within bounds; beyond them the answer says that the
-//! connection ends.
+//! A request may be refused for its path or size before its body has arrived. If the server answered and closed at once, the
+//! reset could reach the client before the answer does, and a connection pool might send its next request on a dead
+//! connection. So the rest of the body is read and discarded first, within bounds. Beyond the bounds the answer carries
+//! `Connection: close`.
 
 use std::{
     pin::Pin,
@@ -20,66 +20,66 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
-/// The most to throw away, in bytes: more than anybody sends by mistake.
-const MOST: usize = 8 * 1024 * 1024;
+/// Maximum to discard, in bytes: far above the largest body that is accepted.
+const MAX_DISCARD: usize = 8 * 1024 * 1024;
 
-/// The place to which a body comes back from whoever dropped it unread.
-pub(crate) struct Rest(Arc<Mutex<Option<Incoming>>>);
+/// Receives a body back that was dropped before its end.
+pub(super) struct UnreadBody(Arc<Mutex<Option<Incoming>>>);
 
-/// Lends the body of a request out. `None` for the many requests that have none.
-pub(crate) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<Rest>) {
+/// Lends the body of a request to its handler. `None` for a request without a body.
+pub(super) fn lend(request: Request<Incoming>) -> (Request<Body>, Option<UnreadBody>) {
     if request.body().is_end_stream() {
         return (request.map(|_| Body::empty()), None);
     }
-    // A client that waits to be asked for its body is not asked: it does not send what was refused.
+    // A client that sent `Expect` sends its body only when asked. An early answer tells it not to.
     let waits = request.headers().contains_key(header::EXPECT);
-    let rest = Rest(Arc::default());
+    let unread = UnreadBody(Arc::default());
     let lend = |body| {
         Body::new(Lent {
             body: Some(body),
-            rest: rest.0.clone(),
+            unread: unread.0.clone(),
             polled: !waits,
             ended: false,
         })
     };
-    (request.map(lend), Some(rest))
+    (request.map(lend), Some(unread))
 }
 
-impl Rest {
-    /// Throws away what is left of the body, for `patience` at most.
-    pub(crate) async fn drain(self, patience: Duration, response: &mut Response<Body>) {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut body) = left else {
+impl UnreadBody {
+    /// Discards the rest of the body, for at most `limit`.
+    pub(super) async fn discard(self, limit: Duration, response: &mut Response<Body>) {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = body else {
             return;
         };
         let body_length = body.size_hint().lower();
-        let to_its_end = async {
-            let mut thrown = 0;
+        let discard_all = async {
+            let mut discarded = 0;
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else {
                     return false;
                 };
-                thrown += frame.data_ref().map_or(0, Bytes::len);
-                if thrown > MOST {
+                discarded += frame.data_ref().map_or(0, Bytes::len);
+                if discarded > MAX_DISCARD {
                     return false;
                 }
             }
             true
         };
-        let hopeless = body_length > MOST as u64;
-        if hopeless || !timeout(patience, to_its_end).await.unwrap_or(false) {
+        let too_long = body_length > MAX_DISCARD as u64;
+        if too_long || !timeout(limit, discard_all).await.unwrap_or(false) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }
 }
 
-/// A body that comes back when it is dropped before its end.
+/// A body that returns to its [`UnreadBody`] when it is dropped before its end.
 struct Lent {
     body: Option<Incoming>,
-    rest: Arc<Mutex<Option<Incoming>>>,
+    unread: Arc<Mutex<Option<Incoming>>>,
     polled: bool,
-    /// Whether the end was read. A body in chunks cannot tell by itself, since it does not know its length.
+    /// Whether the end was read. A chunked body cannot tell by itself.
     ended: bool,
 }
 
@@ -112,7 +112,7 @@ impl HttpBody for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if self.polled && !self.is_end_stream() {
-            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+            *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
     }
 }

@@ -28,7 +28,7 @@ use quick_cache::unsync::Cache;
 pub(super) use self::listener::{Listener, Source};
 use self::{changes::Removals, lease::Lease};
 use crate::{
-    observability::metrics::{Metrics, Nearby},
+    observability::metrics::{Metrics, NearCacheCounters},
     session::{Record, Seconds},
     store::Key,
 };
@@ -45,7 +45,7 @@ pub(super) struct Near {
     age: Duration,
     lease: Lease,
     removals: Removals,
-    counters: Nearby,
+    counters: NearCacheCounters,
 }
 
 struct Shard {
