@@ -1,4 +1,4 @@
-//! What a check says: a line for each disagreement, as far as they are not too many, and a summary.
+//! Writes the findings of a check: a line for each disagreement, within bounds, and a summary.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -9,21 +9,21 @@ use std::{
 
 use crate::store::{Findings, Location};
 
-/// Lines of one kind of disagreement; further ones are only counted.
-const LINES: u64 = 100;
+/// Maximum number of lines for one kind of disagreement. Further ones are only counted.
+const MAX_LINES: u64 = 100;
 
-/// What is told of each kind of disagreement.
+/// The counts of one kind of disagreement.
 #[derive(Default)]
-struct Kind {
+struct KindCounts {
     found: u64,
-    mended: u64,
+    repaired: u64,
 }
 
-/// A report, written to `out` as it comes about.
+/// A report that is written to `out` line by line.
 pub(crate) struct Report<W> {
     out: W,
-    kinds: BTreeMap<&'static str, Kind>,
-    /// A walk may meet an entry twice, while others change what it walks over.
+    kinds: BTreeMap<&'static str, KindCounts>,
+    /// Hashes of what was reported: a walk may meet an entry twice while others change the store.
     seen: HashSet<u64>,
     sessions: HashSet<u64>,
     ids: HashSet<u64>,
@@ -56,23 +56,23 @@ impl<W: Write> Report<W> {
         }
         let counts = self.kinds.entry(kind).or_default();
         counts.found += 1;
-        counts.mended += u64::from(mended);
-        if counts.found <= LINES {
+        counts.repaired += u64::from(mended);
+        if counts.found <= MAX_LINES {
             let end = if mended { ": mended" } else { "" };
             self.line(&format!("{kind}: {what}{end}"));
         }
     }
 
-    /// Writes the rest. True if everything agrees now.
+    /// Writes the summary. Returns true if everything agrees now.
     pub(crate) fn finish(mut self) -> io::Result<bool> {
         let kinds = std::mem::take(&mut self.kinds);
         let (mut found, mut mended) = (0, 0);
         for (kind, counts) in kinds {
-            if counts.found > LINES {
-                self.line(&format!("{kind}: and {} more", counts.found - LINES));
+            if counts.found > MAX_LINES {
+                self.line(&format!("{kind}: and {} more", counts.found - MAX_LINES));
             }
             found += counts.found;
-            mended += counts.mended;
+            mended += counts.repaired;
         }
         let others = match self.foreign.len() {
             0 => String::new(),
@@ -148,7 +148,7 @@ mod tests {
             let token = format!("{n:064}");
             report.session("forum", "a\nb", &token, n == 0);
             report.disagreement("lost", location(&token, "a\nb"), n != 5);
-            // A second look at the same counts once.
+            // The same disagreement again counts once.
             report.disagreement("lost", location(&token, "a\nb"), true);
         }
         assert!(!report.finish().unwrap());

@@ -1,4 +1,4 @@
-//! Every way a request can fail, and the only place that makes an error answer.
+//! The errors of the HTTP side, and the only place that turns an error into an answer.
 
 use axum::{
     body::Body,
@@ -10,48 +10,49 @@ use serde::Serialize;
 use super::response::JSON;
 use crate::{session::Invalid, store};
 
-/// Why a request failed. The `name` of each variant is stable; no message holds a token, a key of the store or a path.
+/// Why a request failed. The `name` of each variant is part of the contract. Invariant: no message holds a token, a key of
+/// the store or a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// 400: a required parameter is absent or empty.
     MissingParameter(&'static str),
-    /// 400: app, token, id or ip is not of its form.
+    /// 400: app, token, id or ip does not match its syntax.
     InvalidFormat(&'static str),
-    /// 400: `ttl`, `dt` or `d` is not of its form.
+    /// 400: a value such as `ttl`, `dt` or a key of `d` is not allowed.
     InvalidValue(String),
     /// 400: the body is not JSON.
     InvalidJson,
-    /// 400: the head is no HTTP, or can be read in two ways.
+    /// 400: the head is not valid HTTP, or two parsers could read it differently.
     InvalidRequest,
-    /// 401 of `auth`: the request brings no token of a live session of this app.
+    /// 401, `auth` only: the request carries no token of a live session of this app.
     Unauthorized,
-    /// 404: no such route.
+    /// 404: no route matches the path.
     NotFound,
-    /// 405: the route has other methods; the router adds `Allow`.
+    /// 405: the route does not support the method. The router adds `Allow`.
     MethodNotAllowed,
     /// 408: the body did not arrive in time.
     RequestTimeout,
     /// 413: the body, or `d` after a set, exceeds [`crate::session::MAX_DATA_BYTES`].
     TooLarge,
-    /// 414: the path and query exceed what hyper takes.
+    /// 414: path and query exceed the limit of hyper.
     UriTooLong,
-    /// 415: the body is not JSON by its `Content-Type` or `Content-Encoding`.
+    /// 415: `Content-Type` or `Content-Encoding` does not declare plain JSON.
     UnsupportedMediaType,
-    /// 431: the head has too many bytes or headers; see [`crate::server`].
+    /// 431: the head has too many bytes or headers.
     HeadTooLarge,
     /// 500: a defect of this service.
     Internal,
-    /// 503: the store is away or too slow. Whether a change was applied is unknown.
+    /// 503: the store is unreachable or missed its deadline. The change may or may not have been applied.
     StoreUnavailable,
-    /// 503: the change was made, but too few replicas have it (`RS_REDIS_WAIT`): it may be lost with the master.
+    /// 503: the change was applied, but too few replicas acknowledged it (`RS_REDIS_WAIT`). A failover may lose it.
     NotReplicated,
-    /// 503 of `/readyz`: the server has been told to end.
+    /// 503, `/readyz` only: the server is draining.
     ShuttingDown,
 }
 
 impl Error {
     /// The HTTP status, the stable name and the message.
-    fn parts(&self) -> (StatusCode, &'static str, String) {
+    fn describe(&self) -> (StatusCode, &'static str, String) {
         use StatusCode as S;
         let (status, name, message) = match self {
             Self::MissingParameter(name) => {
@@ -111,13 +112,13 @@ impl Error {
             name: &'static str,
             message: String,
         }
-        let (_, name, message) = self.parts();
+        let (_, name, message) = self.describe();
         serde_json::to_vec(&Answer { name, message }).unwrap_or_default()
     }
 
-    /// The whole answer as bytes of HTTP/1.1, after which the connection ends, with this value as its `Date`.
-    pub(crate) fn http(&self, date: &[u8]) -> Vec<u8> {
-        let (status, ..) = self.parts();
+    /// The complete answer as bytes of HTTP/1.1, with `date` as its `Date` and `Connection: close`.
+    pub(crate) fn to_http1(&self, date: &[u8]) -> Vec<u8> {
+        let (status, ..) = self.describe();
         let body = self.body();
         let (line, length) = (status.canonical_reason().unwrap_or_default(), body.len());
         let mut answer = format!("HTTP/1.1 {} {line}\r\n", status.as_str()).into_bytes();
@@ -138,7 +139,7 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (status, ..) = self.parts();
+        let (status, ..) = self.describe();
         let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -147,13 +148,12 @@ impl IntoResponse for Error {
             Self::StoreUnavailable | Self::NotReplicated | Self::ShuttingDown => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // A scheme that no browser knows: it shows the page that the backend or nginx made of the answer. nginx passes it
-            // on to visitors, who need not know the app.
+            // RFC 9110 demands the header in a 401. Browsers ignore an unknown scheme and show the page of the backend. nginx
+            // forwards the header to visitors, so it does not name the app.
             Self::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
             }
-            // The rest of the body is still on its way, and reading it to keep the connection is not worth it; or where the
-            // request ends is a matter of opinion.
+            // The rest of the body is still arriving, or the end of the request is ambiguous: the connection cannot be reused.
             Self::RequestTimeout | Self::InvalidRequest | Self::UriTooLong | Self::HeadTooLarge => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,7 +1,8 @@
-//! The answers of `soapp` and `soid`: as one piece if short, else sent while they are read, so that memory stays flat.
+//! The bodies of `soapp` and `soid`: a short list in one piece, a longer one streamed while it is read.
 //!
-//! A piece is read only when the client has taken the one before. A client that stalls holds one piece here and one in its
-//! connection's buffer; after [`STALL`] the list gives back what else it holds, and after [`PATIENCE`] it breaks off.
+//! The next chunk is read only after the client has taken the previous one, so memory stays bounded. A stalled client pins one
+//! chunk here and one in the buffer of its connection. After [`STALL`] the list frees everything else, and after
+//! [`STALL_LIMIT`] the answer is aborted.
 
 use std::{io, mem, pin::pin, sync::Arc, time::Duration};
 
@@ -23,53 +24,53 @@ use crate::{
     store::{self, Listed, Listing},
 };
 
-/// From here on an answer is sent in pieces of about this size, in bytes.
-const PIECE: usize = 64 * 1024;
-/// How long a client may take for a piece before the list gives its memory back.
+/// Size of a chunk, in bytes. A shorter list is sent as one piece.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Time for a client to take a chunk before the list frees its memory.
 const STALL: Duration = Duration::from_secs(5);
-/// How long it may take for a piece at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for a client to take a chunk before the answer is aborted.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Answers a list, or a page of it if there is a limit.
+/// Answers a list, or one page of it if there is a `limit`. Fails only before the first chunk.
 pub(crate) async fn answer(
     service: Arc<Service>,
     mut listing: Listing,
     limit: Option<usize>,
     scope: Scope,
 ) -> Result<Response, Error> {
-    let mut text = Text::new(limit.unwrap_or(usize::MAX), scope);
+    let mut text = ListText::new(limit.unwrap_or(usize::MAX), scope);
     loop {
         let (rest, part) = service.next_part(listing).await?;
         if text.add(part.as_deref()) {
             return Ok(json_body(text.bytes.into()));
         }
-        if text.bytes.len() >= PIECE {
-            return Ok(json_body(in_pieces(service, rest, text)));
+        if text.bytes.len() >= CHUNK_BYTES {
+            return Ok(json_body(stream_body(service, rest, text)));
         }
         listing = rest;
     }
 }
 
-/// A body of what is there already and what follows it. If that fails the connection breaks off, and no client takes what it
-/// has for the whole.
-fn in_pieces(service: Arc<Service>, listing: Listing, text: Text) -> Body {
+/// Streams the text so far and the rest of the list. On a failure the connection is aborted, so that no client takes a partial
+/// list for a complete one.
+fn stream_body(service: Arc<Service>, listing: Listing, text: ListText) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         if let Err(error) = send(&service, listing, text, &sender).await {
-            debug!(?error, "a list broke off");
+            debug!(?error, "cannot read the rest of a list: the answer is aborted");
         }
     });
-    let pieces = stream::unfold(Some(receiver), async |receiver| {
-        let mut receiver: mpsc::Receiver<Piece> = receiver?;
+    let chunks = stream::unfold(Some(receiver), async |receiver| {
+        let mut receiver: mpsc::Receiver<Chunk> = receiver?;
         Some(match receiver.recv().await {
-            Some(Piece { bytes, last }) => (Ok(bytes), (!last).then_some(receiver)),
-            None => (Err(io::Error::other("the list broke off")), None),
+            Some(Chunk { bytes, last }) => (Ok(bytes), (!last).then_some(receiver)),
+            None => (Err(io::Error::other("the list was aborted")), None),
         })
     });
-    Body::from_stream(pieces)
+    Body::from_stream(chunks)
 }
 
-struct Piece {
+struct Chunk {
     bytes: Bytes,
     last: bool,
 }
@@ -77,76 +78,76 @@ struct Piece {
 async fn send(
     service: &Service,
     mut listing: Listing,
-    mut text: Text,
-    sender: &mpsc::Sender<Piece>,
+    mut text: ListText,
+    sender: &mpsc::Sender<Chunk>,
 ) -> Result<(), store::Error> {
     let mut last = false;
     loop {
-        let Some(permit) = next(sender, &mut listing).await else {
+        let Some(permit) = wait_for_client(sender, &mut listing).await else {
             return Ok(());
         };
-        while !last && text.bytes.len() < PIECE && !sender.is_closed() {
+        while !last && text.bytes.len() < CHUNK_BYTES && !sender.is_closed() {
             let (rest, part) = service.next_part(listing).await?;
             last = text.add(part.as_deref());
             listing = rest;
         }
         let bytes = mem::take(&mut text.bytes).into();
-        permit.send(Piece { bytes, last });
+        permit.send(Chunk { bytes, last });
         if last {
             return Ok(());
         }
     }
 }
 
-/// Waits until the client has taken the piece before. `None`: it has gone, or does not read.
-async fn next<'a>(sender: &'a mpsc::Sender<Piece>, listing: &mut Listing) -> Option<Permit<'a, Piece>> {
+/// Waits until the client has taken the previous chunk. `None` if it disconnected or stalled for too long.
+async fn wait_for_client<'a>(sender: &'a mpsc::Sender<Chunk>, listing: &mut Listing) -> Option<Permit<'a, Chunk>> {
     let mut permit = pin!(sender.reserve());
     if let Ok(permit) = timeout(STALL, &mut permit).await {
         return permit.ok();
     }
     listing.release();
-    timeout(PATIENCE.saturating_sub(STALL), permit).await.ok()?.ok()
+    timeout(STALL_LIMIT.saturating_sub(STALL), permit).await.ok()?.ok()
 }
 
-/// The text of an answer, as far as it goes.
-struct Text {
+/// The JSON text of the answer so far.
+struct ListText {
     bytes: Vec<u8>,
-    /// How many sessions more it may have.
-    left: usize,
-    /// The place of the last one.
-    place: Option<Cursor>,
+    /// Sessions that may still be added.
+    remaining: usize,
+    /// The position of the last session.
+    last: Option<Cursor>,
     scope: Scope,
 }
 
-impl Text {
+impl ListText {
     fn new(limit: usize, scope: Scope) -> Self {
         Self {
             bytes: br#"{"sessions":["#.to_vec(),
-            left: limit,
-            place: None,
+            remaining: limit,
+            last: None,
             scope,
         }
     }
 
-    /// Adds a part of a list, or its end, and says whether the text is whole now.
+    /// Adds a part of the list, or its end. Returns true once the text is complete.
     fn add(&mut self, part: Option<&[Listed]>) -> bool {
         let Some(part) = part else {
             self.bytes.extend(b"]}");
             return true;
         };
         for listed in part {
-            if self.left == 0 {
-                let Some(place) = self.place else { break };
-                let cursor = self.scope.text(place);
+            if self.remaining == 0 {
+                let Some(last) = self.last else { break };
+                let cursor = self.scope.text(last);
                 self.bytes.extend(format!(r#"],"cursor":"{cursor}"}}"#).into_bytes());
                 return true;
             }
-            if self.place.is_some() {
+            if self.last.is_some() {
                 self.bytes.push(b',');
             }
             listed.session.write(&mut self.bytes);
-            self.place = Some(listed.cursor);
-            self.left -= 1;
+            self.last = Some(listed.cursor);
+            self.remaining -= 1;
         }
         false
     }

@@ -1,12 +1,11 @@
-//! Logs, to stderr.
+//! Logs to stderr.
 
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Starts logging. Our own crate logs at `level`; the libraries below it at most warn, since what they tell of their work
-/// at finer levels (keys, commands, headers) holds tokens. The storage engine is silent: each of its errors comes back to
-/// us, and is logged once.
+/// Starts logging. This crate logs at `level`, its libraries at `warn` at most: their finer levels print keys, commands and
+/// headers, which hold tokens. The storage engine logs nothing: it returns each error, and the caller logs it once.
 pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::None => LevelFilter::OFF,

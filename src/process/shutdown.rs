@@ -1,9 +1,8 @@
-//! Waits for the signal to end, and bounds what follows.
+//! Receives the signal to shut down, and bounds the time of the shutdown.
 //!
-//! A frozen disk, a store that does not close or a log that is not read can block every thread of the runtime, and with
-//! them its timers and signals. So this runs on a thread of its own: it hears the signal, and ends the process by force when
-//! draining and closing take longer than they may. The store is then left as a kill leaves it, which its next start copes
-//! with: creates, sets and kills that were answered are kept.
+//! A frozen disk, a store that does not close or a full log pipe can block every thread of the runtime, and with them its
+//! timers and signals. So a thread of its own receives the signal, and ends the process when draining and closing exceed
+//! their limits. The store is then left as after a kill: the next start recovers every create, set and kill that was answered.
 
 use std::{
     io, process,
@@ -19,76 +18,79 @@ use tokio::{
 };
 use tracing::error;
 
-/// Exit code of an end by force.
-pub const FORCED: i32 = 3;
-/// How long the store may take to close once requests have drained.
-pub const CLOSING: Duration = Duration::from_secs(5);
-/// How long the last line may take to be written.
-const SAYING: Duration = Duration::from_secs(1);
+/// Exit code of a shutdown that exceeded its limits.
+pub const EXIT_FORCED: i32 = 3;
+/// Time for the store to close once requests have drained.
+pub const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// Time for the last log lines to be written.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the server needs to know of its end, and to tell of it.
+/// The signal to shut down, and the way to report that requests have drained.
 #[derive(Debug)]
 pub struct Shutdown {
-    asked: oneshot::Receiver<()>,
+    signal: oneshot::Receiver<()>,
     drained: Sender<()>,
 }
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT. After the first of them, requests may take `draining` and the store [`CLOSING`].
+    /// Listens for SIGTERM and SIGINT. After the first of them, requests have `draining` and the store has [`CLOSE_LIMIT`].
     pub fn on_signals(draining: Duration) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let signals = {
             let _runtime = runtime.enter();
             [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
         };
-        let (ask, asked) = oneshot::channel();
+        let (notify, signalled) = oneshot::channel();
         let (drained, is_drained) = channel();
         thread::Builder::new().name("shutdown".into()).spawn(move || {
-            runtime.block_on(any(signals));
-            // The server may not have begun to listen for it yet, or have ended by itself.
-            let _ = ask.send(());
-            expire(draining, &is_drained);
-            say();
-            process::exit(FORCED);
+            runtime.block_on(first_of(signals));
+            // Fails if the server has ended by itself.
+            let _ = notify.send(());
+            wait_for_limits(draining, &is_drained);
+            log_reason();
+            process::exit(EXIT_FORCED);
         })?;
-        Ok(Self { asked, drained })
+        Ok(Self {
+            signal: signalled,
+            drained,
+        })
     }
 
-    /// Resolves with the first signal, and has what is to be called once requests have drained.
+    /// A future that resolves with the first signal, and a callback for the moment when requests have drained.
     pub fn parts(self) -> (impl Future<Output = ()>, impl FnOnce()) {
-        let Self { asked, drained } = self;
-        let asked = async {
-            // The thread ends only with the process.
-            let _ = asked.await;
+        let Self { signal, drained } = self;
+        let signalled = async {
+            // Invariant: the thread lives as long as the process.
+            let _ = signal.await;
         };
-        (asked, move || drop(drained))
+        (signalled, move || drop(drained))
     }
 }
 
-async fn any([mut terminate, mut interrupt]: [Signal; 2]) {
+async fn first_of([mut terminate, mut interrupt]: [Signal; 2]) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
 }
 
-/// Returns when the process should have ended long ago.
-fn expire(draining: Duration, drained: &Receiver<()>) {
-    match drained.recv_timeout(draining + CLOSING) {
+/// Returns when the shutdown has exceeded its limits.
+fn wait_for_limits(draining: Duration, drained: &Receiver<()>) {
+    match drained.recv_timeout(draining + CLOSE_LIMIT) {
         Err(RecvTimeoutError::Timeout) => {}
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => thread::sleep(CLOSING),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => thread::sleep(CLOSE_LIMIT),
     }
 }
 
-/// Says why, but does not wait for a log that is not read.
-fn say() {
-    let (said, done) = channel();
+/// Logs the reason, without waiting for a log that blocks.
+fn log_reason() {
+    let (logged, done) = channel();
     let line = move || {
         error!("the shutdown exceeds its limit: the store does not close, or threads are stuck in the disk or the log");
-        error!("exiting with code {FORCED}");
-        let _ = said.send(());
+        error!("exiting with code {EXIT_FORCED}");
+        let _ = logged.send(());
     };
     if thread::Builder::new().spawn(line).is_ok() {
-        let _ = done.recv_timeout(SAYING);
+        let _ = done.recv_timeout(LOG_LIMIT);
     }
 }

@@ -1,8 +1,7 @@
-//! Background work that must not die quietly: a panic is logged and the work starts again; a second panic within
-//! [`WITHIN`] ends the process, so that its supervisor starts a fresh one.
+//! Restarts background tasks after a panic. A second panic of the same task within [`WITHIN`] ends the process, so that the
+//! operator's supervisor starts a fresh one.
 //!
-//! Why: a process that stays alive without its writer or its wiper looks healthy to whoever restarts processes, and fails
-//! for ever.
+//! Why: a process without its writer or its wiper looks healthy from outside, and fails forever.
 
 use std::{
     process,
@@ -12,32 +11,32 @@ use std::{
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::error;
 
-/// Two panics of one piece of work within this time end the process.
+/// Two panics of one task within this time end the process.
 pub(crate) const WITHIN: Duration = Duration::from_mins(10);
-/// Exit code of a process that ends itself because it cannot go on.
-const FAILED: i32 = 1;
+/// Exit code of a process that cannot go on.
+const EXIT_FAILED: i32 = 1;
 
-/// The panics of one piece of background work.
+/// The panics of one background task.
 #[derive(Debug, Default)]
 pub(crate) struct Panics {
     last: Option<Instant>,
 }
 
 impl Panics {
-    /// Records a panic at `now`. True if the one before is less than [`WITHIN`] ago.
-    pub(crate) fn again(&mut self, now: Instant) -> bool {
+    /// Records a panic at `now`. Returns true if the previous one is less than [`WITHIN`] ago.
+    pub(crate) fn record(&mut self, now: Instant) -> bool {
         let before = self.last.replace(now);
         before.is_some_and(|before| now.saturating_duration_since(before) < WITHIN)
     }
 }
 
-/// Logs why and ends the process at once, with an exit code that supervisors take for a failure.
+/// Logs the reason and ends the process at once with exit code 1.
 pub(crate) fn end_process(why: &str) -> ! {
-    error!("{why}: the process ends, to be started again");
-    process::exit(FAILED)
+    error!("{why}: the process exits with code {EXIT_FAILED} to be restarted");
+    process::exit(EXIT_FAILED)
 }
 
-/// Runs a task that survives its first panic. Aborting the handle aborts the task.
+/// Spawns a supervised task. Aborting the handle aborts the task.
 pub(crate) fn spawn<F>(name: &'static str, task: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -51,17 +50,17 @@ where
 {
     let mut panics = Panics::default();
     loop {
-        // A set aborts what is in it when it is dropped.
+        // Dropping a `JoinSet` aborts its task.
         let mut running = JoinSet::new();
         running.spawn(task());
         let panicked = matches!(running.join_next().await, Some(Err(failed)) if failed.is_panic());
         if !panicked {
             return;
         }
-        if panics.again(Instant::now()) {
+        if panics.record(Instant::now()) {
             return end(&format!("the {name} panicked twice within ten minutes"));
         }
-        error!("the {name} panicked and starts again");
+        error!("the {name} panicked: restarting it");
     }
 }
 
@@ -75,21 +74,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_second_panic_within_the_time_counts() {
+    fn a_second_panic_counts_only_within_the_time() {
         let (start, mut panics) = (Instant::now(), Panics::default());
-        assert!(!panics.again(start));
-        assert!(!panics.again(start + WITHIN));
-        assert!(panics.again(start + WITHIN + Duration::from_secs(1)));
+        assert!(!panics.record(start));
+        assert!(!panics.record(start + WITHIN));
+        assert!(panics.record(start + WITHIN + Duration::from_secs(1)));
     }
 
-    /// How often a task ran that panics so many times, and what was said at the end.
+    /// Supervises a task that panics `panics` times. Returns the number of runs and the reasons to end the process.
     async fn run(panics: usize) -> (usize, Vec<String>) {
         let (runs, ends) = (Arc::new(AtomicUsize::new(0)), Mutex::new(Vec::new()));
         let task = || {
             let runs = runs.clone();
             async move {
                 let run = runs.fetch_add(1, SeqCst);
-                assert!(run >= panics, "for this test");
+                assert!(run >= panics, "a panic of this test");
             }
         };
         supervise("task", task, |why| ends.lock().unwrap().push(why.to_owned())).await;
@@ -125,6 +124,6 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("the task still has what it was given");
+        panic!("the task still holds its argument");
     }
 }

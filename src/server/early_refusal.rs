@@ -1,11 +1,12 @@
-//! Puts the JSON error into the refusals that hyper writes before a request reaches the service.
+//! Replaces hyper's own bare error responses by the JSON error of this service.
 //!
-//! A head that is malformed, too long or has too many headers never becomes a request: hyper writes a bare 400, 414 or
-//! 431 and closes. Its answer is known to the byte, and is replaced on its way out. The rest of the request may still be
+//! A head that is malformed, too long or has too many headers never becomes a request: hyper writes a bare 400, 414 or 431 and
+//! closes. Its bytes are known, so this wrapper replaces them while they are written. The rest of the request may still be
 //! arriving, and closing a socket with unread bytes resets the connection, which can destroy the answer before the client
-//! reads it: so the connection is read on for a moment, within bounds.
+//! reads it. So the wrapper reads on for a moment, within bounds.
 //!
-//! To the preface of HTTP/2 hyper answers nothing. It is made a request of an unknown version, which is malformed.
+//! hyper does not answer the preface of HTTP/2 at all. The wrapper turns it into a request of an unknown version, which hyper
+//! refuses as malformed.
 
 use std::{
     io,
@@ -21,8 +22,8 @@ use tokio::{
 
 use crate::http::error::Error;
 
-/// What hyper's refusals begin with, after the version, and the error that each means.
-const HEADS: [(&[u8], Error); 3] = [
+/// The beginning of each of hyper's refusals, after the version, and the error that replaces it.
+const HYPER_REFUSALS: [(&[u8], Error); 3] = [
     (
         b" 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: ",
         Error::InvalidRequest,
@@ -37,35 +38,36 @@ const HEADS: [(&[u8], Error); 3] = [
     ),
 ];
 const VERSION: &[u8] = b"HTTP/1.1";
-/// Bytes of a date, as in `Sun, 06 Nov 1994 08:49:37 GMT`.
-const DATE: usize = 29;
+/// Length of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`, in bytes.
+const DATE_LEN: usize = 29;
 const END: &[u8] = b"\r\n\r\n";
 
-/// What a client sends first that knows its server to speak HTTP/2 (RFC 9113, 3.4), and where it has the version.
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4), and the position of its version.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP2_VERSION: usize = b"PRI * HTTP/".len();
 
-/// How long and how much to read on after a refusal.
+/// Limits of reading on after a refusal: time, and bytes.
 const LINGER: Duration = Duration::from_secs(2);
-const MOST: usize = 8 << 20;
+const LINGER_BYTES: usize = 8 << 20;
 
-/// A stream whose bare refusals become JSON.
+/// A stream that replaces bare refusals by JSON errors.
 pub(crate) struct EarlyRefusal<S> {
     stream: S,
-    /// Whether nothing was read yet.
+    /// Whether no byte has been read yet.
     first: bool,
-    /// Invariant: set only by the last bytes that hyper writes, since a refusal ends the connection.
+    /// Invariant: set by the last bytes that hyper writes, since a refusal ends the connection.
     refusal: Option<Box<Refusal>>,
 }
 
 struct Refusal {
-    /// Bytes of hyper's answer that the text replaces.
+    /// Length of hyper's answer, in bytes.
     replaced: usize,
     text: Vec<u8>,
     written: usize,
     closed: bool,
-    /// Read on until then, and for at most so many bytes.
+    /// End of reading on.
     timer: Pin<Box<Sleep>>,
+    /// Bytes that may still be read.
     left: usize,
 }
 
@@ -79,17 +81,17 @@ impl<S> EarlyRefusal<S> {
     }
 }
 
-/// Where in `bytes` a bare refusal begins, its date, and what it means.
-fn bare(bytes: &[u8]) -> Option<(usize, &[u8], Error)> {
-    // Answers with a body end here, and those are nearly all.
+/// Finds a bare refusal at the end of `bytes`: its position, its date, and the error that replaces it.
+fn find_refusal(bytes: &[u8]) -> Option<(usize, &[u8], Error)> {
+    // Fast path: an answer with a body does not end so.
     if !bytes.ends_with(END) {
         return None;
     }
-    HEADS.iter().find_map(|(head, error)| {
-        let date = bytes.len().checked_sub(END.len() + DATE)?;
+    HYPER_REFUSALS.iter().find_map(|(head, error)| {
+        let date = bytes.len().checked_sub(END.len() + DATE_LEN)?;
         let start = date.checked_sub(head.len() + VERSION.len())?;
         let found = bytes[start..].starts_with(VERSION) && bytes[start + VERSION.len()..].starts_with(head);
-        found.then(|| (start, &bytes[date..date + DATE], error.clone()))
+        found.then(|| (start, &bytes[date..date + DATE_LEN], error.clone()))
     })
 }
 
@@ -97,11 +99,11 @@ impl Refusal {
     fn new(replaced: usize, date: &[u8], error: &Error) -> Self {
         Self {
             replaced,
-            text: error.http(date),
+            text: error.to_http1(date),
             written: 0,
             closed: false,
             timer: Box::pin(sleep(LINGER)),
-            left: MOST,
+            left: LINGER_BYTES,
         }
     }
 
@@ -152,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for EarlyRefusal<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         self.first = false;
         let read = &mut buffer.filled_mut()[before..];
-        // One that comes in parts hyper refuses itself.
+        // hyper itself refuses a preface that arrives in pieces.
         if read.starts_with(HTTP2) {
             read[HTTP2_VERSION] = b'x';
         }
@@ -164,9 +166,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for EarlyRefusal<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.refusal.is_none() {
-            match bare(bytes) {
+            match find_refusal(bytes) {
                 None => return Pin::new(&mut this.stream).poll_write(context, bytes),
-                // Answers to earlier requests come first.
+                // Write the answers to earlier requests first.
                 Some((start @ 1.., ..)) => return Pin::new(&mut this.stream).poll_write(context, &bytes[..start]),
                 Some((0, date, error)) => {
                     this.refusal = Some(Box::new(Refusal::new(bytes.len(), date, &error)));

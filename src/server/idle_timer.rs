@@ -1,9 +1,9 @@
-//! The timer that a connection waits with for its next request, and then for its client to leave while it is answered.
+//! One timer per connection, for the deadline of its next request and then for the checks of its client.
 //!
-//! hyper makes a new wait for each request and drops it when the request is there. With tokio's timers that would take the
-//! lock of all timers twice for each request, which all threads want. Here a connection has one of them for all of its
-//! waits: where it rings too early, because requests have come since it was set, it is set anew. A busy connection sets it
-//! about once a second.
+//! hyper creates a wait for each request and drops it when the request arrives. With a tokio timer each, that would take the
+//! lock of the timer wheel, which all threads share, twice per request. Here all waits of a connection share one tokio timer.
+//! If it fires too early, because requests arrived since it was set, it is set again: about once a second on a busy
+//! connection.
 
 use std::{
     pin::Pin,
@@ -15,17 +15,17 @@ use std::{
 use hyper::rt;
 use tokio::time;
 
-/// The timer of one connection, which waits for one thing at a time.
+/// The timer of one connection. It serves one wait at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct IdleTimer(Arc<Mutex<Pin<Box<time::Sleep>>>>);
 
 impl IdleTimer {
     pub(crate) fn new() -> Self {
-        // Whoever waits first sets it.
+        // The first wait sets the deadline.
         Self(Arc::new(Mutex::new(Box::pin(time::sleep(Duration::ZERO)))))
     }
 
-    /// Waits until then. Invariant: no other wait of this timer is polled meanwhile.
+    /// Waits until `until`. Invariant: no other wait of this timer is polled meanwhile.
     pub(crate) fn wait(&self, until: time::Instant) -> Wait {
         let timer = self.clone();
         Wait { timer, until }
@@ -55,16 +55,16 @@ impl Future for Wait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut alarm = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if alarm.deadline() > self.until {
-            alarm.as_mut().reset(self.until);
+        let mut sleep = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sleep.deadline() > self.until {
+            sleep.as_mut().reset(self.until);
         }
         loop {
-            ready!(alarm.as_mut().poll(context));
-            if alarm.deadline() == self.until {
+            ready!(sleep.as_mut().poll(context));
+            if sleep.deadline() == self.until {
                 return Poll::Ready(());
             }
-            alarm.as_mut().reset(self.until);
+            sleep.as_mut().reset(self.until);
         }
     }
 }

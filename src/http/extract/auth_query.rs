@@ -13,15 +13,15 @@ use crate::{
 /// The prefix of the header that holds a value of `d`.
 const DATA_HEADER_PREFIX: &str = "x-session-data-";
 
-/// What the query asks for.
+/// The query of `auth`.
 #[derive(Debug)]
 pub(crate) struct AuthQuery {
-    /// Whether the look counts as a get, and renews the session.
+    /// Whether the check counts as a get and renews the session (`touch`).
     pub(crate) renew: bool,
-    /// An id that does not pass, nor does one that begins with it and a colon: those of visitors who have a session but no
-    /// name. The adapters give each of them an id of its own, as `anonymous:1f…`.
+    /// An id to refuse, together with every id that starts with it and a colon. The adapters give anonymous visitors such
+    /// ids: `anonymous:1f…`.
     except: Option<UserId>,
-    /// Keys of `d`, by the header that each goes into.
+    /// Keys of `d` to report, by the name of their header.
     pub(crate) keys: BTreeMap<String, String>,
 }
 
@@ -59,7 +59,7 @@ impl AuthQuery {
     }
 }
 
-/// Keys between commas, each with its header. A key is a part of a header's name, where case makes no difference.
+/// Parses keys separated by commas. Header names ignore case, so two keys must differ in more than case.
 fn keys(text: &str) -> Result<BTreeMap<String, String>, Invalid> {
     let wrong = |message: &str| Err(Invalid::Value(message.into()));
     let mut keys = BTreeMap::new();

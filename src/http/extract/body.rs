@@ -1,4 +1,4 @@
-//! Reads a JSON body, within bounds of type, size and time.
+//! Extracts a JSON body, within bounds of media type, size and time.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use hyper::body::Body;
 
 use crate::{http::error::Error, session::MAX_DATA_BYTES};
 
-/// How long a body may take to arrive.
+/// Time limit for a body to arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyTimeout(pub(crate) Duration);
 
-/// The body of a request, JSON by its type and of a size that we take. Its text is not looked at here.
+/// The body of a request: of JSON media type and at most [`MAX_DATA_BYTES`] long. Its text is not parsed yet.
 #[derive(Debug)]
 pub(crate) struct JsonBody(pub(crate) Bytes);
 
@@ -42,14 +42,14 @@ where
         match tokio::time::timeout(limit, read).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
-            // The client broke off, or its chunks make no sense.
+            // The client disconnected, or its chunks are malformed.
             Ok(Err(_)) => Err(Error::InvalidJson),
             Err(_) => Err(Error::RequestTimeout),
         }
     }
 }
 
-/// Whether the headers call the body JSON, as UTF-8 and as it is. A client that names no type is believed to mean JSON.
+/// Whether the headers declare JSON in UTF-8 without a content coding. A missing media type counts as JSON.
 fn is_json(headers: &HeaderMap) -> bool {
     let text = |name| {
         headers

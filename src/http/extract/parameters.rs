@@ -1,4 +1,4 @@
-//! The parameters in a query, one type for each route that has some.
+//! Extracts the parameters of a query: one type for each set of parameters that routes share.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::{
     session::{Cursor, DEFAULT_TTL, Invalid, Ip, Scope, Seconds, limit, seconds},
 };
 
-/// The query of a create.
+/// `ip`, `ttl` and `no_resave` of a create.
 #[derive(Debug)]
 pub(crate) struct CreateQuery {
     pub(crate) ip: Ip,
@@ -42,7 +42,7 @@ impl<S: Sync> FromRequestParts<S> for CreateQuery {
     }
 }
 
-/// `dt`: how far back to look, in seconds.
+/// `dt`: how far back activity counts, in seconds.
 #[derive(Debug)]
 pub(crate) struct DtQuery(pub(crate) Seconds);
 
@@ -58,22 +58,22 @@ impl<S: Sync> FromRequestParts<S> for DtQuery {
     }
 }
 
-/// `limit` and `cursor`: which part of a list.
+/// `limit` and `cursor`: a page of a list.
 #[derive(Debug)]
 pub(crate) struct PageQuery {
-    /// The most sessions.
+    /// Maximum number of sessions in the page.
     pub(crate) limit: Option<usize>,
-    /// The text of a cursor: whether it is one depends on the list.
+    /// Unparsed: only the list knows which cursors are its own.
     cursor: Option<String>,
 }
 
 impl PageQuery {
-    /// Where the part before ended. Fails with `invalidValue` if that was a part of another list.
+    /// The position after which the page starts. Fails with [`Invalid::Value`] if the cursor belongs to another list.
     pub(crate) fn after(&self, scope: Scope) -> Result<Option<Cursor>, Invalid> {
         self.cursor.as_deref().map(|text| scope.read(text)).transpose()
     }
 
-    /// How many sessions to look for: one more, to know whether there is one.
+    /// Number of sessions to read: one more than the limit shows whether another page follows.
     pub(crate) fn most(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| limit.saturating_add(1))
     }
@@ -91,7 +91,7 @@ impl<S: Sync> FromRequestParts<S> for PageQuery {
     }
 }
 
-/// `unset`: the keys of `d` that a set removes. The one parameter that may be given many times.
+/// `unset`: keys of `d` that a set removes. The only parameter that may occur more than once.
 #[derive(Debug)]
 pub(crate) struct UnsetQuery(pub(crate) Vec<String>);
 

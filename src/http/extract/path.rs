@@ -1,4 +1,4 @@
-//! The names in a path: app, token, id.
+//! Extracts the names in a path: app, token, id.
 
 use std::iter;
 
@@ -10,12 +10,12 @@ use crate::{
     session::{App, Invalid, Token, UserId},
 };
 
-/// The n-th segment of the path, from 1: every route is `/app/verb` or `/app/verb/name`.
+/// The n-th segment of the path, counted from 1. Every route is `/app/verb` or `/app/verb/name`.
 fn segment(parts: &Parts, n: usize) -> &str {
     segments(parts.uri.path()).nth(n - 1).unwrap_or_default()
 }
 
-/// The segments of a path, quicker than by [`str::split`].
+/// The segments of a path. Uses `memchr`, which is faster here than [`str::split`].
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = path.strip_prefix('/');
     iter::from_fn(move || {
@@ -29,8 +29,8 @@ pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A name no character of which needs an escape, but a client may escape all the same.
-fn plain<T>(text: &str, name: &'static str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Result<T, Invalid> {
+/// Parses a name whose characters need no escape. A client may escape them all the same.
+fn parse_name<T>(text: &str, name: &'static str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Result<T, Invalid> {
     parse(text).or_else(|_| {
         let text = decode(text, false).ok_or(Invalid::Format(name))?;
         parse(&text)
@@ -41,7 +41,7 @@ impl<S: Sync> FromRequestParts<S> for App {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Ok(plain(segment(parts, 1), "app", Self::parse)?)
+        Ok(parse_name(segment(parts, 1), "app", Self::parse)?)
     }
 }
 
@@ -49,7 +49,7 @@ impl<S: Sync> FromRequestParts<S> for Token {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Ok(plain(segment(parts, 3), "token", Self::parse)?)
+        Ok(parse_name(segment(parts, 3), "token", Self::parse)?)
     }
 }
 

@@ -7,16 +7,16 @@ use crate::session::Invalid;
 /// A query string. Unknown parameters are ignored.
 pub(crate) struct Query<'a>(pub(crate) &'a str);
 
-/// What a query has for a parameter that may be given once.
+/// The value of a parameter that may occur once.
 pub(crate) enum Value<'a> {
     Absent,
     One(Cow<'a, str>),
-    /// Given twice, or not decodable: no value can be right.
+    /// The parameter occurs twice, or cannot be decoded.
     Unusable,
 }
 
 impl<'a> Query<'a> {
-    /// The values of one parameter, as they were sent.
+    /// The values of a parameter, not decoded.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0.split('&').filter_map(move |pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -24,7 +24,7 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// The value of one parameter, decoded.
+    /// The decoded value of a parameter.
     pub(crate) fn one(&self, name: &str) -> Value<'a> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -34,7 +34,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The value of one parameter, parsed, if it is there.
+    /// The parsed value of an optional parameter.
     pub(super) fn optional<T>(
         &self,
         name: &str,
@@ -43,13 +43,13 @@ impl<'a> Query<'a> {
         match self.one(name) {
             Value::Absent => Ok(None),
             Value::One(text) => parse(&text).map(Some),
-            // Says what is wrong as of any other value that cannot be one.
+            // Gives the same error as an invalid value.
             Value::Unusable => parse("").map(Some),
         }
     }
 }
 
-/// Decodes percent-escapes; in a query, `+` is a space. `None` for a broken escape, or if the result is no UTF-8.
+/// Decodes percent-escapes, and in a query `+` as a space. `None` for a broken escape or a result that is not UTF-8.
 pub(super) fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|b| b == b'%' || (plus && b == b'+')) {
         return Some(text.into());

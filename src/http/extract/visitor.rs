@@ -1,4 +1,4 @@
-//! The tokens that a visitor's own request carries, for `auth`: in the header `X-Session-Token` or in cookies.
+//! Extracts the tokens of a visitor for `auth`, from the header `X-Session-Token` or from cookies.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -11,23 +11,23 @@ use crate::session::Token;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
-/// The name of the cookie that holds a visitor's token.
+/// Name of the cookie that holds a visitor's token.
 #[derive(Clone, Debug)]
 pub(crate) struct CookieName(pub(crate) Arc<str>);
 
-/// The tokens that a request may mean, in the order in which they are tried: that of the header `X-Session-Token` alone, or
-/// those of its cookies. The first one that names a live session counts. Empty if none is a token.
+/// The candidate tokens of a request, in the order in which the handler tries them: that of the header `X-Session-Token`
+/// alone, or those of the cookies. The first one that names a live session wins.
 ///
-/// Why several: a browser sends every cookie of the name, also one that another path, another domain or another program
-/// has left behind, and does not say which is which.
+/// Why several: a browser sends every cookie of that name, including stale ones of other paths, domains or programs, and
+/// does not tell them apart.
 #[derive(Debug)]
-pub(crate) struct Visitor([Option<Token>; Self::MOST]);
+pub(crate) struct Visitor([Option<Token>; Self::MAX_TOKENS]);
 
 impl Visitor {
-    /// Most tokens of a request: each may cost a look into the store.
-    const MOST: usize = 4;
+    /// Maximum number of tokens: each may cost a read of the store.
+    const MAX_TOKENS: usize = 4;
 
-    /// The tokens, each once, in order.
+    /// The tokens in order, without duplicates.
     pub(crate) fn tokens(self) -> impl Iterator<Item = Token> {
         self.0.into_iter().flatten()
     }
@@ -41,14 +41,14 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let CookieName(name) = CookieName::from_ref(state);
-        let mut tokens = [None; Self::MOST];
+        let mut tokens = [None; Self::MAX_TOKENS];
         if let Some(value) = parts.headers.get(TOKEN).filter(|value| !value.is_empty()) {
             tokens[0] = token(value.as_bytes());
             return Ok(Self(tokens));
         }
         let mut found = 0;
         for token in cookies(&parts.headers, &name) {
-            if found == Self::MOST {
+            if found == Self::MAX_TOKENS {
                 break;
             }
             if !tokens[..found].contains(&Some(token)) {
@@ -64,10 +64,10 @@ fn token(value: &[u8]) -> Option<Token> {
     Token::parse(std::str::from_utf8(value).ok()?).ok()
 }
 
-/// The tokens in the cookies of this name, in the order in which they were sent, as every adapter finds them:
-/// `tests/cookies.json` has the cases.
+/// The tokens in the cookies of this name, in the order of the request. Every adapter finds the same ones:
+/// `tests/cookies.json` holds the shared cases.
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = Token> + 'a {
-    // Bytes that are no text in another cookie are no reason to lose ours.
+    // As bytes: another cookie may hold bytes that are not text.
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     // CGI and proxies join several header lines with a comma.
     let pairs = lines.flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')));

@@ -183,7 +183,7 @@ fn supervise(cache: &Cache, waiting: &Waiting, inbox: &Receiver<Order>, end: &En
             }
             Err(_) => Instant::now(),
         };
-        if panics.again(now) {
+        if panics.record(now) {
             return end("the writer of the embedded store panicked twice within ten minutes");
         }
         error!("the writer of the embedded store panicked: its changes are refused, and the store is opened again");

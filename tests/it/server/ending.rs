@@ -265,7 +265,7 @@ fn a_lookup_of_a_name_does_not_hold_the_end_back() {
     process.signal("TERM");
     let (code, log) = process.wait();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("ended") && !log.contains("ERROR"), "{log}");
+    assert!(log.contains("stopped") && !log.contains("ERROR"), "{log}");
 }
 
 /// Longer than the service looks away, and with a client that sends no more: it waits for the answer.
