@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     if !serves {
         // Last, since it may be the reason of what went wrong. A service says it as it starts.
-        for line in &cli.config.ignored {
+        for line in &cli.config.warnings {
             say(line);
         }
     }
@@ -63,7 +63,7 @@ fn say(line: &str) {
 
 fn serve(config: &Config) -> Result<(), StartError> {
     logging::start(config.loglevel, config.log_format);
-    for line in &config.ignored {
+    for line in &config.warnings {
         // An operator whose port is not used has to learn of it, however little is logged.
         if tracing::enabled!(tracing::Level::WARN) {
             tracing::warn!("{line}");

@@ -1,4 +1,4 @@
-//! From the command line, the environment and the file to one configuration.
+//! Merges the command line, the environment and the file into one configuration.
 
 use std::{
     collections::HashMap,
@@ -11,21 +11,21 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ContextValue, pars
 use super::Cli;
 use crate::text::{file, printable};
 
-/// Why the program does not start: one line, and the text of `--help` or `--version` where that was asked for.
+/// Why the program does not start.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Not a failure: print this and exit with 0.
+    /// `--help` or `--version`: print this text and exit with code 0.
     Print(String),
-    /// Print this to stderr and exit with 2.
+    /// A usage error: print this line to stderr and exit with code 2.
     Usage(String),
 }
 
 impl Cli {
-    /// Reads the flags, the environment and the file that they name.
+    /// Reads the flags, the environment, and the file that they name.
     pub fn parse_all(args: impl IntoIterator<Item = OsString> + Clone) -> Result<Self, Refusal> {
-        let ignored = Self::command().get_arguments().filter_map(service_link).collect();
+        let warnings = Self::command().get_arguments().filter_map(service_link).collect();
         let command = every_arg(Self::command(), without_unusable_variable);
-        // First without the file, to learn its name; a wrong value is reported in the second round.
+        // The first pass only finds the name of the file. The second pass reports wrong values.
         let file = command
             .clone()
             .ignore_errors(true)
@@ -38,14 +38,14 @@ impl Cli {
         };
         let matches = command.try_get_matches_from(args).map_err(refusal)?;
         let mut cli = Self::from_arg_matches(&matches).map_err(refusal)?;
-        cli.config.said_of_redis = said_of_redis(&matches, &in_file);
-        cli.config.ignored = ignored;
+        cli.config.redis_option_set = redis_option_set(&matches, &in_file);
+        cli.config.warnings = warnings;
         Ok(cli)
     }
 }
 
-/// The first option that says how Redis is to be used, by the name by which it was given. A default says nothing.
-fn said_of_redis(matches: &ArgMatches, in_file: &HashMap<String, String>) -> Option<String> {
+/// The first option about Redis that was set, by the name under which it was set. Defaults do not count.
+fn redis_option_set(matches: &ArgMatches, in_file: &HashMap<String, String>) -> Option<String> {
     Cli::command().get_arguments().find_map(|arg| {
         let key = arg.get_id().as_str();
         if !key.starts_with("redis_") {
@@ -78,14 +78,14 @@ fn without_unusable_variable(arg: clap::Arg) -> clap::Arg {
     if value.is_empty() || service_link(&arg).is_some() {
         return arg.env(None::<&str>);
     }
-    // `--help` prints the values of variables.
+    // `--help` prints the values of variables: hide those that are not printable.
     let text = value.to_string_lossy();
     let plain = printable::value(&text) == text;
     if plain { arg } else { arg.hide_env_values(true) }
 }
 
-/// Says that the variable of an option is ignored, because no operator has set it: Kubernetes and Docker's old links describe
-/// a Service called `rs` to every container beside it in `RS_PORT=tcp://10.0.0.1:3000` and a dozen more variables.
+/// A warning if the variable of an option was set by Kubernetes and not by the operator. Kubernetes, and Docker's old links,
+/// describe a Service called `rs` to every container beside it as `RS_PORT=tcp://10.0.0.1:3000` and a dozen more variables.
 fn service_link(arg: &clap::Arg) -> Option<String> {
     let name = arg.get_env()?.to_str().filter(|name| name.ends_with("_PORT"))?;
     let value = std::env::var(name).ok()?;
@@ -98,8 +98,8 @@ fn service_link(arg: &clap::Arg) -> Option<String> {
     })
 }
 
-/// Puts the file's values in the place of the defaults, so that flags and environment still win. Each key of the file comes
-/// with the name by which the operator knows it.
+/// Replaces the defaults by the values of the file, so that flags and environment still win. Also returns each key of the file
+/// with its name for error messages.
 fn with_file(mut command: clap::Command, path: &Path) -> Result<(clap::Command, HashMap<String, String>), String> {
     let name = printable::path(path);
     let mut names = HashMap::new();
@@ -118,7 +118,7 @@ fn with_file(mut command: clap::Command, path: &Path) -> Result<(clap::Command, 
             toml::Value::Float(value) => value.to_string(),
             _ => return Err(format!("{name}: {key} must be a string or a number")),
         };
-        // The file's own round of checks names the file; later ones would name the flag.
+        // Validate here, where the error can name the file. clap would name the flag.
         let arg = command
             .get_arguments()
             .find(|arg| arg.get_id() == key.as_str())
@@ -154,7 +154,7 @@ fn refusal(error: clap::Error) -> Refusal {
 }
 
 fn first_line(mut error: clap::Error) -> String {
-    // Before they become a part of the text, where nobody could tell any more where they end.
+    // Escape values before they become part of the text, where their ends cannot be found any more.
     let given = error.context().filter_map(|(kind, value)| match value {
         ContextValue::String(text) => Some((kind, ContextValue::String(printable::value(text)))),
         _ => None,

@@ -1,4 +1,4 @@
-//! How the options name a Redis.
+//! The options that describe a Redis.
 
 use std::path::{Path, PathBuf};
 
@@ -28,10 +28,10 @@ pub struct RedisServers {
 }
 
 impl Config {
-    /// The Redis to use. `None` means the embedded store. Fails with one line, free of secrets.
+    /// The Redis to use. `None` means the embedded store. Fails with one line for the operator, without secrets.
     pub fn redis(&self) -> Result<Option<RedisServers>, String> {
         let Some(urls) = self.redis_urls() else {
-            return match &self.said_of_redis {
+            return match &self.redis_option_set {
                 Some(name) => Err(format!(
                     "{name} needs RS_REDIS_URL: without it sessions are in the embedded store"
                 )),
@@ -48,7 +48,7 @@ impl Config {
             return Err("--cachetime needs a --touch above 0: without, each get is written to Redis at once".into());
         }
         let password = match &self.redis_password_file {
-            Some(file) => Some(secret(file)?),
+            Some(file) => Some(read_secret(file)?),
             None => self.redis_password.clone(),
         };
         Ok(Some(RedisServers {
@@ -57,7 +57,11 @@ impl Config {
             master: self.redis_master.clone(),
             username: self.redis_username.clone(),
             password,
-            sentinel_password: self.redis_sentinel_password_file.as_deref().map(secret).transpose()?,
+            sentinel_password: self
+                .redis_sentinel_password_file
+                .as_deref()
+                .map(read_secret)
+                .transpose()?,
             master_tls: match self.redis_master_tls {
                 MasterTls::Url => None,
                 MasterTls::On => Some(true),
@@ -68,7 +72,7 @@ impl Config {
         }))
     }
 
-    /// The URLs, also as the original spelled them.
+    /// The URLs, also from the options of the original service.
     #[must_use]
     pub fn redis_urls(&self) -> Option<String> {
         if let Some(url) = self.redis_url.as_ref().or(self.redisurl.as_ref()) {
@@ -78,7 +82,7 @@ impl Config {
             return None;
         }
         let host = self.redishost.as_deref().unwrap_or("127.0.0.1");
-        // An IPv6 address in a URL stands in brackets.
+        // A URL needs brackets around an IPv6 address.
         let host = if host.contains(':') && !host.starts_with('[') {
             format!("[{host}]")
         } else {
@@ -88,8 +92,8 @@ impl Config {
     }
 }
 
-/// The first line of a file, without the byte order mark and the carriage return of files made on Windows.
-fn secret(file: &Path) -> Result<String, String> {
+/// The first line of a file, without the byte order mark and carriage return of Windows.
+fn read_secret(file: &Path) -> Result<String, String> {
     let name = text::printable::path(file);
     let content = text::file::text(file).map_err(|cause| format!("cannot read {name}: {cause}"))?;
     match content.lines().next() {

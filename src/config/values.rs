@@ -1,11 +1,11 @@
-//! What the value of an option may be.
+//! Parsers of option values.
 
 use std::time::Duration;
 
 use super::{DurationArg, FileMode};
 
 pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
-    // Braces would make a hash tag, and the rest could not be told apart in a key.
+    // Braces would form a hash tag of Redis Cluster.
     let valid = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');
     if valid {
         Ok(text.to_owned())
@@ -22,28 +22,28 @@ pub(super) fn wipe(text: &str) -> Result<u64, &'static str> {
 }
 
 pub(super) fn touch(text: &str) -> Result<DurationArg, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0 to 60";
+    const MESSAGE: &str = "must be a number of seconds from 0 to 60";
     seconds(text)
         .ok()
         .filter(|span| span.0 <= Duration::from_mins(1))
-        .ok_or(WRONG)
+        .ok_or(MESSAGE)
 }
 
 pub(super) fn some_seconds(text: &str) -> Result<DurationArg, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0.01 to 86400";
+    const MESSAGE: &str = "must be a number of seconds from 0.01 to 86400";
     seconds(text)
         .ok()
         .filter(|span| span.0 >= Duration::from_millis(10))
-        .ok_or(WRONG)
+        .ok_or(MESSAGE)
 }
 
 pub(super) fn seconds(text: &str) -> Result<DurationArg, &'static str> {
-    const WRONG: &str = "must be a number of seconds from 0 to 86400";
-    let seconds: f64 = text.parse().map_err(|_| WRONG)?;
+    const MESSAGE: &str = "must be a number of seconds from 0 to 86400";
+    let seconds: f64 = text.parse().map_err(|_| MESSAGE)?;
     if (0.0..=86_400.0).contains(&seconds) {
         Ok(DurationArg(Duration::from_secs_f64(seconds)))
     } else {
-        Err(WRONG)
+        Err(MESSAGE)
     }
 }
 
