@@ -121,7 +121,7 @@ impl Process {
     /// The same, but returns an error if the program ends instead.
     pub(crate) fn try_spawn(command: Command) -> Result<Self, Finished> {
         let mut process = Self::spawn_unseen(command, "");
-        let address = eventually("listening", || {
+        let address = eventually("the service listens", || {
             // Checked before the log is read, so that no line is missed when the program ends in between.
             let running = process.running();
             let log = process.log();
@@ -147,7 +147,7 @@ impl Process {
         })
     }
 
-    /// Runs `command`, which listens on `address` and may not log so.
+    /// Runs `command`, which listens on `address`. It need not log its address.
     pub(crate) fn spawn_unseen(mut command: Command, address: &str) -> Self {
         let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(String::new()));

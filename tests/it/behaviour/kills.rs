@@ -95,9 +95,12 @@ async fn killall_finishes_after_its_client_has_disconnected(store: Store) {
     let request = b"DELETE /forum/killall HTTP/1.1\r\nHost: test\r\n\r\n";
     client.write_all(request).await.expect("the server reads");
     // The client disconnects in the middle of the removal.
-    eventually("the first ones are gone", async || app.soapp(60).await.len() < 1100).await;
+    eventually("the first sessions are removed", async || {
+        app.soapp(60).await.len() < 1100
+    })
+    .await;
     drop(client);
-    eventually("all are gone", async || app.soapp(60).await.is_empty()).await;
+    eventually("all sessions are removed", async || app.soapp(60).await.is_empty()).await;
 }
 
 async fn killsoid_and_killall_count_expired_sessions_that_they_remove(store: Store) {

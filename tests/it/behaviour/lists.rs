@@ -11,7 +11,7 @@ for_every_store![
     get_and_set_move_a_session_to_the_front,
     the_largest_dt_lists_every_session,
     only_create_answers_with_a_token,
-    lists_return_all_of_300_sessions,
+    lists_return_all_300_sessions,
 ];
 
 fn ids(sessions: &[Session]) -> Vec<&str> {
@@ -116,7 +116,7 @@ async fn only_create_answers_with_a_token(store: Store) {
     }
 }
 
-async fn lists_return_all_of_300_sessions(store: Store) {
+async fn lists_return_all_300_sessions(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for n in 0..300 {

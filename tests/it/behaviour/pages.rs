@@ -13,7 +13,7 @@ for_every_store![
     a_page_starts_where_the_previous_page_ended,
     a_session_used_between_two_pages_is_not_listed_twice,
     pages_leave_out_expired_sessions,
-    a_long_list_is_sent_in_pieces,
+    a_long_list_is_streamed,
     soid_and_killsoid_handle_1200_sessions_of_one_id,
     killall_removes_1200_sessions_of_500_ids,
     concurrent_long_lists_are_complete,
@@ -147,7 +147,7 @@ async fn pages_leave_out_expired_sessions(store: Store) {
     assert_eq!(app.page(600, Some(4), None).await.1, None);
 }
 
-async fn a_long_list_is_sent_in_pieces(store: Store) {
+async fn a_long_list_is_streamed(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     // More sessions than fit into one batch, some of them large.

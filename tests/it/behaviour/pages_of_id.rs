@@ -1,4 +1,4 @@
-//! Tests of soid in pages and in pieces: ids with few sessions, with many, and with large ones.
+//! Tests of soid, in pages and as a stream, for ids with few sessions, with many, and with large ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ for_every_store![
     pages_of_many_sessions_add_up_to_the_whole_list,
     a_full_last_page_of_an_id_has_no_cursor,
     a_page_after_the_last_session_is_empty,
-    a_list_of_large_sessions_is_sent_in_pieces,
+    a_list_of_large_sessions_is_streamed,
     a_cursor_is_refused_by_every_other_list,
     soid_lists_the_last_used_session_first,
     pages_of_an_id_leave_out_expired_sessions,
@@ -121,7 +121,7 @@ async fn a_page_after_the_last_session_is_empty(store: Store) {
     assert_eq!((page.len(), end), (0, None));
 }
 
-async fn a_list_of_large_sessions_is_sent_in_pieces(store: Store) {
+async fn a_list_of_large_sessions_is_streamed(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let large = |n| format!(r#"{{"n":{n},"x":"{}"}}"#, "x".repeat(50_000));

@@ -23,7 +23,7 @@ async fn concurrent_sets_keep_every_key(store: Store) {
         async move { app.set(&token, format!(r#"{{"k{n}":{n}}}"#)).await.expect("alive").w }
     });
     let mut counts = side_by_side(AT_ONCE, sets).await;
-    // Each set answered a `w` of its own.
+    // Each set answered a different `w`.
     counts.sort_unstable();
     assert_eq!(counts, (2..=501).collect::<Vec<_>>());
     let session = app.get(&token).await.expect("alive");

@@ -216,7 +216,7 @@ async fn buffered_reads_do_not_move_the_end_of_a_no_resave_session() {
     let ends = field(&server, &token, "la") + field(&server, &token, "ttl");
     assert_eq!(ends, START + 100);
     server.advance(70);
-    assert_eq!(app.get(&token).await.expect("its last second").ttl, 0);
+    assert_eq!(app.get(&token).await.expect("alive").ttl, 0);
     server.advance(1);
     assert!(app.get(&token).await.is_none());
 }

@@ -47,6 +47,7 @@ impl BusyNamespace {
         }
     }
 
+    /// The reply to a command, from the node that has its key.
     pub(super) fn redis<T: FromRedisValue>(&self, command: &str) -> T {
         match self.store {
             Store::Cluster => redis_cluster::shared().ask(command),
@@ -67,6 +68,7 @@ impl BusyNamespace {
         }
     }
 
+    /// Runs a check of the namespace.
     pub(super) fn check(&self, args: &[&str]) -> Finished {
         let config = &self.server.config;
         let (urls, shards) = (self.store.urls().expect("it is a Redis"), config.shards.to_string());
@@ -87,7 +89,10 @@ impl BusyNamespace {
             let found = self.check(&[]);
             finds(&found, 1, lines, false);
             let contains_token = |token: &String| found.stdout.contains(token.as_str());
-            assert!(!tokens.iter().any(contains_token), "a token: {found:?}");
+            assert!(
+                !tokens.iter().any(contains_token),
+                "the output contains a token: {found:?}"
+            );
         }
         finds(&self.check(&["--repair"]), 0, lines, true);
         finds(&self.check(&[]), 0, &[], false);
@@ -112,7 +117,7 @@ async fn client(app: App, n: usize, stop: Arc<AtomicBool>) {
         let set = app
             .set(&token, format!(r#"{{"rounds":{rounds}}}"#))
             .await
-            .expect("it is there");
+            .expect("alive");
         assert_eq!((set.w, set.d()), (2, format!(r#"{{"rounds":{rounds}}}"#).as_str()));
         assert!(app.get(&kept).await.is_some() && app.get(&token).await.is_some());
         assert_eq!(app.soid(&id).await.len(), 1);

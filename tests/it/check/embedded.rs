@@ -40,7 +40,7 @@ fn key_ending_with(keyspace: &Keyspace, token: &str) -> Vec<u8> {
     let keys = keyspace.iter().map(|entry| entry.key().expect("a key").to_vec());
     keys.filter(|key| key.ends_with(token.as_bytes()))
         .last()
-        .expect("it is there")
+        .expect("an entry")
 }
 
 /// Asserts that a check finds what `change` did as `lines`, repairs it and finds nothing afterwards, and that `left`
@@ -57,7 +57,10 @@ async fn assert_repairs(
     let found = check(folder.path(), &[]);
     finds(&found, 1, lines, false);
     for token in &tokens {
-        assert!(!found.stdout.contains(token.as_str()), "a token: {found:?}");
+        assert!(
+            !found.stdout.contains(token.as_str()),
+            "the output contains a token: {found:?}"
+        );
     }
     // A check without `--repair` changes nothing.
     finds(&check(folder.path(), &[]), 1, lines, false);
@@ -94,7 +97,7 @@ async fn check_finds_entries_without_a_session() {
             users.insert(user_key("ann", &"x".repeat(64)), []).expect("a disk");
             // An entry with another second.
             let mut entry = key_ending_with(activity, &tokens[2]);
-            let value = activity.get(&entry).expect("a disk").expect("it is there");
+            let value = activity.get(&entry).expect("a disk").expect("an entry");
             entry["test-app\0".len()] ^= 1;
             activity.insert(entry, value).expect("a disk");
             // Activity that has outlived the last session of its id.
@@ -127,7 +130,7 @@ async fn check_finds_missing_and_wrong_entries() {
             users.remove(user_key("ann", &tokens[0])).expect("a disk");
             activity.remove(key_ending_with(activity, &tokens[1])).expect("a disk");
             let entry = key_ending_with(activity, &tokens[2]);
-            let mut value = activity.get(&entry).expect("a disk").expect("it is there").to_vec();
+            let mut value = activity.get(&entry).expect("a disk").expect("an entry").to_vec();
             // The last letter of the id.
             *value.last_mut().expect("an id") = b'y';
             activity.insert(entry, value).expect("a disk");
@@ -170,7 +173,7 @@ async fn check_counts_expired_sessions_and_keeps_them() {
     app.create_with("ann", "ttl=10", "").await;
     app.create("ben").await;
     process.stop();
-    eventually("one has expired", async || {
+    eventually("one session has expired", async || {
         check(folder.path(), &[]).stdout.contains(" 1 of them expired")
     })
     .await;

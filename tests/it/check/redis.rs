@@ -31,7 +31,7 @@ async fn check_finds_nothing_in_a_consistent_namespace(store: Store) {
     let app = busy.server.app("forum");
     app.create("a:b:c").await;
     let token = app.create_with("short", "ttl=10&no_resave=1", "").await;
-    app.get(&token).await.expect("it is there");
+    app.get(&token).await.expect("alive");
     let key = |rest: &str| busy.key(&token, rest);
     // Live peers leave such entries, so they are no disagreement.
     busy.change(&format!("ZADD {} {} {token}:short", key("forum:_sessions"), START + 2));

@@ -64,7 +64,7 @@ fn the_warning_appears_at_every_log_level() {
         with_links(&mut command);
         let process = Process::spawn_unseen(command, "");
         let socket = folder.path().join("http.sock");
-        eventually("listening", || UnixStream::connect(&socket).ok());
+        eventually("the service listens", || UnixStream::connect(&socket).ok());
         let log = process.stop();
         assert_eq!(log.lines().filter(|line| is_warning(line)).count(), 1, "{level}: {log}");
     }

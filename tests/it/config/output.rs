@@ -127,7 +127,7 @@ fn quiet_levels_log_nothing_in_a_run_without_errors() {
         command.env("RS_LOGLEVEL", level);
         let address = format!("127.0.0.1:{port}");
         let process = Process::spawn_unseen(command, &address);
-        eventually("listening", || TcpStream::connect(&address).ok());
+        eventually("the service listens", || TcpStream::connect(&address).ok());
         assert_eq!(process.stop(), "", "{level}");
     }
 }

@@ -55,7 +55,7 @@ async fn the_wiper_trusts_a_steady_clock_after_ten_minutes() {
     server.advance(1);
     server.until_metric(EXPIRED, 2).await;
     assert!(app.get(&token).await.is_none());
-    eventually("both are gone", async || app.activity(7200).await == 0).await;
+    eventually("both sessions are removed", async || app.activity(7200).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

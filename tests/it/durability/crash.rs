@@ -100,7 +100,7 @@ async fn check(process: &Process, ledger: &Ledger) {
             (Some(_), Kill::None) => *certain += 1,
             (Some(_), Kill::Sent) => *possible += 1,
         }
-        let session = session.expect("it is there");
+        let session = session.expect("alive");
         let data = json(session.d());
         let n = data["n"].as_u64();
         assert!(
@@ -144,7 +144,10 @@ async fn crash_under_load(size: usize, crash_under_load: usize) {
         let clients: Vec<_> = clients.collect();
         let moment = 150 + u64::from(getrandom::u32().expect("the system has randomness") % 300);
         // Then at least one client has created four sessions and killed the third, also on a slow machine.
-        eventually("load", async || created(&process).await > 3 * CLIENTS).await;
+        eventually("the clients have put load on the service", async || {
+            created(&process).await > 3 * CLIENTS
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(moment)).await;
         process.signal("KILL");
         for client in clients {

@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// Whether the start has to find this damage. Other damage has to be found when it is read, or to have no effect: a
+    /// Whether the start must find this damage. Other damage must be found when it is read, or have no effect: a
     /// flipped bit may be in bytes that are never read.
     fn shows_at_start(self, damage: Damage) -> bool {
         match self {
@@ -154,7 +154,7 @@ async fn start(used: &Tree, contents: &Contents, harm: impl FnOnce(&Path)) -> Re
     }
 }
 
-/// Whether the damage can be told from a valid file. A journal cut in half is one whose last write was torn: see
+/// Whether the damage makes the file invalid at all. A truncated journal is a valid one whose last write was torn: see
 /// [`super::journal`].
 fn possible(kind: Kind, size: usize, damage: Damage) -> bool {
     (size > 0 || damage == Removed) && !(kind == Kind::Journal && damage == Halved)

@@ -85,7 +85,7 @@ fn the_program_leaves_a_path_that_is_no_folder_alone() {
     );
 }
 
-/// Asserts that the program assert_starts and serves in a data folder with the files of `left`.
+/// Asserts that the program starts and serves in a data folder with the files of `left`.
 async fn assert_starts(left: &Tree) -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     write_tree(left, &folder.path().join("data"));

@@ -87,10 +87,10 @@ impl SmallDisk {
         let mut filler = File::create(&path).expect("a file");
         let block = vec![1; MIB / 16];
         while filler.write_all(&block).is_ok() {}
-        let size = filler.metadata().expect("it is there").len();
+        let size = filler.metadata().expect("metadata").len();
         filler
             .set_len(size.saturating_sub((free_mib * MIB) as u64))
-            .expect("it gets shorter");
+            .expect("a shorter file");
     }
 
     pub(super) fn free(&self) {

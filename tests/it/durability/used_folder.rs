@@ -25,7 +25,7 @@ pub(super) fn tree(folder: &Path) -> Tree {
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let metadata = path.symlink_metadata().expect("it is there");
+            let metadata = path.symlink_metadata().expect("metadata");
             let content = if metadata.is_dir() {
                 folders.push(path.clone());
                 None
@@ -122,7 +122,7 @@ impl Contents {
             let sets = (0..8).map(|_| {
                 let app = app.clone();
                 let (token, large) = (token.clone(), large.clone());
-                tokio::spawn(async move { app.set(&token, large).await.expect("it is there").w })
+                tokio::spawn(async move { app.set(&token, large).await.expect("alive").w })
             });
             for set in sets.collect::<Vec<_>>() {
                 set.await.expect("no panic");
@@ -145,7 +145,7 @@ impl Contents {
         }
         let (token, _, data) = self.sessions.last_mut().expect("one at least");
         *data = format!(r#"{{"n":-1,"noise":"{}"}}"#, noise(200));
-        app.set(token, data.clone()).await.expect("it is there");
+        app.set(token, data.clone()).await.expect("alive");
         let token = app.create("killed").await;
         assert_eq!(app.kill(&token).await, 1);
         self.killed.push(token);

@@ -94,11 +94,11 @@ async fn check_does_not_call_a_file_without_permission_damaged() {
     for path in all {
         // Opening the engine may replace its files.
         let Ok(found) = fs::metadata(&path) else { continue };
-        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("it is ours");
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("the test owns the file");
         let mode = found.permissions();
         let found = check_without_privileges(folder.path(), &["--repair"]);
         if path.exists() {
-            fs::set_permissions(&path, mode).expect("it is ours");
+            fs::set_permissions(&path, mode).expect("the test owns the file");
         }
         // The engine does not read every file.
         if found.code != Some(0) {
