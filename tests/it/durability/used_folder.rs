@@ -98,7 +98,7 @@ async fn create() -> (Tree, Contents) {
 pub(super) enum Found {
     /// All of it.
     All,
-    /// Everything but at least one request, which got a 503.
+    /// At least one request got a 503; every other answer was right.
     Unavailable,
 }
 
