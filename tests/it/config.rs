@@ -1,9 +1,9 @@
-//! What the operator says: flags, environment and file, one definition for all three.
+//! Tests of the configuration: flags, environment and file, which share one definition of each option.
 
 mod file;
-mod links;
-mod order;
-mod print;
+mod kubernetes_links;
+mod output;
+mod precedence;
 mod redis;
 mod refusal;
 mod windows;

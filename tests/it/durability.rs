@@ -1,15 +1,16 @@
-//! What the embedded store promises of its folder: answers outlive the process, nobody else's folder is touched, and damage
-//! is told, never mended by forgetting.
+//! Tests of the durability of the embedded store: answered changes survive the end of the process, a folder with other
+//! data is left alone, and damage is reported, never hidden by forgetting data.
 
-mod clock;
+mod buffered_reads;
+mod clock_jumps;
 mod crash;
 mod damage;
-mod folder;
-mod frozen;
-mod full;
+mod fifty_crashes;
+mod file_size_limit;
+mod frozen_disk;
+mod full_disk;
 mod journal;
-mod kills;
-mod lag;
-mod place;
-mod room;
-mod used;
+mod lost_folder;
+mod ownership;
+mod small_disk;
+mod used_folder;

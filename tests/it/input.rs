@@ -1,15 +1,17 @@
-//! What a request may hold, and what it gets where it holds something else. No store has a say in that, so these run on
-//! the embedded one; what depends on stored data is in `behaviour`.
+//! Tests of the validation of requests, and of the answers to invalid ones. Validation does not depend on the store, so
+//! these tests run on the embedded one. Tests that depend on stored data are in `behaviour`.
 
 mod auth;
 mod body;
+mod body_transfer;
 mod framing;
+mod ip;
 mod malformed;
-mod names;
-mod order;
-mod parameters;
+mod path_segments;
+mod query;
 mod routes;
-mod transfer;
+mod unset;
+mod validation_order;
 
 use crate::support::{Server, Store};
 

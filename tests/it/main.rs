@@ -1,4 +1,4 @@
-//! Everything that is tested from outside: real servers, real HTTP, a real Redis. One binary, so it links once.
+//! The integration tests: real servers, real HTTP, a real Redis. All are in one binary, so that it links only once.
 
 mod behaviour;
 mod check;

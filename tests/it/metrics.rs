@@ -1,4 +1,4 @@
-//! What `/metrics` tells, and what it keeps to itself.
+//! Tests of `/metrics`: what it counts and times, and that its labels are bounded and hold no secret.
 
 use reqwest::Method;
 
@@ -7,12 +7,13 @@ use crate::support::{Answer, App, NO_TOKEN, Server, Store, for_every_store, raw}
 for_every_store![
     requests_are_counted_by_route_method_and_status,
     each_request_is_timed,
-    sessions_are_counted_as_they_come_and_go,
+    sessions_are_counted_when_they_begin_and_when_they_end,
     store_operations_are_counted,
     labels_are_bounded_and_hold_no_secret,
 ];
 
-fn requests(route: &str, method: &str, status: u16) -> String {
+/// The series of requests with these labels.
+fn request_series(route: &str, method: &str, status: u16) -> String {
     format!(r#"rest_sessions_http_requests_total{{method="{method}",route="{route}",status="{status}"}}"#)
 }
 
@@ -45,7 +46,7 @@ async fn requests_are_counted_by_route_method_and_status(store: Store) {
         ("/ping", "GET", 200, 1),
     ] {
         assert_eq!(
-            server.metric(&requests(route, method, status)).await,
+            server.metric(&request_series(route, method, status)).await,
             count,
             "{method} {route} {status}"
         );
@@ -70,7 +71,7 @@ async fn each_request_is_timed(store: Store) {
     assert!(text.contains(&format!("{name}_sum{{{labels}}} ")), "{text}");
 }
 
-async fn sessions_are_counted_as_they_come_and_go(store: Store) {
+async fn sessions_are_counted_when_they_begin_and_when_they_end(store: Store) {
     let server = Server::start_with(store, |config| config.wipe = 1).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -94,7 +95,7 @@ async fn sessions_are_counted_as_they_come_and_go(store: Store) {
         ("rest_sessions_unreadable_records_total", 0),
     ] {
         assert_eq!(server.metric(series).await, count, "{series}");
-        // A series that is at 0 is there all the same, so that its first step shows.
+        // A series exists even at 0, so that its first increase is visible.
         assert!(server.metrics().await.contains(&format!("\n{series} ")), "{series}");
     }
 }
@@ -117,7 +118,7 @@ async fn store_operations_are_counted(store: Store) {
     assert!(errors.iter().all(|line| line.ends_with(" 0")), "{errors:?}");
 }
 
-/// One good request to each route; returns the token.
+/// Sends one valid request to each route, and returns the token of the session.
 async fn use_every_route(app: &App, id: &str) -> String {
     let token = app.create_with(id, "", r#"{"secretkey":"secretvalue"}"#).await;
     app.get(&token).await.expect("alive");
@@ -152,8 +153,11 @@ async fn labels_are_bounded_and_hold_no_secret(store: Store) {
     assert!(!text.contains(&token), "{text}");
     assert!(!text.to_lowercase().contains("secret"), "{text}");
     assert!(!text.contains("BREW"), "{text}");
-    assert_eq!(server.metric(&requests("/{app}/get/{token}", "other", 405)).await, 1);
-    assert_eq!(server.metric(&requests("/ping", "other", 405)).await, 1);
-    assert_eq!(server.metric(&requests("unmatched", "other", 404)).await, 1);
-    assert_eq!(server.metric(&requests("unmatched", "GET", 404)).await, 2);
+    assert_eq!(
+        server.metric(&request_series("/{app}/get/{token}", "other", 405)).await,
+        1
+    );
+    assert_eq!(server.metric(&request_series("/ping", "other", 405)).await, 1);
+    assert_eq!(server.metric(&request_series("unmatched", "other", 404)).await, 1);
+    assert_eq!(server.metric(&request_series("unmatched", "GET", 404)).await, 2);
 }

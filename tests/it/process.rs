@@ -1,5 +1,5 @@
-//! The real program as a child process: in a folder of its own, on a free port, with nothing of our environment, and
-//! ended when it is dropped.
+//! The real program as a child process: in a folder of its own, on a free port, with an empty environment. It is killed
+//! when it is dropped.
 
 use std::{
     fs,
@@ -15,14 +15,14 @@ use reqwest::{Client, RequestBuilder};
 
 use crate::support::{Answer, App};
 
-/// How long anything may take that ought to happen at once.
+/// Time limit for anything that should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks again until there is an answer.
+/// Calls `look` until it returns a value.
 ///
 /// # Panics
 ///
-/// If there is none within [`PATIENCE`].
+/// If `look` returns none within [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -34,7 +34,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// The program, to be run in `folder`, where its default data folder is too.
+/// A command that runs the program in `folder`, where its default data folder is created too.
 pub(crate) fn program(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rest-sessions"));
     command
@@ -47,14 +47,14 @@ pub(crate) fn program(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end, which must be near.
+/// Runs a command to its end, within [`PATIENCE`].
 pub(crate) fn finish(mut command: Command) -> Finished {
     let child = command.spawn().expect("the program starts");
     let (process, (sender, receiver)) = (child.id(), channel());
     std::thread::spawn(move || sender.send(child.wait_with_output()));
     let Ok(output) = receiver.recv_timeout(PATIENCE) else {
         signal(process, "KILL");
-        panic!("it did not end: {command:?}");
+        panic!("the program did not end: {command:?}");
     };
     let Output { status, stdout, stderr } = output.expect("the child can be waited for");
     let text = |bytes| String::from_utf8(bytes).expect("output is text");
@@ -65,30 +65,33 @@ pub(crate) fn finish(mut command: Command) -> Finished {
     }
 }
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// `None` if a signal ended it.
+    /// `None` if a signal ended the program.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Finished {
-    /// Whether it said one thing only, and that itself.
+    /// Whether the program printed exactly one line to stderr, with its own prefix.
     pub(crate) fn one_line(&self) -> bool {
         self.stderr.starts_with("rest-sessions: ") && self.stderr.ends_with('\n') && self.stderr.lines().count() == 1
     }
 
-    /// The only line that a refused start prints; its exit code must be `code`.
+    /// Asserts that the start was refused with exit code `code`, and returns its only line without the prefix.
     pub(crate) fn refusal(&self, code: i32) -> &str {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
-        assert!(self.one_line(), "not exactly one line of its own: {self:?}");
+        assert!(
+            self.one_line(),
+            "not exactly one line with the program's prefix: {self:?}"
+        );
         self.stderr.trim_start_matches("rest-sessions: ").trim_end()
     }
 }
 
-/// A running program that serves.
+/// A running service.
 pub(crate) struct Process {
     child: Child,
     reader: Option<JoinHandle<()>>,
@@ -98,28 +101,28 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The program with the port left to the system and no wait before it ends; `args` may say otherwise.
+    /// A command that runs the service on a free port and without a delay at shutdown; `args` may override both.
     pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
         let mut command = program(folder, args);
         command.env("RS_PORT", "0").env("RS_DRAIN_DELAY", "0");
         command
     }
 
-    /// Starts such a program, and waits until it listens.
+    /// Starts such a command, and waits until the service listens.
     pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
         Self::spawn(Self::command(folder, args))
     }
 
-    /// Runs `command` and waits until it says where it listens, so it must log at info or finer.
+    /// Runs `command`, and waits until the service logs its address. So it must log at info or finer.
     pub(crate) fn spawn(command: Command) -> Self {
-        Self::try_spawn(command).unwrap_or_else(|refused| panic!("it did not start: {refused:?}"))
+        Self::try_spawn(command).unwrap_or_else(|refused| panic!("the service did not start: {refused:?}"))
     }
 
-    /// The same, where it may end instead.
+    /// The same, but returns an error if the program ends instead.
     pub(crate) fn try_spawn(command: Command) -> Result<Self, Finished> {
         let mut process = Self::spawn_unseen(command, "");
-        let address = eventually("listening", || {
-            // Looked at in this order, no line can come in between.
+        let address = eventually("the service listens", || {
+            // Checked before the log is read, so that no line is missed when the program ends in between.
             let running = process.running();
             let log = process.log();
             let address = log.split_once("listening on http://").and_then(|(_, rest)| {
@@ -144,7 +147,7 @@ impl Process {
         })
     }
 
-    /// Runs `command`, which listens at `address` and may not say so.
+    /// Runs `command`, which listens on `address`. It need not log its address.
     pub(crate) fn spawn_unseen(mut command: Command, address: &str) -> Self {
         let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(String::new()));
@@ -153,7 +156,7 @@ impl Process {
             let mut stderr = BufReader::new(stderr);
             let mut line = String::new();
             while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
-                lines.lock().expect("nobody panics with it").push_str(&line);
+                lines.lock().expect("the lock is not poisoned").push_str(&line);
                 line.clear();
             }
         });
@@ -170,9 +173,9 @@ impl Process {
         }
     }
 
-    /// Everything that it has logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with it").clone()
+        self.log.lock().expect("the lock is not poisoned").clone()
     }
 
     /// `host:port`.
@@ -180,38 +183,40 @@ impl Process {
         &self.address
     }
 
-    /// Whether it has not ended.
+    /// Whether the process has not ended.
     pub(crate) fn running(&mut self) -> bool {
         self.child.try_wait().expect("the child can be waited for").is_none()
     }
 
-    /// The number that the system knows it by.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Memory that it has in use, in KiB.
+    /// Resident memory of the process, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux tells");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux has /proc");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let value = line.expect("a line").trim().trim_end_matches(" kB");
         value.parse().expect("a number")
     }
 
-    /// Sends a signal, as `TERM`.
+    /// Sends a signal, given without `SIG`, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 
-    /// Waits for its end: the exit code, and the whole log.
+    /// Waits for the end of the process. Returns the exit code and the whole log.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let child = &mut self.child;
-        let status = eventually("the end", || child.try_wait().expect("the child can be waited for"));
+        let status = eventually("the process ends", || {
+            child.try_wait().expect("the child can be waited for")
+        });
         self.finish_log();
         (status.code(), self.log())
     }
 
-    /// Ends it as its operator would; it must succeed.
+    /// Stops the service with SIGTERM, asserts exit code 0, and returns the whole log.
     pub(crate) fn stop(self) -> String {
         self.signal("TERM");
         let (code, log) = self.wait();
@@ -219,7 +224,7 @@ impl Process {
         log
     }
 
-    /// Ends it as a power cut would end the process.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("the child can be killed");
         self.child.wait().expect("the child can be waited for");
@@ -242,7 +247,7 @@ impl Process {
         }
     }
 
-    /// Asks, and fails if no whole answer comes.
+    /// Sends a request, and returns an error if no complete answer arrives.
     pub(crate) async fn try_ask(&self, method: &str, path: &str, body: &str) -> reqwest::Result<Answer> {
         let response = self.request(method, path, body).send().await?;
         Ok(Answer {
@@ -252,13 +257,13 @@ impl Process {
         })
     }
 
-    /// Asks, and has to be answered.
+    /// Sends a request, and asserts that an answer arrives.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let answer = self.try_ask(method, path, body).await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
     }
 
-    /// The routes of one app, all of which are expected to succeed.
+    /// The routes of the app `test-app`. Its functions expect success.
     pub(crate) fn app(&self) -> App {
         App::new(self.client.clone(), format!("http://{}/test-app", self.address))
     }
@@ -266,7 +271,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -285,7 +290,7 @@ pub(crate) fn signal(process: u32, name: &str) {
     assert!(sent.expect("kill runs").success(), "SIG{name} could not be sent");
 }
 
-/// A port that nobody listens on.
+/// A port on which no process listens.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it has an address").port()

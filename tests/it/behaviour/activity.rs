@@ -1,18 +1,18 @@
-//! activity counts ids, not sessions, by the last time that any session of the id was active.
+//! Tests of `activity`, which counts ids (not sessions) by the most recent activity of any session of the id.
 
 use crate::support::{Server, Store, for_every_store};
 
 for_every_store![
-    an_id_counts_once,
+    activity_counts_an_id_once,
     get_and_set_make_an_id_active,
-    an_id_counts_although_its_session_has_expired,
-    last_activity_outlives_the_session_that_was_active,
-    last_activity_passes_on_more_than_once,
-    an_heir_looks_no_more_active_than_it_was,
-    last_activity_goes_with_the_last_session,
+    activity_counts_the_id_of_an_expired_session,
+    an_id_keeps_its_last_activity_after_the_active_session_is_killed,
+    an_id_keeps_its_last_activity_through_several_kills,
+    a_kill_does_not_change_the_idle_time_of_other_sessions,
+    killing_the_last_session_forgets_the_activity_of_its_id,
 ];
 
-async fn an_id_counts_once(store: Store) {
+async fn activity_counts_an_id_once(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for id in ["ann", "ann", "bob", "ann", "carl"] {
@@ -36,7 +36,7 @@ async fn get_and_set_make_an_id_active(store: Store) {
     assert_eq!(app.activity(10).await, 1);
     app.set(&tokens[1], r#"{"a":1}"#).await.expect("alive");
     assert_eq!(app.activity(10).await, 2);
-    // Seconds apart: less than an index may be behind.
+    // Only seven seconds apart: a store may update its activity index less often.
     server.advance(7);
     app.get(&tokens[0]).await.expect("alive");
     server.advance(7);
@@ -46,7 +46,7 @@ async fn get_and_set_make_an_id_active(store: Store) {
     assert_eq!(app.activity(25).await, 3);
 }
 
-async fn an_id_counts_although_its_session_has_expired(store: Store) {
+async fn activity_counts_the_id_of_an_expired_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
@@ -54,14 +54,14 @@ async fn an_id_counts_although_its_session_has_expired(store: Store) {
     assert!(app.get(&token).await.is_none());
     assert!(app.set(&token, r#"{"a":1}"#).await.is_none());
     assert!(app.soapp(60).await.is_empty());
-    // Until it is removed; and what was asked of it in vain was no activity.
+    // The id counts until the session is removed. The get and the set above found nothing, so they are no activity.
     assert_eq!(app.activity(50).await, 1);
     assert_eq!(app.activity(49).await, 0);
     assert_eq!(app.killsoid("ann").await, 1);
     assert_eq!(app.activity(50).await, 0);
 }
 
-async fn last_activity_outlives_the_session_that_was_active(store: Store) {
+async fn an_id_keeps_its_last_activity_after_the_active_session_is_killed(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     app.create("ann").await;
@@ -70,7 +70,7 @@ async fn last_activity_outlives_the_session_that_was_active(store: Store) {
     app.get(&busy).await.expect("alive");
     server.advance(5);
     assert_eq!(app.kill(&busy).await, 1);
-    // The other session was active 105 seconds ago, the id 5.
+    // The remaining session was active 105 seconds ago, the id 5 seconds ago.
     assert_eq!(app.activity(10).await, 1);
     server.advance(5);
     assert_eq!(app.activity(10).await, 1);
@@ -79,7 +79,7 @@ async fn last_activity_outlives_the_session_that_was_active(store: Store) {
     assert_eq!(app.activity(11).await, 1);
 }
 
-async fn last_activity_passes_on_more_than_once(store: Store) {
+async fn an_id_keeps_its_last_activity_through_several_kills(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let mut tokens = Vec::new();
@@ -88,7 +88,7 @@ async fn last_activity_passes_on_more_than_once(store: Store) {
     }
     server.advance(100);
     app.set(&tokens[1], r#"{"a":1}"#).await.expect("alive");
-    // Whoever inherits first, it is killed before the last one is reached.
+    // Each kill passes the last activity on to a remaining session, which one of the later kills removes in turn.
     for token in [&tokens[1], &tokens[0], &tokens[3]] {
         assert_eq!(app.kill(token).await, 1);
         assert_eq!(app.activity(10).await, 1);
@@ -97,10 +97,10 @@ async fn last_activity_passes_on_more_than_once(store: Store) {
     assert_eq!(app.activity(7200).await, 0);
 }
 
-async fn an_heir_looks_no_more_active_than_it_was(store: Store) {
+async fn a_kill_does_not_change_the_idle_time_of_other_sessions(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let quiet = app.create_with("ann", "ttl=150", "").await;
+    let unused = app.create_with("ann", "ttl=150", "").await;
     let busy = app.create_with("ann", "ttl=150", "").await;
     server.advance(100);
     app.get(&busy).await.expect("alive");
@@ -108,12 +108,12 @@ async fn an_heir_looks_no_more_active_than_it_was(store: Store) {
     assert!(app.soapp(99).await.is_empty());
     assert_eq!(app.soapp(100).await[0].idle, 100);
     assert_eq!(app.soid("ann").await[0].idle, 100);
-    // Nor does it live any longer.
+    // The kill did not renew the remaining session.
     server.advance(51);
-    assert!(app.get(&quiet).await.is_none());
+    assert!(app.get(&unused).await.is_none());
 }
 
-async fn last_activity_goes_with_the_last_session(store: Store) {
+async fn killing_the_last_session_forgets_the_activity_of_its_id(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let tokens = [app.create("ann").await, app.create("ann").await];
@@ -125,7 +125,7 @@ async fn last_activity_goes_with_the_last_session(store: Store) {
     assert_eq!(app.activity(60).await, 1);
     app.killsoid("bob").await;
     assert_eq!(app.activity(60).await, 0);
-    // A new session of the id starts afresh.
+    // A new session makes the id active again.
     server.advance(20);
     app.create("ann").await;
     assert_eq!(app.activity(10).await, 1);

@@ -1,37 +1,38 @@
-//! `auth`: whose session a request belongs to, and what looking costs the session.
+//! Tests of `auth`, which tells a proxy to whose session a request belongs, and of `touch=0`, which does so without
+//! renewing the session.
 
 use reqwest::Method;
 
 use crate::support::{Answer, App, NO_TOKEN, Server, Store, for_every_store};
 
 for_every_store![
-    a_live_session_passes,
-    everybody_else_is_refused,
-    it_counts_as_a_get_and_renews,
-    a_look_leaves_no_trace,
-    the_seconds_left_of_a_session_that_is_not_renewed,
-    values_are_told_as_text,
-    no_value_can_begin_a_header,
-    keys_that_are_not_there_are_left_out,
-    one_id_can_be_kept_out,
-    an_id_comes_back_when_it_is_decoded,
+    auth_accepts_a_live_session,
+    auth_refuses_a_request_without_a_live_session,
+    auth_counts_as_a_read_and_renews,
+    touch_0_neither_counts_nor_renews,
+    auth_reports_the_seconds_left_of_a_no_resave_session,
+    auth_sends_values_as_percent_encoded_text,
+    a_value_cannot_inject_a_header,
+    auth_leaves_out_keys_that_the_session_lacks,
+    except_refuses_one_id,
+    auth_sends_the_id_percent_encoded,
 ];
 
-/// The answer for a token in the header.
+/// Sends `token` in the header and returns the answer.
 async fn auth(app: &App, query: &str, token: &str) -> Answer {
     let request = app.request(Method::GET, &format!("/auth{query}"));
     Answer::of(request.header("X-Session-Token", token)).await
 }
 
 #[track_caller]
-fn passed(answer: &Answer, id: &str, ttl: &str) {
+fn assert_accepted(answer: &Answer, id: &str, ttl: &str) {
     assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{answer:?}");
     assert_eq!(answer.header("x-session-id"), id);
     assert_eq!(answer.header("x-session-ttl"), ttl);
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-/// The headers of keys of `d`, sorted.
+/// The `X-Session-Data-*` headers as pairs of key and value, sorted.
 fn data(answer: &Answer) -> Vec<(&str, &str)> {
     let headers = answer.headers.iter().filter_map(|(name, value)| {
         let key = name.as_str().strip_prefix("x-session-data-")?;
@@ -42,23 +43,23 @@ fn data(answer: &Answer) -> Vec<(&str, &str)> {
     headers
 }
 
-async fn a_live_session_passes(store: Store) {
+async fn auth_accepts_a_live_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=600", r#"{"role":"admin"}"#).await;
     let answer = auth(&app, "", &token).await;
-    passed(&answer, "ann", "600");
+    assert_accepted(&answer, "ann", "600");
     assert_eq!(data(&answer), []);
-    // As a browser sends it, by way of nginx.
+    // The token in a cookie, as nginx passes it on from a browser.
     let cookie = app
         .request(Method::GET, "/auth?d=role")
         .header("Cookie", format!("theme=dark; session={token}; x=1"));
     let answer = Answer::of(cookie).await;
-    passed(&answer, "ann", "600");
+    assert_accepted(&answer, "ann", "600");
     assert_eq!(data(&answer), [("role", "admin")]);
 }
 
-async fn everybody_else_is_refused(store: Store) {
+async fn auth_refuses_a_request_without_a_live_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let (dead, other) = (app.create("ann").await, server.app("other").create("ann").await);
@@ -73,53 +74,56 @@ async fn everybody_else_is_refused(store: Store) {
             assert_eq!(answer.header("x-session-id"), "");
         }
     }
-    assert!(server.app("other").get(&other).await.is_some(), "it was of another app");
+    assert!(
+        server.app("other").get(&other).await.is_some(),
+        "the session is live in its own app"
+    );
 }
 
-async fn it_counts_as_a_get_and_renews(store: Store) {
+async fn auth_counts_as_a_read_and_renews(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
     for _ in 0..3 {
         server.advance(8);
-        passed(&auth(&app, "", &token).await, "ann", "10");
+        assert_accepted(&auth(&app, "", &token).await, "ann", "10");
     }
     let session = app.get(&token).await.expect("renewed");
     assert_eq!((session.r, session.idle), (4, 0));
 }
 
-async fn a_look_leaves_no_trace(store: Store) {
+async fn touch_0_neither_counts_nor_renews(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
     app.get(&token).await.expect("alive");
     server.advance(4);
     for _ in 0..3 {
-        passed(&auth(&app, "?touch=0", &token).await, "ann", "6");
+        assert_accepted(&auth(&app, "?touch=0", &token).await, "ann", "6");
     }
     assert_eq!(app.activity(10).await, 1);
     let session = &app.soid("ann").await[0];
     assert_eq!((session.r, session.idle), (2, 4));
     server.advance(6);
-    passed(&auth(&app, "?touch=0", &token).await, "ann", "0");
+    assert_accepted(&auth(&app, "?touch=0", &token).await, "ann", "0");
     server.advance(1);
     assert_eq!(auth(&app, "?touch=0", &token).await.status, 401);
-    assert!(app.get(&token).await.is_none(), "it was not renewed");
+    assert!(app.get(&token).await.is_none(), "touch=0 renewed the session");
 }
 
-async fn the_seconds_left_of_a_session_that_is_not_renewed(store: Store) {
+async fn auth_reports_the_seconds_left_of_a_no_resave_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=100&no_resave=1", "").await;
     server.advance(30);
-    passed(&auth(&app, "", &token).await, "ann", "70");
+    assert_accepted(&auth(&app, "", &token).await, "ann", "70");
     server.advance(30);
-    passed(&auth(&app, "?touch=0", &token).await, "ann", "40");
+    assert_accepted(&auth(&app, "?touch=0", &token).await, "ann", "40");
     server.advance(41);
     assert_eq!(auth(&app, "", &token).await.status, 401);
 }
 
-async fn values_are_told_as_text(store: Store) {
+async fn auth_sends_values_as_percent_encoded_text(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let d =
@@ -138,7 +142,7 @@ async fn values_are_told_as_text(store: Store) {
     assert_eq!(data(&answer), expected);
 }
 
-async fn no_value_can_begin_a_header(store: Store) {
+async fn a_value_cannot_inject_a_header(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let d = r#"{"role":"user\r\nX-Session-Data-Admin: true\u0000\n\n<b>","admin":false}"#;
@@ -148,13 +152,13 @@ async fn no_value_can_begin_a_header(store: Store) {
     assert_eq!(data(&answer), [("role", encoded)]);
 }
 
-async fn keys_that_are_not_there_are_left_out(store: Store) {
+async fn auth_leaves_out_keys_that_the_session_lacks(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app
         .create_with("ann", "", r#"{"Role":"admin","user_id":7,"user-id":8}"#)
         .await;
-    // A header's name has no case; a key has.
+    // Keys of `d` are case-sensitive, names of headers are not.
     assert_eq!(data(&auth(&app, "?d=role,nope,,", &token).await), []);
     let answer = auth(&app, "?d=Role,user_id%2Cuser-id,Role", &token).await;
     assert_eq!(data(&answer), [("role", "admin"), ("user-id", "8"), ("user_id", "7")]);
@@ -162,7 +166,7 @@ async fn keys_that_are_not_there_are_left_out(store: Store) {
     assert_eq!(data(&auth(&app, "?d=role", &bare).await), []);
 }
 
-async fn one_id_can_be_kept_out(store: Store) {
+async fn except_refuses_one_id(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let (guest, ann) = (app.create("anonymous").await, app.create("ann").await);
@@ -174,8 +178,8 @@ async fn one_id_can_be_kept_out(store: Store) {
         for guest in [&guest, &one] {
             assert_eq!(auth(&app, query, guest).await.status, 401, "{query}");
         }
-        passed(&auth(&app, query, &ann).await, "ann", "7200");
-        passed(&auth(&app, query, &like).await, "anonymousse", "7200");
+        assert_accepted(&auth(&app, query, &ann).await, "ann", "7200");
+        assert_accepted(&auth(&app, query, &like).await, "anonymousse", "7200");
     }
     for query in [
         "",
@@ -184,12 +188,12 @@ async fn one_id_can_be_kept_out(store: Store) {
         "?except=Anonymous",
         "?except=anonymous:",
     ] {
-        passed(&auth(&app, query, &guest).await, "anonymous", "7200");
-        passed(&auth(&app, query, &one).await, "anonymous%3A1f2e3d4c5b6a7988", "7200");
+        assert_accepted(&auth(&app, query, &guest).await, "anonymous", "7200");
+        assert_accepted(&auth(&app, query, &one).await, "anonymous%3A1f2e3d4c5b6a7988", "7200");
     }
 }
 
-async fn an_id_comes_back_when_it_is_decoded(store: Store) {
+async fn auth_sends_the_id_percent_encoded(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for (id, header) in [
@@ -198,6 +202,6 @@ async fn an_id_comes_back_when_it_is_decoded(store: Store) {
         ("A-Z.a_z~0", "A-Z.a_z~0"),
     ] {
         let token = app.create(id).await;
-        passed(&auth(&app, "", &token).await, header, "7200");
+        assert_accepted(&auth(&app, "", &token).await, header, "7200");
     }
 }

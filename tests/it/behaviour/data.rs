@@ -1,27 +1,27 @@
-//! `d`: what set changes, what it leaves, and in which order the keys stand.
+//! Tests of `d`: which keys a set changes, which it keeps, and in which order they come.
 
 use crate::support::{App, Server, Session, Store, for_every_store};
 
 for_every_store![
-    keys_keep_the_order_in_which_they_came,
-    a_set_touches_only_what_it_names,
+    keys_keep_their_insertion_order,
+    a_set_changes_only_the_keys_that_it_names,
     null_removes_a_key,
-    the_last_key_takes_d_with_it,
-    a_removed_key_comes_back_at_the_end,
-    null_in_a_create_is_nothing,
-    a_repeated_key_has_its_last_value_at_its_first_place,
-    white_space_around_values_is_not_kept,
-    changes_add_up,
+    removing_the_last_key_removes_d,
+    a_removed_key_is_appended_when_it_is_set_again,
+    create_ignores_null_values,
+    a_repeated_key_keeps_its_first_position_and_its_last_value,
+    white_space_around_values_is_dropped,
+    many_sets_accumulate,
 ];
 
-/// Creates a session and returns its token, having checked what `d` became.
+/// Creates a session with `body`, checks that a get answers `d`, and returns the token.
 async fn created(app: &App, body: &str, d: &str) -> String {
     let token = app.create_with("ann", "", body).await;
     assert_eq!(app.get(&token).await.expect("alive").d(), d, "create {body}");
     token
 }
 
-/// Sets, and checks what `d` became, at once and afterwards.
+/// Sets `body`, and checks that the answer and a get afterwards have `d`.
 async fn set(app: &App, token: &str, body: &str, d: &str) {
     let answers: [Option<Session>; 2] = [app.set(token, body).await, app.get(token).await];
     for session in answers {
@@ -29,10 +29,10 @@ async fn set(app: &App, token: &str, body: &str, d: &str) {
     }
 }
 
-async fn keys_keep_the_order_in_which_they_came(store: Store) {
+async fn keys_keep_their_insertion_order(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // Integer-like names would come first in JavaScript, and sorted ones in many maps.
+    // JavaScript would move integer-like names to the front, and many maps would sort the keys.
     let token = created(&app, r#"{"z":1,"10":2,"a":3,"2":4}"#, r#"{"z":1,"10":2,"a":3,"2":4}"#).await;
     set(
         &app,
@@ -43,7 +43,7 @@ async fn keys_keep_the_order_in_which_they_came(store: Store) {
     .await;
 }
 
-async fn a_set_touches_only_what_it_names(store: Store) {
+async fn a_set_changes_only_the_keys_that_it_names(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = created(&app, r#"{"a":1,"b":"two","c":true}"#, r#"{"a":1,"b":"two","c":true}"#).await;
@@ -56,12 +56,12 @@ async fn null_removes_a_key(store: Store) {
     let app = server.app("forum");
     let token = created(&app, r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"b":2,"c":3}"#).await;
     set(&app, &token, r#"{"b":null}"#, r#"{"a":1,"c":3}"#).await;
-    // One that is not there is removed just as well, and the set counts as a write.
+    // Removing a key that does not exist succeeds, and the set counts as a write.
     let session = app.set(&token, r#"{"nope":null}"#).await.expect("alive");
     assert_eq!((session.d(), session.w), (r#"{"a":1,"c":3}"#, 3));
 }
 
-async fn the_last_key_takes_d_with_it(store: Store) {
+async fn removing_the_last_key_removes_d(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = created(&app, r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#).await;
@@ -69,7 +69,7 @@ async fn the_last_key_takes_d_with_it(store: Store) {
     set(&app, &token, r#"{"c":1}"#, r#"{"c":1}"#).await;
 }
 
-async fn a_removed_key_comes_back_at_the_end(store: Store) {
+async fn a_removed_key_is_appended_when_it_is_set_again(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = created(&app, r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#).await;
@@ -77,7 +77,7 @@ async fn a_removed_key_comes_back_at_the_end(store: Store) {
     set(&app, &token, r#"{"a":3}"#, r#"{"b":2,"a":3}"#).await;
 }
 
-async fn null_in_a_create_is_nothing(store: Store) {
+async fn create_ignores_null_values(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     created(&app, r#"{"a":null,"b":2,"c":null}"#, r#"{"b":2}"#).await;
@@ -85,12 +85,12 @@ async fn null_in_a_create_is_nothing(store: Store) {
     set(&app, &token, r#"{"a":null,"b":1}"#, r#"{"b":1}"#).await;
 }
 
-async fn a_repeated_key_has_its_last_value_at_its_first_place(store: Store) {
+async fn a_repeated_key_keeps_its_first_position_and_its_last_value(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = created(&app, r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#).await;
     set(&app, &token, r#"{"c":1,"b":1,"c":2,"b":9}"#, r#"{"a":3,"b":9,"c":2}"#).await;
-    // The same key in other letters.
+    // The same key, spelled with an escape.
     set(
         &app,
         &token,
@@ -107,7 +107,7 @@ async fn a_repeated_key_has_its_last_value_at_its_first_place(store: Store) {
     .await;
 }
 
-async fn white_space_around_values_is_not_kept(store: Store) {
+async fn white_space_around_values_is_dropped(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = created(&app, "\r\n {\t\"a\" : 1 ,\n \"b\":\" x \" } \n", r#"{"a":1,"b":" x "}"#).await;
@@ -120,7 +120,7 @@ async fn white_space_around_values_is_not_kept(store: Store) {
     .await;
 }
 
-async fn changes_add_up(store: Store) {
+async fn many_sets_accumulate(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create("ann").await;

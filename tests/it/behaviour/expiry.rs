@@ -1,21 +1,21 @@
-//! The sliding timeout: a session is over when `idle > ttl`, and only get and set put that off.
+//! Tests of the sliding timeout: a session expires when `idle > ttl`, and only get and set renew it.
 
 use crate::support::{Server, Store, for_every_store};
 
 for_every_store![
-    a_session_lives_to_the_last_second_of_its_ttl,
-    an_expired_session_is_missing_everywhere,
-    get_renews,
-    set_renews,
-    lists_do_not_renew,
-    lists_are_no_reads_and_no_writes,
-    nothing_revives_an_expired_session,
+    a_session_lives_through_the_last_second_of_its_ttl,
+    every_route_treats_an_expired_session_as_missing,
+    get_renews_a_session,
+    set_renews_a_session,
+    lists_do_not_renew_a_session,
+    lists_count_as_neither_reads_nor_writes,
+    no_request_revives_an_expired_session,
 ];
 
-async fn a_session_lives_to_the_last_second_of_its_ttl(store: Store) {
+async fn a_session_lives_through_the_last_second_of_its_ttl(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // One for each route, as some of them renew.
+    // One session for each route, since get and set renew theirs.
     let [read, written, killed] = [
         app.create_with("a", "ttl=10", "").await,
         app.create_with("b", "ttl=10", "").await,
@@ -29,7 +29,7 @@ async fn a_session_lives_to_the_last_second_of_its_ttl(store: Store) {
     assert_eq!(app.kill(&killed).await, 1);
 }
 
-async fn an_expired_session_is_missing_everywhere(store: Store) {
+async fn every_route_treats_an_expired_session_as_missing(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let [read, written, killed] = [
@@ -45,7 +45,7 @@ async fn an_expired_session_is_missing_everywhere(store: Store) {
     assert_eq!(app.kill(&killed).await, 0);
 }
 
-async fn get_renews(store: Store) {
+async fn get_renews_a_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
@@ -58,7 +58,7 @@ async fn get_renews(store: Store) {
     assert!(app.get(&token).await.is_none());
 }
 
-async fn set_renews(store: Store) {
+async fn set_renews_a_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
@@ -71,7 +71,7 @@ async fn set_renews(store: Store) {
     assert!(app.set(&token, r#"{"a":1}"#).await.is_none());
 }
 
-async fn lists_do_not_renew(store: Store) {
+async fn lists_do_not_renew_a_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", "").await;
@@ -85,7 +85,7 @@ async fn lists_do_not_renew(store: Store) {
     assert!(app.get(&token).await.is_none());
 }
 
-async fn lists_are_no_reads_and_no_writes(store: Store) {
+async fn lists_count_as_neither_reads_nor_writes(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -99,7 +99,7 @@ async fn lists_are_no_reads_and_no_writes(store: Store) {
     assert_eq!((session.r, session.w), (1, 1));
 }
 
-async fn nothing_revives_an_expired_session(store: Store) {
+async fn no_request_revives_an_expired_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10", r#"{"a":1}"#).await;

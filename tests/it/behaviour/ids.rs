@@ -1,14 +1,14 @@
-//! An id may hold nearly any character, and none of them means anything to a store.
+//! Tests with unusual ids: an id may contain nearly any character, and no character is special to a store.
 
 use std::collections::BTreeSet;
 
 use crate::support::{NO_TOKEN, Server, Store, for_every_store, redis_server};
 
 for_every_store![
-    odd_ids_live_and_are_killed,
-    odd_ids_are_wiped,
-    ids_that_begin_alike_are_kept_apart,
-    killall_takes_odd_ids
+    every_route_works_for_odd_ids,
+    the_wiper_removes_sessions_of_odd_ids,
+    ids_with_a_common_prefix_do_not_mix,
+    killall_removes_sessions_of_odd_ids
 ];
 
 const ODD: [&str; 34] = [
@@ -48,7 +48,7 @@ const ODD: [&str; 34] = [
     NO_TOKEN,
 ];
 
-async fn odd_ids_live_and_are_killed(store: Store) {
+async fn every_route_works_for_odd_ids(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let mut tokens = Vec::new();
@@ -78,7 +78,7 @@ async fn odd_ids_live_and_are_killed(store: Store) {
     assert_nothing_left(&server);
 }
 
-async fn odd_ids_are_wiped(store: Store) {
+async fn the_wiper_removes_sessions_of_odd_ids(store: Store) {
     let server = Server::start_with(store, |config| config.wipe = 1).await;
     let app = server.app("forum");
     let mut tokens = Vec::new();
@@ -94,7 +94,7 @@ async fn odd_ids_are_wiped(store: Store) {
         .until_metric("rest_sessions_expired_total", ODD.len() as u64)
         .await;
     assert_nothing_left(&server);
-    // Nothing for the embedded store to find either, now or when it opens its folder again.
+    // The embedded store has no record left either, also after it has opened its data folder again.
     let server = server.restart().await;
     let app = server.app("forum");
     assert_eq!(app.activity(7200).await, 0);
@@ -104,27 +104,27 @@ async fn odd_ids_are_wiped(store: Store) {
     assert_eq!(app.killall().await, 0);
 }
 
-async fn ids_that_begin_alike_are_kept_apart(store: Store) {
+async fn ids_with_a_common_prefix_do_not_mix(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let alike = ["ann", "ann:", "ann:a", "anna", "Ann", "ann ", "an", "ann%3A"];
-    for id in alike {
+    let similar = ["ann", "ann:", "ann:a", "anna", "Ann", "ann ", "an", "ann%3A"];
+    for id in similar {
         app.create(id).await;
     }
-    for id in alike {
+    for id in similar {
         let sessions = app.soid(id).await;
         assert_eq!(sessions.len(), 1, "{id}");
         assert_eq!(sessions[0].id, id);
     }
     assert_eq!(app.killsoid("ann").await, 1);
     assert!(app.soid("ann").await.is_empty());
-    for id in &alike[1..] {
+    for id in &similar[1..] {
         assert_eq!(app.soid(id).await.len(), 1, "{id}");
     }
-    assert_eq!(app.activity(60).await, alike.len() as u64 - 1);
+    assert_eq!(app.activity(60).await, similar.len() as u64 - 1);
 }
 
-async fn killall_takes_odd_ids(store: Store) {
+async fn killall_removes_sessions_of_odd_ids(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for id in ODD {
@@ -138,7 +138,7 @@ async fn killall_takes_odd_ids(store: Store) {
     assert_nothing_left(&server);
 }
 
-/// On Redis we can see for ourselves.
+/// On Redis, checks that the namespace has no keys. The embedded store is checked through the routes only.
 fn assert_nothing_left(server: &Server) {
     if server.config.redis_url.is_some() {
         assert_eq!(redis_server::keys(&server.config.namespace), [""; 0]);

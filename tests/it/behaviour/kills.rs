@@ -1,4 +1,4 @@
-//! kill, killsoid and killall: what they remove, what they count, and what is none of their business.
+//! Tests of kill, killsoid and killall: what they remove, what they count, and what they leave alone.
 
 use tokio::io::AsyncWriteExt;
 
@@ -8,11 +8,11 @@ for_every_store![
     kill_removes_one_session,
     killsoid_removes_the_sessions_of_one_id,
     killall_removes_the_sessions_of_one_app,
-    killall_is_not_short_of_breath,
-    a_removal_goes_on_without_its_client,
+    killall_removes_more_sessions_than_one_batch,
+    killall_finishes_after_its_client_has_disconnected,
     killsoid_and_killall_count_expired_sessions_that_they_remove,
-    apps_are_none_of_each_others_business,
-    app_names_that_are_words_of_the_layout_are_names,
+    apps_do_not_see_each_others_sessions,
+    an_app_name_may_equal_a_word_of_the_redis_layout,
 ];
 
 async fn kill_removes_one_session(store: Store) {
@@ -67,7 +67,7 @@ async fn killall_removes_the_sessions_of_one_app(store: Store) {
     assert_eq!((other.soid("ann").await.len(), other.activity(60).await), (1, 1));
 }
 
-async fn killall_is_not_short_of_breath(store: Store) {
+async fn killall_removes_more_sessions_than_one_batch(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     create_1100_of_400_ids(&app).await;
@@ -76,7 +76,7 @@ async fn killall_is_not_short_of_breath(store: Store) {
     assert_eq!((app.soapp(60).await.len(), app.activity(60).await), (0, 0));
 }
 
-/// More sessions than any store removes at once.
+/// Creates 1,100 sessions of 400 ids: more than any store removes in one batch.
 async fn create_1100_of_400_ids(app: &App) {
     let creations: Vec<_> = (0..1100)
         .map(|n| {
@@ -87,17 +87,20 @@ async fn create_1100_of_400_ids(app: &App) {
     side_by_side(50, creations).await;
 }
 
-async fn a_removal_goes_on_without_its_client(store: Store) {
+async fn killall_finishes_after_its_client_has_disconnected(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     create_1100_of_400_ids(&app).await;
     let mut client = raw::connect(server.address).await;
     let request = b"DELETE /forum/killall HTTP/1.1\r\nHost: test\r\n\r\n";
     client.write_all(request).await.expect("the server reads");
-    // It has begun: no client would know to which end.
-    eventually("the first ones are gone", async || app.soapp(60).await.len() < 1100).await;
+    // The client disconnects in the middle of the removal.
+    eventually("the first sessions are removed", async || {
+        app.soapp(60).await.len() < 1100
+    })
+    .await;
     drop(client);
-    eventually("all are gone", async || app.soapp(60).await.is_empty()).await;
+    eventually("all sessions are removed", async || app.soapp(60).await.is_empty()).await;
 }
 
 async fn killsoid_and_killall_count_expired_sessions_that_they_remove(store: Store) {
@@ -112,7 +115,7 @@ async fn killsoid_and_killall_count_expired_sessions_that_they_remove(store: Sto
     assert_eq!(app.activity(60).await, 0);
 }
 
-async fn apps_are_none_of_each_others_business(store: Store) {
+async fn apps_do_not_see_each_others_sessions(store: Store) {
     let server = Server::start(store).await;
     // One name begins with the other.
     let [one, other] = [server.app("shop"), server.app("shop_2")];
@@ -132,7 +135,7 @@ async fn apps_are_none_of_each_others_business(store: Store) {
     assert_eq!(other.soid("ann").await.len(), 1);
 }
 
-async fn app_names_that_are_words_of_the_layout_are_names(store: Store) {
+async fn an_app_name_may_equal_a_word_of_the_redis_layout(store: Store) {
     let server = Server::start(store).await;
     let names = [
         "SESSIONS",

@@ -1,4 +1,4 @@
-//! soid and soapp: who is in, in which order, up to which second.
+//! Tests of soid and soapp: which sessions they list, in which order, and the exact bound of `dt`.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use crate::support::{Server, Session, Store, for_every_store};
 for_every_store![
     soid_lists_the_sessions_of_one_id,
     soapp_lists_the_last_active_first,
-    a_session_active_exactly_dt_seconds_ago_is_in,
+    soapp_includes_a_session_active_exactly_dt_seconds_ago,
     get_and_set_move_a_session_to_the_front,
-    a_long_dt_reaches_back_to_everything,
-    no_answer_but_that_of_create_holds_a_token,
-    a_list_may_be_long,
+    the_largest_dt_lists_every_session,
+    only_create_answers_with_a_token,
+    lists_return_all_300_sessions,
 ];
 
 fn ids(sessions: &[Session]) -> Vec<&str> {
@@ -42,15 +42,15 @@ async fn soapp_lists_the_last_active_first(store: Store) {
     assert_eq!(ids(&app.soapp(60).await), ["dora", "carl", "bob", "ann"]);
 }
 
-async fn a_session_active_exactly_dt_seconds_ago_is_in(store: Store) {
+async fn soapp_includes_a_session_active_exactly_dt_seconds_ago(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // Close together and far apart: a store may keep its index in coarser steps than the answer.
+    // Some close together, some far apart: the index of a store may be coarser than the answer has to be.
     for (id, pause) in [("ann", 1), ("bob", 1), ("carl", 28), ("dora", 30)] {
         app.create(id).await;
         server.advance(pause);
     }
-    // Idle for 60, 59, 58 and 30 seconds now.
+    // The sessions are now idle for 60, 59, 58 and 30 seconds.
     for (dt, expected) in [
         (60, vec!["dora", "carl", "bob", "ann"]),
         (59, vec!["dora", "carl", "bob"]),
@@ -83,19 +83,19 @@ async fn get_and_set_move_a_session_to_the_front(store: Store) {
     assert_eq!(ids(&app.soapp(10).await), ["bob"]);
 }
 
-async fn a_long_dt_reaches_back_to_everything(store: Store) {
+async fn the_largest_dt_lists_every_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     app.create_with("ann", "ttl=2147483647", "").await;
     server.advance(2_000_000_000);
     app.create("bob").await;
-    // Longer than the time since 1970 at the first second of the test.
+    // This `dt` is longer than the time from 1970 to the start of the test.
     assert_eq!(ids(&app.soapp(2_147_483_647).await), ["bob", "ann"]);
     assert_eq!(app.activity(2_147_483_647).await, 2);
     assert_eq!(ids(&app.soapp(1_999_999_999).await), ["bob"]);
 }
 
-async fn no_answer_but_that_of_create_holds_a_token(store: Store) {
+async fn only_create_answers_with_a_token(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -116,7 +116,7 @@ async fn no_answer_but_that_of_create_holds_a_token(store: Store) {
     }
 }
 
-async fn a_list_may_be_long(store: Store) {
+async fn lists_return_all_300_sessions(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for n in 0..300 {

@@ -1,7 +1,9 @@
-//! What a client can rely on, written once and run on every store; and what a Redis peer can rely on.
+//! Tests of the behaviour that clients rely on: each is written once and runs on every store. The modules `redis_*`
+//! test what redis-sessions peers rely on.
 
 mod activity;
 mod auth;
+mod cluster_spread;
 mod data;
 mod expiry;
 mod ids;
@@ -13,12 +15,11 @@ mod pages_of_id;
 mod races;
 mod redis_layout;
 mod redis_messages;
-mod redis_touch;
+mod redis_read_buffer;
 mod redis_unreadable;
 mod redis_wrong_types;
 mod sessions;
 mod size;
-mod spread;
 mod stalled_readers;
 mod values;
 mod wiper;

@@ -1,15 +1,15 @@
-//! `no_resave`: a session that ends `ttl` seconds after its creation, whatever happens to it.
+//! Tests of `no_resave`: such a session ends `ttl` seconds after its creation, however often it is used.
 
 use crate::support::{Server, Store, for_every_store};
 
 for_every_store![
-    ttl_is_the_time_left_in_every_answer,
-    a_busy_session_ends_all_the_same,
-    a_lonely_session_ends_at_the_same_second,
-    only_true_and_1_mean_it,
+    every_answer_reports_the_seconds_left_as_ttl,
+    use_does_not_extend_a_no_resave_session,
+    an_unused_no_resave_session_ends_at_the_same_second,
+    only_true_and_1_enable_no_resave,
 ];
 
-async fn ttl_is_the_time_left_in_every_answer(store: Store) {
+async fn every_answer_reports_the_seconds_left_as_ttl(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=100&no_resave=true", "").await;
@@ -28,7 +28,7 @@ async fn ttl_is_the_time_left_in_every_answer(store: Store) {
     }
 }
 
-async fn a_busy_session_ends_all_the_same(store: Store) {
+async fn use_does_not_extend_a_no_resave_session(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=10&no_resave=1", "").await;
@@ -43,7 +43,7 @@ async fn a_busy_session_ends_all_the_same(store: Store) {
     assert!(app.soid("ann").await.is_empty());
 }
 
-async fn a_lonely_session_ends_at_the_same_second(store: Store) {
+async fn an_unused_no_resave_session_ends_at_the_same_second(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let [early, late] = [
@@ -57,7 +57,7 @@ async fn a_lonely_session_ends_at_the_same_second(store: Store) {
     assert!(app.get(&late).await.is_none());
 }
 
-async fn only_true_and_1_mean_it(store: Store) {
+async fn only_true_and_1_enable_no_resave(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for (parameter, expected) in [

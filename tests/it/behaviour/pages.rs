@@ -1,4 +1,4 @@
-//! soapp in pages, and lists and kills of more sessions than fit into one batch.
+//! Tests of soapp in pages, and of lists and kills of more sessions than fit into one batch.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use reqwest::{Method, header};
 use crate::support::{App, Server, Session, Store, for_every_store, side_by_side};
 
 for_every_store![
-    pages_make_the_whole_list,
-    a_full_last_page_is_the_last,
-    a_cursor_holds_no_token,
-    a_page_goes_on_where_the_one_before_ended,
+    pages_add_up_to_the_whole_list,
+    a_full_last_page_has_no_cursor,
+    a_cursor_contains_no_token,
+    a_page_starts_where_the_previous_page_ended,
     a_session_used_between_two_pages_is_not_listed_twice,
-    pages_leave_out_what_has_expired,
-    a_long_list_comes_in_pieces,
-    one_id_may_have_very_many_sessions,
-    an_app_may_have_very_many_sessions,
-    many_long_lists_at_once_are_whole,
+    pages_leave_out_expired_sessions,
+    a_long_list_is_streamed,
+    soid_and_killsoid_handle_1200_sessions_of_one_id,
+    killall_removes_1200_sessions_of_500_ids,
+    concurrent_long_lists_are_complete,
 ];
 
-/// The places of sessions that were created with their number as `n`.
+/// The values of `n` in the sessions' `d`: the numbers that [`numbered`] gave them.
 pub(super) fn numbers(sessions: &[Session]) -> Vec<u64> {
     let number = |session: &Session| {
         let text = session.d().trim_start_matches(r#"{"n":"#).trim_end_matches('}');
@@ -28,7 +28,7 @@ pub(super) fn numbers(sessions: &[Session]) -> Vec<u64> {
     sessions.iter().map(number).collect()
 }
 
-/// Creates sessions with the numbers from 0, so many seconds apart.
+/// Creates `count` sessions, numbered from 0 and `pause` seconds apart, and returns their tokens.
 pub(super) async fn numbered(server: &Server, app: &App, count: u64, pause: u64) -> Vec<String> {
     let mut tokens = Vec::new();
     for n in 0..count {
@@ -38,7 +38,7 @@ pub(super) async fn numbered(server: &Server, app: &App, count: u64, pause: u64)
     tokens
 }
 
-/// All pages of so many sessions, each with what was in it.
+/// Reads all pages of `limit` sessions, and returns the numbers in each.
 async fn pages(app: &App, limit: usize) -> Vec<Vec<u64>> {
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
@@ -51,7 +51,7 @@ async fn pages(app: &App, limit: usize) -> Vec<Vec<u64>> {
     }
 }
 
-async fn pages_make_the_whole_list(store: Store) {
+async fn pages_add_up_to_the_whole_list(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for n in 0..30 {
@@ -71,14 +71,14 @@ async fn pages_make_the_whole_list(store: Store) {
         assert!(full.iter().all(|page| page.len() == limit), "{limit}: {pages:?}");
         assert!((1..=limit).contains(&last.len()), "{limit}: {pages:?}");
     }
-    // Without a limit, all that follows.
+    // Without a limit, the answer has everything after the cursor.
     let (first, cursor) = app.page(600, Some(4), None).await;
     let (rest, end) = app.page(600, None, cursor.as_deref()).await;
     assert_eq!([numbers(&first), numbers(&rest)].concat(), whole);
     assert_eq!(end, None);
 }
 
-async fn a_full_last_page_is_the_last(store: Store) {
+async fn a_full_last_page_has_no_cursor(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     assert_eq!(app.page(600, Some(1), None).await.1, None);
@@ -88,28 +88,28 @@ async fn a_full_last_page_is_the_last(store: Store) {
     assert_eq!((page.len(), end), (2, None));
 }
 
-async fn a_cursor_holds_no_token(store: Store) {
+async fn a_cursor_contains_no_token(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let tokens = numbered(&server, &app, 2, 0).await;
     let cursor = app.page(600, Some(1), None).await.1.expect("one more");
-    let digits: Vec<u8> = (0..cursor.len() / 2)
+    let bytes: Vec<u8> = (0..cursor.len() / 2)
         .map(|n| u8::from_str_radix(&cursor[2 * n..2 * n + 2], 16).expect("hexadecimal"))
         .collect();
     for token in tokens {
         for part in token.as_bytes().windows(11) {
-            assert!(!digits.windows(11).any(|digits| digits == part), "{cursor}");
+            assert!(!bytes.windows(11).any(|bytes| bytes == part), "{cursor}");
         }
     }
 }
 
-async fn a_page_goes_on_where_the_one_before_ended(store: Store) {
+async fn a_page_starts_where_the_previous_page_ended(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let tokens = numbered(&server, &app, 6, 3).await;
     let (page, cursor) = app.page(600, Some(2), None).await;
     assert_eq!(numbers(&page), [5, 4]);
-    // The one at whose place it goes on, the next one, and one that is new.
+    // Kill the session at which the cursor points and the next one, and create a new session.
     assert_eq!(app.kill(&tokens[4]).await, 1);
     assert_eq!(app.kill(&tokens[3]).await, 1);
     app.create_with("ann", "", r#"{"n":6}"#).await;
@@ -133,7 +133,7 @@ async fn a_session_used_between_two_pages_is_not_listed_twice(store: Store) {
     assert_eq!((numbers(&page), end), (vec![2, 1, 0], None));
 }
 
-async fn pages_leave_out_what_has_expired(store: Store) {
+async fn pages_leave_out_expired_sessions(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for n in 0..12 {
@@ -147,10 +147,10 @@ async fn pages_leave_out_what_has_expired(store: Store) {
     assert_eq!(app.page(600, Some(4), None).await.1, None);
 }
 
-async fn a_long_list_comes_in_pieces(store: Store) {
+async fn a_long_list_is_streamed(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // More than one batch, and some of them large.
+    // More sessions than fit into one batch, some of them large.
     let creates = (0..1200).map(|n| {
         let (app, long) = (app.clone(), if n % 100 == 0 { 50_000 } else { 10 });
         async move {
@@ -165,7 +165,7 @@ async fn a_long_list_comes_in_pieces(store: Store) {
     let ids = |sessions: &[Session]| sessions.iter().map(|session| session.id.clone()).collect::<Vec<_>>();
     let whole = ids(&app.soapp(600).await);
     assert_eq!((whole.len(), whole.iter().collect::<BTreeSet<_>>().len()), (1200, 1200));
-    // In pages it is the same.
+    // The pages add up to the same list.
     let (mut paged, mut cursor) = (Vec::new(), None);
     loop {
         let (page, next) = app.page(600, Some(501), cursor.as_deref()).await;
@@ -178,7 +178,7 @@ async fn a_long_list_comes_in_pieces(store: Store) {
     assert_eq!(ids(&paged), whole);
 }
 
-async fn one_id_may_have_very_many_sessions(store: Store) {
+async fn soid_and_killsoid_handle_1200_sessions_of_one_id(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     create_many(&app, |_| "ann".to_owned()).await;
@@ -192,7 +192,7 @@ async fn one_id_may_have_very_many_sessions(store: Store) {
     assert_eq!(app.killall().await, 1);
 }
 
-async fn an_app_may_have_very_many_sessions(store: Store) {
+async fn killall_removes_1200_sessions_of_500_ids(store: Store) {
     let server = Server::start(store).await;
     let (app, other) = (server.app("forum"), server.app("shop"));
     other.create("ann").await;
@@ -213,7 +213,7 @@ async fn create_many(app: &App, id: impl Fn(u64) -> String) {
     side_by_side(8, (0..1200).map(create)).await;
 }
 
-async fn many_long_lists_at_once_are_whole(store: Store) {
+async fn concurrent_long_lists_are_complete(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let creations: Vec<_> = (0..1000)
@@ -223,7 +223,7 @@ async fn many_long_lists_at_once_are_whole(store: Store) {
         })
         .collect();
     side_by_side(50, creations).await;
-    // They take turns; each must get its own.
+    // The lists run concurrently; each must be complete.
     let lists: Vec<_> = (0..20)
         .map(|_| {
             let app = app.clone();

@@ -1,4 +1,4 @@
-//! soid in pages and in pieces, of ids with few sessions, with many and with large ones.
+//! Tests of soid, in pages and as a stream, for ids with few sessions, with many, and with large ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,19 +14,19 @@ use super::pages::{numbered, numbers};
 use crate::support::{Answer, App, Server, Session, Store, for_every_store, side_by_side};
 
 for_every_store![
-    pages_of_few_sessions_make_the_whole_list,
-    pages_of_many_sessions_make_the_whole_list,
-    a_full_last_page_of_an_id_is_the_last,
+    pages_of_few_sessions_add_up_to_the_whole_list,
+    pages_of_many_sessions_add_up_to_the_whole_list,
+    a_full_last_page_of_an_id_has_no_cursor,
     a_page_after_the_last_session_is_empty,
-    large_sessions_come_in_pieces,
-    a_cursor_belongs_to_one_list,
-    the_last_used_comes_first,
-    pages_of_an_id_leave_out_what_has_expired,
-    pages_meet_each_session_once_while_others_change,
-    a_long_list_meets_each_session_once_while_others_are_used,
+    a_list_of_large_sessions_is_streamed,
+    a_cursor_is_refused_by_every_other_list,
+    soid_lists_the_last_used_session_first,
+    pages_of_an_id_leave_out_expired_sessions,
+    pages_list_each_session_once_while_others_change,
+    a_long_list_has_each_session_once_while_others_are_used,
 ];
 
-/// All pages of so many sessions, each with what was in it.
+/// Reads all pages of `limit` sessions of ann, and returns the numbers in each.
 async fn pages(app: &App, limit: usize) -> Vec<Vec<u64>> {
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
@@ -39,8 +39,8 @@ async fn pages(app: &App, limit: usize) -> Vec<Vec<u64>> {
     }
 }
 
-/// Creates so many sessions of ann, with their number as `n`, at once.
-async fn many(app: &App, numbers: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
+/// Creates a session of ann for each number, eight at a time, with the number as `n`. Returns the tokens by number.
+async fn create_numbered(app: &App, numbers: impl Iterator<Item = u64>) -> BTreeMap<u64, String> {
     let creates = numbers.map(|n| {
         let app = app.clone();
         async move { (n, app.create_with("ann", "", &format!(r#"{{"n":{n}}}"#)).await) }
@@ -48,12 +48,12 @@ async fn many(app: &App, numbers: impl Iterator<Item = u64>) -> BTreeMap<u64, St
     side_by_side(8, creates).await.into_iter().collect()
 }
 
-fn in_order(sessions: &[Session]) -> bool {
+fn last_active_first(sessions: &[Session]) -> bool {
     sessions.iter().map(|session| session.idle).is_sorted()
 }
 
-/// The pages of each of these limits, and what follows a page.
-async fn compare(app: &App, whole: &[u64], limits: &[usize]) {
+/// Checks that the pages of each limit add up to `whole`, and so do one page and the rest without a limit.
+async fn assert_pages_match(app: &App, whole: &[u64], limits: &[usize]) {
     for limit in limits {
         let pages = pages(app, *limit).await;
         assert_eq!(pages.concat(), whole, "{limit}");
@@ -61,14 +61,14 @@ async fn compare(app: &App, whole: &[u64], limits: &[usize]) {
         assert!(full.iter().all(|page| page.len() == *limit), "{limit}: {pages:?}");
         assert!((1..=*limit).contains(&last.len()), "{limit}: {pages:?}");
     }
-    // Without a limit, all that follows.
+    // Without a limit, the answer has everything after the cursor.
     let (first, cursor) = app.page_of_id("ann", Some(4), None).await;
     let (rest, end) = app.page_of_id("ann", None, cursor.as_deref()).await;
     assert_eq!([numbers(&first), numbers(&rest)].concat(), whole);
     assert_eq!(end, None);
 }
 
-async fn pages_of_few_sessions_make_the_whole_list(store: Store) {
+async fn pages_of_few_sessions_add_up_to_the_whole_list(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for n in 0..30 {
@@ -80,28 +80,28 @@ async fn pages_of_few_sessions_make_the_whole_list(store: Store) {
         }
     }
     let whole = app.soid("ann").await;
-    assert!(in_order(&whole));
+    assert!(last_active_first(&whole));
     let whole = numbers(&whole);
     assert_eq!(whole.iter().collect::<BTreeSet<_>>().len(), 30);
-    compare(&app, &whole, &[1, 2, 7, 29, 30, 31, 1000, 2_147_483_647]).await;
+    assert_pages_match(&app, &whole, &[1, 2, 7, 29, 30, 31, 1000, 2_147_483_647]).await;
 }
 
-async fn pages_of_many_sessions_make_the_whole_list(store: Store) {
+async fn pages_of_many_sessions_add_up_to_the_whole_list(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     for round in 0..7 {
-        many(&app, (100 * round)..(100 * round + 100)).await;
+        create_numbered(&app, (100 * round)..(100 * round + 100)).await;
         server.advance(3);
     }
     app.create("ben").await;
     let whole = app.soid("ann").await;
-    assert!(in_order(&whole));
+    assert!(last_active_first(&whole));
     let whole = numbers(&whole);
     assert_eq!((whole.len(), whole.iter().collect::<BTreeSet<_>>().len()), (700, 700));
-    compare(&app, &whole, &[97, 250, 699, 700, 701]).await;
+    assert_pages_match(&app, &whole, &[97, 250, 699, 700, 701]).await;
 }
 
-async fn a_full_last_page_of_an_id_is_the_last(store: Store) {
+async fn a_full_last_page_of_an_id_has_no_cursor(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     assert_eq!(app.page_of_id("ann", Some(1), None).await.1, None);
@@ -121,7 +121,7 @@ async fn a_page_after_the_last_session_is_empty(store: Store) {
     assert_eq!((page.len(), end), (0, None));
 }
 
-async fn large_sessions_come_in_pieces(store: Store) {
+async fn a_list_of_large_sessions_is_streamed(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let large = |n| format!(r#"{{"n":{n},"x":"{}"}}"#, "x".repeat(50_000));
@@ -132,7 +132,7 @@ async fn large_sessions_come_in_pieces(store: Store) {
     let response = app.request(Method::GET, "/soid/ann").send().await.expect("an answer");
     assert!(response.headers().get(header::CONTENT_LENGTH).is_none());
     let whole = app.soid("ann").await;
-    assert!(in_order(&whole));
+    assert!(last_active_first(&whole));
     let data: BTreeSet<_> = whole.iter().map(|session| session.d().to_owned()).collect();
     assert_eq!(data, (0..20).map(large).collect());
     let (mut paged, mut cursor) = (Vec::new(), None);
@@ -147,7 +147,7 @@ async fn large_sessions_come_in_pieces(store: Store) {
     assert!(paged.iter().eq(whole.iter().map(Session::d)));
 }
 
-async fn a_cursor_belongs_to_one_list(store: Store) {
+async fn a_cursor_is_refused_by_every_other_list(store: Store) {
     let server = Server::start(store).await;
     let (app, other) = (server.app("forum"), server.app("shop"));
     for app in [&app, &other] {
@@ -182,11 +182,11 @@ async fn a_cursor_belongs_to_one_list(store: Store) {
     }
 }
 
-async fn the_last_used_comes_first(store: Store) {
+async fn soid_lists_the_last_used_session_first(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // More than are read in one look.
-    let tokens = many(&app, 0..250).await;
+    // More sessions than the store reads at once.
+    let tokens = create_numbered(&app, 0..250).await;
     for n in [17, 3, 240] {
         server.advance(1);
         app.get(&tokens[&n]).await.expect("alive");
@@ -197,7 +197,7 @@ async fn the_last_used_comes_first(store: Store) {
     assert_eq!(numbers(&app.soid("ann").await[..3]), [240, 3, 17]);
 }
 
-async fn pages_of_an_id_leave_out_what_has_expired(store: Store) {
+async fn pages_of_an_id_leave_out_expired_sessions(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let creates = (0..300).map(|n| {
@@ -208,17 +208,18 @@ async fn pages_of_an_id_leave_out_what_has_expired(store: Store) {
     server.advance(20);
     let found: BTreeSet<_> = pages(&app, 30).await.concat().into_iter().collect();
     assert_eq!(found, (0..300).filter(|n| n % 3 == 0).collect());
-    // None is left for a fifth page of 25.
+    // 100 live sessions fill four pages of 25; there is no empty fifth page.
     assert_eq!(pages(&app, 25).await.len(), 4);
 }
 
-/// A third of the sessions rests, the others are used or killed between two pages.
-async fn pages_meet_each_session_once_while_others_change(store: Store) {
+/// Between two pages, sessions of one third are read and sessions of another third are killed. The last third stays
+/// unchanged.
+async fn pages_list_each_session_once_while_others_change(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let mut tokens = BTreeMap::new();
     for round in 0..9 {
-        tokens.extend(many(&app, (50 * round)..(50 * round + 50)).await);
+        tokens.extend(create_numbered(&app, (50 * round)..(50 * round + 50)).await);
         server.advance(2);
     }
     let group = |rest| (0..450_u64).filter(move |n| n % 3 == rest);
@@ -227,7 +228,7 @@ async fn pages_meet_each_session_once_while_others_change(store: Store) {
     loop {
         let (page, next) = app.page_of_id("ann", Some(40), cursor.as_deref()).await;
         for n in numbers(&page) {
-            assert!(!dead.contains(&n), "{n} was killed before");
+            assert!(!dead.contains(&n), "{n} is listed although it was killed before");
             *seen.entry(n).or_insert(0) += 1;
         }
         cursor = next;
@@ -248,11 +249,11 @@ async fn pages_meet_each_session_once_while_others_change(store: Store) {
     assert!(group(0).all(|n| seen.contains_key(&n)), "{seen:?}");
 }
 
-/// Reads are flushed all the while: a look that raced with a flush may not begin anew for ever.
-async fn a_long_list_meets_each_session_once_while_others_are_used(store: Store) {
+/// Buffered reads are flushed throughout: a list that races with a flush must not restart for ever.
+async fn a_long_list_has_each_session_once_while_others_are_used(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let tokens = Arc::new(many(&app, 0..450).await);
+    let tokens = Arc::new(create_numbered(&app, 0..450).await);
     let done = Arc::new(AtomicBool::new(false));
     let users = (0..4_u64).map(|user| {
         let (app, tokens, done) = (app.clone(), tokens.clone(), done.clone());

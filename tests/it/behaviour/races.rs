@@ -1,17 +1,17 @@
-//! Requests that meet: no write is lost, and nothing comes back that was killed.
+//! Tests of concurrent requests: no write is lost, and no killed session comes back.
 
 use crate::support::{App, Server, Store, for_every_store, json, redis_server, side_by_side};
 
 for_every_store![
     concurrent_sets_keep_every_key,
     concurrent_gets_are_all_counted,
-    gets_that_meet_a_list_are_kept_for_good,
+    gets_concurrent_with_a_list_survive_a_restart,
     a_kill_is_final,
     a_killsoid_is_final,
     a_killall_is_final,
 ];
 
-/// Requests on the wire at once. Each takes two file descriptors of this process, which may have as few as 1,024.
+/// Requests in flight at once. Each takes two file descriptors of this process, which may have as few as 1,024.
 const AT_ONCE: usize = 100;
 
 async fn concurrent_sets_keep_every_key(store: Store) {
@@ -23,7 +23,7 @@ async fn concurrent_sets_keep_every_key(store: Store) {
         async move { app.set(&token, format!(r#"{{"k{n}":{n}}}"#)).await.expect("alive").w }
     });
     let mut counts = side_by_side(AT_ONCE, sets).await;
-    // Each set answered its own number.
+    // Each set answered a different `w`.
     counts.sort_unstable();
     assert_eq!(counts, (2..=501).collect::<Vec<_>>());
     let session = app.get(&token).await.expect("alive");
@@ -49,8 +49,8 @@ async fn concurrent_gets_are_all_counted(store: Store) {
     assert_eq!(app.get(&token).await.expect("alive").r, 501);
 }
 
-/// A list has the store write down what gets have changed in memory, while more of them come in.
-async fn gets_that_meet_a_list_are_kept_for_good(store: Store) {
+/// A list makes the store flush buffered reads, while more gets arrive.
+async fn gets_concurrent_with_a_list_survive_a_restart(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let mut tokens = Vec::new();
@@ -70,8 +70,8 @@ async fn gets_that_meet_a_list_are_kept_for_good(store: Store) {
     }
 }
 
-/// Creates a session and kills it while others use it.
-async fn round(app: App, id: String, how: Kill) {
+/// Creates a session, and kills it while a get and a set use it.
+async fn kill_while_in_use(app: App, id: String, how: Kill) {
     let token = app.create_with(&id, "", r#"{"a":1}"#).await;
     let get = app.get(&token);
     let set = app.set(&token, r#"{"b":2}"#);
@@ -81,7 +81,7 @@ async fn round(app: App, id: String, how: Kill) {
             Kill::Id => app.killsoid(&id).await,
         }
     };
-    // Polled in this order, so the get and the set are on their way when the kill is sent.
+    // `join!` polls in this order, so the get and the set are in flight when the kill is sent.
     let (_, _, killed) = tokio::join!(get, set, kill);
     assert_eq!(killed, 1);
     assert!(app.get(&token).await.is_none());
@@ -93,21 +93,21 @@ enum Kill {
     Id,
 }
 
-async fn rounds(store: Store, how: Kill) {
+async fn kill_200_while_in_use(store: Store, how: Kill) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let ids: Vec<_> = (0..200).map(|n| format!("user{n}")).collect();
-    let rounds = ids.iter().map(|id| round(app.clone(), id.clone(), how));
+    let rounds = ids.iter().map(|id| kill_while_in_use(app.clone(), id.clone(), how));
     side_by_side(10, rounds).await;
-    assert_no_ghosts(server, &ids).await;
+    assert_no_sessions_left(server, &ids).await;
 }
 
 async fn a_kill_is_final(store: Store) {
-    rounds(store, Kill::Token).await;
+    kill_200_while_in_use(store, Kill::Token).await;
 }
 
 async fn a_killsoid_is_final(store: Store) {
-    rounds(store, Kill::Id).await;
+    kill_200_while_in_use(store, Kill::Id).await;
 }
 
 async fn a_killall_is_final(store: Store) {
@@ -130,11 +130,11 @@ async fn a_killall_is_final(store: Store) {
         let (_, killed) = tokio::join!(side_by_side(10, uses), app.killall());
         assert_eq!(killed, 10);
     }
-    assert_no_ghosts(server, &ids).await;
+    assert_no_sessions_left(server, &ids).await;
 }
 
-/// Nothing is left of anybody, now or after a restart.
-async fn assert_no_ghosts(server: Server, ids: &[String]) {
+/// Checks that no session is left, neither now nor after a restart.
+async fn assert_no_sessions_left(server: Server, ids: &[String]) {
     if server.config.redis_url.is_some() {
         assert_eq!(redis_server::keys(&server.config.namespace), [""; 0]);
     }
@@ -154,7 +154,7 @@ async fn assert_empty(server: Server, ids: &[String]) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_side_by_side_lose_nothing_either() {
+async fn concurrent_servers_lose_no_write() {
     let server = Server::start(Store::Redis).await;
     let peer = server.start_peer().await;
     let apps = [server.app("forum"), peer.app("forum")];
@@ -167,7 +167,7 @@ async fn servers_side_by_side_lose_nothing_either() {
     let session = apps[1].get(&token).await.expect("alive");
     assert_eq!(session.w, 501);
     assert_eq!(json(session.d()).as_object().expect("an object").len(), 500);
-    // What one of them kills is gone for the other, which was just about to change it.
+    // One server kills the session while the other changes it.
     let set = apps[0].set(&token, r#"{"late":1}"#);
     let (_, killed) = tokio::join!(set, apps[1].kill(&token));
     assert_eq!(killed, 1);

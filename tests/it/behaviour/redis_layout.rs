@@ -1,4 +1,4 @@
-//! The keys in Redis, byte for byte, as a redis-sessions peer writes and expects them.
+//! Tests of the keys in Redis: byte for byte as redis-sessions peers write and expect them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -52,12 +52,12 @@ impl Layout {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_namespace_is_rs_unless_told() {
+async fn the_default_namespace_is_rs() {
     assert_eq!(Config::default().namespace, "rs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_set_of_an_id_that_was_lost_comes_back_with_the_next_use() {
+async fn the_next_use_restores_a_lost_set_of_tokens() {
     let at_once = Layout::start().await;
     let later = Server::start_with(Store::Redis, |config| {
         config.touch = DurationArg(Duration::from_millis(50))
@@ -74,7 +74,7 @@ async fn the_set_of_an_id_that_was_lost_comes_back_with_the_next_use() {
         lose();
         server.advance(1);
         app.get(&token).await.expect("alive");
-        eventually("the read is written", async || {
+        eventually("the read is flushed", async || {
             redis_server::ask::<u64>(&format!("EXISTS {tokens}")) == 1
         })
         .await;
@@ -85,7 +85,7 @@ async fn the_set_of_an_id_that_was_lost_comes_back_with_the_next_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_get_set_and_kill_write_what_a_peer_expects() {
+async fn create_get_set_and_kill_write_the_layout_of_a_peer() {
     let layout = Layout::start().await;
     let Layout { server, app, namespace } = &layout;
     let token = app.create_with("a:b", "ttl=600", r#"{"x":1,"y":"é"}"#).await;
@@ -120,7 +120,7 @@ async fn create_get_set_and_kill_write_what_a_peer_expects() {
     );
     layout.assert_scores(&token, START + 12, START + 612);
 
-    // No key has a time to live of its own: a Node peer's get would not renew it.
+    // No key has a Redis TTL: a Node peer's get would not renew it.
     for key in &keys {
         assert_eq!(redis_server::ask::<i64>(&format!("TTL {key}")), -1, "{key}");
     }
@@ -130,7 +130,7 @@ async fn create_get_set_and_kill_write_what_a_peer_expects() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_key_has_its_type() {
+async fn each_key_has_the_type_that_peers_expect() {
     let layout = Layout::start().await;
     let token = layout.app.create("ann").await;
     for (key, expected) in [
@@ -146,7 +146,7 @@ async fn every_key_has_its_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn d_is_there_only_with_keys_in_it() {
+async fn the_hash_has_a_d_only_while_it_has_keys() {
     let layout = Layout::start().await;
     let token = layout.app.create("a:b").await;
     let rest = [
@@ -165,7 +165,7 @@ async fn d_is_there_only_with_keys_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fixed_end_is_the_same_for_every_peer() {
+async fn peers_compute_the_same_end_of_a_no_resave_session() {
     let layout = Layout::start().await;
     let Layout { server, app, .. } = &layout;
     let token = app.create_with("a:b", "ttl=100&no_resave=1", "").await;
@@ -178,7 +178,7 @@ async fn a_fixed_end_is_the_same_for_every_peer() {
         app.set(&token, r#"{"x":1}"#).await.expect("alive");
         let hash = layout.hash(&token);
         let number = |field: &str| hash[field].parse::<u64>().expect("a number");
-        // A peer takes the session to end at `la + ttl`, so both move together.
+        // A peer computes the end as `la + ttl`, so both fields have to change together.
         assert_eq!((number("la"), number("la") + number("ttl")), (active, START + 100));
         assert_eq!(hash["no_resave"], "1");
         layout.assert_scores(&token, active, START + 100);
@@ -186,7 +186,7 @@ async fn a_fixed_end_is_the_same_for_every_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_keeps_its_place_until_its_last_session_is_killed() {
+async fn an_id_stays_in_users_until_its_last_session_is_killed() {
     let layout = Layout::start().await;
     let Layout { server, app, namespace } = &layout;
     let [kept, killed] = [app.create("a:b").await, app.create("a:b").await];
@@ -203,7 +203,7 @@ async fn an_id_keeps_its_place_until_its_last_session_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killsoid_and_killall_leave_no_trace() {
+async fn killsoid_and_killall_leave_no_keys() {
     let layout = Layout::start().await;
     for id in ["ann", "ann", "bob", "a:b"] {
         layout.app.create_with(id, "", r#"{"x":1}"#).await;
@@ -225,7 +225,7 @@ async fn killsoid_and_killall_leave_no_trace() {
 
 /// A session as redis-sessions itself writes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_a_peer_wrote_is_a_session() {
+async fn the_service_uses_a_session_that_a_peer_wrote() {
     let layout = Layout::start().await;
     let Layout { app, namespace, .. } = &layout;
     let token = "p".repeat(64);

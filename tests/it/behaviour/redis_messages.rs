@@ -1,4 +1,5 @@
-//! What peers with a local cache hear on the channel `ns:cache`: `APP:TOKEN` for each session that changed or ended.
+//! Tests of the invalidation messages for peers with a local cache: the channel `ns:cache` gets `APP:TOKEN` for each
+//! session that changed or ended.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use deadpool_redis::redis::{Connection, PubSub, cmd};
 
 use crate::support::{App, NO_TOKEN, Server, Store, redis_server};
 
-/// Published by the test itself: all that came before it has been heard.
+/// The test publishes this itself. Once it arrives, every message before it has arrived.
 const END: &str = "end of the test";
 
 struct Channel {
@@ -22,28 +23,28 @@ impl Channel {
         }
     }
 
-    fn listen(&mut self) -> PubSub<'_> {
-        let mut listening = self.connection.as_pubsub();
-        listening.subscribe(&self.name).expect("a subscription");
-        // Only a missing message would be waited for.
-        listening
+    fn subscribe(&mut self) -> PubSub<'_> {
+        let mut subscription = self.connection.as_pubsub();
+        subscription.subscribe(&self.name).expect("a subscription");
+        // Only a failing test waits this long.
+        subscription
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a timeout");
-        listening
+        subscription
     }
 }
 
-/// All messages until now, in order.
-fn heard(listening: &mut PubSub<'_>, channel: &str) -> Vec<String> {
-    let listeners: u64 = cmd("PUBLISH")
+/// All messages published so far, in order.
+fn received(subscription: &mut PubSub<'_>, channel: &str) -> Vec<String> {
+    let subscribers: u64 = cmd("PUBLISH")
         .arg(channel)
         .arg(END)
         .query(&mut redis_server::connection())
         .expect("published");
-    assert_eq!(listeners, 1);
+    assert_eq!(subscribers, 1);
     let mut messages = Vec::new();
     loop {
-        let message: String = listening
+        let message: String = subscription
             .get_message()
             .and_then(|message| message.get_payload())
             .expect("a message");
@@ -54,7 +55,7 @@ fn heard(listening: &mut PubSub<'_>, channel: &str) -> Vec<String> {
     }
 }
 
-async fn with_sessions(app: &App, ids: &[&str]) -> Vec<String> {
+async fn create_sessions(app: &App, ids: &[&str]) -> Vec<String> {
     let mut tokens = Vec::new();
     for id in ids {
         tokens.push(app.create(id).await);
@@ -62,44 +63,44 @@ async fn with_sessions(app: &App, ids: &[&str]) -> Vec<String> {
     tokens
 }
 
-/// The messages about these sessions, in the order of their tokens.
-fn about<'a>(tokens: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+/// The messages expected for these sessions, sorted.
+fn invalidations_of<'a>(tokens: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut messages: Vec<_> = tokens.into_iter().map(|token| format!("forum:{token}")).collect();
     messages.sort_unstable();
     messages
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn set_and_each_kill_are_published() {
+async fn set_and_every_kill_publish_an_invalidation() {
     let server = Server::start(Store::Redis).await;
     let app = server.app("forum");
     let mut channel = Channel::open(&server);
     let name = channel.name.clone();
-    let mut listening = channel.listen();
-    let tokens = with_sessions(&app, &["ann", "ann", "ann", "bob", "a:b", "carl"]).await;
-    heard(&mut listening, &name);
+    let mut subscription = channel.subscribe();
+    let tokens = create_sessions(&app, &["ann", "ann", "ann", "bob", "a:b", "carl"]).await;
+    received(&mut subscription, &name);
 
     app.set(&tokens[0], r#"{"a":1}"#).await.expect("alive");
-    assert_eq!(heard(&mut listening, &name), about([&tokens[0]]));
+    assert_eq!(received(&mut subscription, &name), invalidations_of([&tokens[0]]));
     app.kill(&tokens[0]).await;
-    assert_eq!(heard(&mut listening, &name), about([&tokens[0]]));
+    assert_eq!(received(&mut subscription, &name), invalidations_of([&tokens[0]]));
     app.killsoid("ann").await;
-    let mut messages = heard(&mut listening, &name);
+    let mut messages = received(&mut subscription, &name);
     messages.sort_unstable();
-    assert_eq!(messages, about(&tokens[1..3]));
+    assert_eq!(messages, invalidations_of(&tokens[1..3]));
     app.killall().await;
-    let mut messages = heard(&mut listening, &name);
+    let mut messages = received(&mut subscription, &name);
     messages.sort_unstable();
-    assert_eq!(messages, about(&tokens[3..]));
+    assert_eq!(messages, invalidations_of(&tokens[3..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_changes_nothing_for_a_peer_is_not_published() {
+async fn requests_that_change_no_session_publish_nothing() {
     let server = Server::start(Store::Redis).await;
     let app = server.app("forum");
     let mut channel = Channel::open(&server);
     let name = channel.name.clone();
-    let mut listening = channel.listen();
+    let mut subscription = channel.subscribe();
     app.create("ann").await;
     app.soid("ann").await;
     app.soapp(60).await;
@@ -108,5 +109,5 @@ async fn what_changes_nothing_for_a_peer_is_not_published() {
     app.set(NO_TOKEN, r#"{"a":1}"#).await;
     app.killsoid("nobody").await;
     server.app("nothing").killall().await;
-    assert_eq!(heard(&mut listening, &name), [""; 0]);
+    assert_eq!(received(&mut subscription, &name), [""; 0]);
 }

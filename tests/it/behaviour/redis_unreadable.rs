@@ -1,4 +1,5 @@
-//! What nobody can read in Redis counts as missing, is counted, and stops nothing.
+//! Tests of unreadable records in Redis: a record that does not parse counts as missing, is counted in a metric, and
+//! never stops the service.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::support::{Server, Store, eventually, json, redis_server};
 
 const UNREADABLE: &str = "rest_sessions_unreadable_records_total";
 
-/// What may have happened to a hash, as a Redis command and what follows the key.
+/// Kinds of damage to a hash: a Redis command, and its arguments after the key.
 const DAMAGE: [(&str, &str); 16] = [
     ("HDEL", "id"),
     ("HDEL", "r"),
@@ -35,7 +36,7 @@ async fn counted<T>(server: &Server, what: &str, request: impl Future<Output = T
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_record_counts_as_missing_everywhere() {
+async fn every_route_treats_an_unreadable_record_as_missing() {
     let server = Server::start(Store::Redis).await;
     let namespace = &server.config.namespace;
     let app = server.app("forum");
@@ -53,7 +54,7 @@ async fn an_unreadable_record_counts_as_missing_everywhere() {
             counted(&server, &what, app.soid("ann")).await,
             counted(&server, &what, app.soapp(60)).await,
         ] {
-            // The other one is listed all the same.
+            // The readable session is still listed.
             assert_eq!(sessions.len(), 1, "{what}");
             assert_eq!(sessions[0].d(), r#"{"b":1}"#, "{what}");
         }
@@ -64,9 +65,9 @@ async fn an_unreadable_record_counts_as_missing_everywhere() {
     }
 }
 
-/// What is missing is neither renewed nor changed.
+/// A record that counts as missing is neither renewed nor changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_record_is_left_as_it_is() {
+async fn get_and_set_leave_an_unreadable_record_unchanged() {
     let server = Server::start(Store::Redis).await;
     let namespace = &server.config.namespace;
     let app = server.app("forum");
@@ -86,7 +87,7 @@ async fn an_unreadable_record_is_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unreadable_records_are_wiped_in_their_time() {
+async fn the_wiper_removes_expired_unreadable_records() {
     let server = Server::start_with(Store::Redis, |config| config.wipe = 1).await;
     let namespace = server.config.namespace.clone();
     let app = server.app("forum");
@@ -96,12 +97,12 @@ async fn unreadable_records_are_wiped_in_their_time() {
     }
     server.app("shop").create_with("ann", "ttl=10", "").await;
     server.advance(11);
-    // How the wiper counts those that it cannot read is its own affair.
+    // It is not specified whether the wiper counts unreadable records.
     eventually("every key is wiped", async || redis_server::keys(&namespace).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn odd_but_clear_records_are_readable() {
+async fn unusual_but_valid_records_are_readable() {
     let server = Server::start(Store::Redis).await;
     let namespace = &server.config.namespace;
     let app = server.app("forum");
@@ -109,7 +110,7 @@ async fn odd_but_clear_records_are_readable() {
         ("d {}", ""),
         ("extra field", r#"{"a":1}"#),
         ("no_resave 0", r#"{"a":1}"#),
-        // Beyond 64 bits: as large as a script counts.
+        // Beyond 64 bits: read as 999999999999999, the bound of the scripts.
         ("r 99999999999999999999", r#"{"a":1}"#),
         ("w 99999999999999999999", r#"{"a":1}"#),
         ("ttl 99999999999999999999", r#"{"a":1}"#),
@@ -121,7 +122,7 @@ async fn odd_but_clear_records_are_readable() {
         let token = app.create_with("ann", "", r#"{"a":1}"#).await;
         redis_server::ask::<i64>(&format!("HSET {namespace}:forum:{token} {change}"));
         let session = app.get(&token).await.expect("alive");
-        // Values may be in another spelling, which means the same.
+        // A value may come back in another spelling of the same JSON.
         if d.is_empty() {
             assert_eq!(session.d(), "", "{change}");
         } else {
@@ -129,7 +130,7 @@ async fn odd_but_clear_records_are_readable() {
         }
         let session = app.set(&token, r#"{"a":2}"#).await.expect("alive");
         assert_eq!(session.d(), r#"{"a":2}"#, "{change}");
-        // What the first change has written is as readable.
+        // The record that the first set wrote is readable too.
         let session = app.set(&token, r#"{"a":3}"#).await.expect("alive");
         assert_eq!(session.d(), r#"{"a":3}"#, "{change}");
     }

@@ -1,11 +1,11 @@
-//! Keys in Redis that are of another type than they should be: a matter of their own app, and no reason to stop.
+//! Tests of Redis keys of a wrong type: such a key affects its own app only, and the service goes on.
 
 use reqwest::Method;
 
 use crate::support::{Answer, App, Server, Store, redis_server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_key_of_another_type_counts_as_missing() {
+async fn a_session_key_of_a_wrong_type_counts_as_missing() {
     let server = Server::start(Store::Redis).await;
     let namespace = &server.config.namespace;
     let app = server.app("forum");
@@ -20,7 +20,7 @@ async fn a_session_key_of_another_type_counts_as_missing() {
     assert_eq!(app.soid("ann").await.len(), 1);
 }
 
-/// Uses every route of an app and checks that whatever is answered is an answer.
+/// Uses every route of an app, and checks that each answers with 200 or with the contract's 503.
 async fn use_every_route(app: &App, token: &str) {
     for (method, path) in [
         (Method::PUT, "/create/ann?ip=127.0.0.1".to_owned()),
@@ -43,7 +43,7 @@ async fn use_every_route(app: &App, token: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_of_another_type_harms_nobody_else() {
+async fn an_index_of_a_wrong_type_does_not_affect_other_apps() {
     let server = Server::start(Store::Redis).await;
     let namespace = &server.config.namespace;
     let [app, other] = [server.app("forum"), server.app("shop")];
@@ -70,19 +70,19 @@ async fn an_index_of_another_type_harms_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_common_index_of_another_type_is_survived() {
+async fn the_service_survives_a_common_index_of_a_wrong_type() {
     let server = Server::start_with(Store::Redis, |config| config.wipe = 1).await;
     let sessions = format!("{}:SESSIONS", server.config.namespace);
     let app = server.app("forum");
     let token = app.create("ann").await;
     redis_server::ask::<String>(&format!("SET {sessions} text"));
     use_every_route(&app, &token).await;
-    // The wiper has met it too.
+    // The wiper has run into the error too.
     server
         .until_metric(r#"rest_sessions_store_errors_total{operation="wipe"}"#, 1)
         .await;
     redis_server::ask::<i64>(&format!("DEL {sessions}"));
-    // Once that is mended, everything goes on.
+    // After the key is removed, everything works again.
     app.create_with("bob", "ttl=10", "").await;
     assert_eq!(app.soid("bob").await.len(), 1);
     server.advance(11);
@@ -90,7 +90,7 @@ async fn the_common_index_of_another_type_is_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_wiper_is_not_held_up_by_one_app() {
+async fn one_damaged_app_does_not_block_the_wiper() {
     let server = Server::start_with(Store::Redis, |config| config.wipe = 1).await;
     let namespace = server.config.namespace.clone();
     for app in ["blog", "forum", "shop"] {

@@ -1,4 +1,4 @@
-//! One session from its creation to its end, and the exact text of each answer.
+//! Tests of one session from its creation to its end, with the exact text of each answer.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ use reqwest::Method;
 use crate::support::{Answer, App, NO_TOKEN, Server, Store, for_every_store};
 
 for_every_store![
-    every_answer_to_its_last_byte,
+    every_answer_has_exactly_the_expected_bytes,
     a_missing_session_is_not_an_error,
     a_killed_session_is_missing,
-    get_answers_the_reads_before_it,
+    get_answers_the_count_of_earlier_reads,
     set_answers_the_new_w_and_the_idle_before_it,
-    a_session_has_the_default_ttl_unless_told,
+    create_uses_the_default_ttl_unless_one_is_given,
     tokens_are_64_letters_and_digits_and_never_repeat,
-    a_token_from_a_client_is_never_taken,
+    create_ignores_a_token_from_the_client,
     a_session_survives_a_restart,
 ];
 
@@ -22,13 +22,13 @@ async fn text(app: &App, method: Method, path: &str, body: &'static str) -> Stri
     Answer::of(app.request(method, path).body(body)).await.ok().to_owned()
 }
 
-/// The token in the answer of a create, which has nothing else.
+/// The token in the answer of a create. The answer must have no other field.
 fn token_of(created: &str) -> &str {
     let rest = created.strip_prefix(r#"{"token":""#);
     rest.and_then(|rest| rest.strip_suffix(r#""}"#)).expect(created)
 }
 
-async fn every_answer_to_its_last_byte(store: Store) {
+async fn every_answer_has_exactly_the_expected_bytes(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let created = text(
@@ -77,7 +77,7 @@ async fn every_answer_to_its_last_byte(store: Store) {
     assert_eq!(text(&app, Method::DELETE, "/killall", "").await, r#"{"kill":0}"#);
 }
 
-/// Checks that every route answers as if the session had never been.
+/// Checks that every route answers as if the session had never existed.
 async fn assert_missing(app: &App, id: &str, token: &str) {
     assert_eq!(text(app, Method::GET, &format!("/get/{token}"), "").await, "{}");
     assert_eq!(
@@ -102,7 +102,7 @@ async fn a_missing_session_is_not_an_error(store: Store) {
     assert_eq!(app.activity(7200).await, 0);
     assert_eq!(app.killsoid("ann").await, 0);
     assert_eq!(app.killall().await, 0);
-    // The set above made nothing up.
+    // The set in `assert_missing` created no session.
     assert!(app.get(NO_TOKEN).await.is_none());
 }
 
@@ -116,7 +116,7 @@ async fn a_killed_session_is_missing(store: Store) {
     assert_eq!(app.activity(7200).await, 0);
 }
 
-async fn get_answers_the_reads_before_it(store: Store) {
+async fn get_answers_the_count_of_earlier_reads(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -140,13 +140,13 @@ async fn set_answers_the_new_w_and_the_idle_before_it(store: Store) {
     assert_eq!((session.r, session.w, session.idle), (2, 4, 0));
 }
 
-async fn a_session_has_the_default_ttl_unless_told(store: Store) {
+async fn create_uses_the_default_ttl_unless_one_is_given(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    let plain = app.create("ann").await;
-    let told = app.create_with("ann", "ttl=2147483647", "").await;
-    assert_eq!(app.get(&plain).await.expect("alive").ttl, 7200);
-    assert_eq!(app.get(&told).await.expect("alive").ttl, 2_147_483_647);
+    let default = app.create("ann").await;
+    let explicit = app.create_with("ann", "ttl=2147483647", "").await;
+    assert_eq!(app.get(&default).await.expect("alive").ttl, 7200);
+    assert_eq!(app.get(&explicit).await.expect("alive").ttl, 2_147_483_647);
 }
 
 async fn tokens_are_64_letters_and_digits_and_never_repeat(store: Store) {
@@ -166,14 +166,14 @@ async fn tokens_are_64_letters_and_digits_and_never_repeat(store: Store) {
     assert!(characters.iter().all(u8::is_ascii_alphanumeric));
 }
 
-async fn a_token_from_a_client_is_never_taken(store: Store) {
+async fn create_ignores_a_token_from_the_client(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
     let body = format!(r#"{{"token":"{NO_TOKEN}"}}"#);
     let token = app.create_with("ann", &format!("token={NO_TOKEN}"), &body).await;
     assert_ne!(token, NO_TOKEN);
     assert!(app.get(NO_TOKEN).await.is_none());
-    // In `d` it is a string like any other.
+    // In `d` the token is a string like any other.
     assert_eq!(app.get(&token).await.expect("alive").d(), body);
 }
 
@@ -189,6 +189,6 @@ async fn a_session_survives_a_restart(store: Store) {
         (session.id.as_str(), session.ip.as_str(), session.d()),
         ("ann", "127.0.0.1", r#"{"a":1}"#)
     );
-    // What the get before the restart did to `r` and `la` is there too.
+    // The restart kept the `r` and `la` that the get before it wrote.
     assert_eq!((session.r, session.w, session.ttl, session.idle), (2, 1, 60, 5));
 }

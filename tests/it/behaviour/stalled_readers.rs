@@ -1,4 +1,4 @@
-//! Clients that ask for a long list and do not read it; and an id with very many sessions in Redis.
+//! Tests with clients that request a long list and do not read it, and with one id of 50,000 sessions in Redis.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,13 +13,15 @@ use crate::{
     support::{START, Server, Store, json, redis_server, side_by_side},
 };
 
-/// Readers that stall, sessions in the list, and bytes of data in each: together 400 MB.
+/// Stalled readers of one list. Together they would have to buffer 400 MB: readers times [`SESSIONS`] times [`DATA`].
 const READERS: usize = 20;
+/// Sessions in the list.
 const SESSIONS: usize = 400;
+/// Bytes of data in each session.
 const DATA: usize = 50_000;
 
-/// A connection that takes in hardly anything by itself, after the request for a list.
-async fn stalled(address: &str, path: &str) -> TcpStream {
+/// Requests a list on a connection with a small receive buffer, and does not read the answer.
+async fn stalled_reader(address: &str, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     let mut stream = socket
@@ -31,16 +33,16 @@ async fn stalled(address: &str, path: &str) -> TcpStream {
     stream
 }
 
-/// How many sessions the rest of an answer has.
-async fn sessions_of(mut stream: TcpStream) -> usize {
+/// Reads an answer to its end and counts its sessions.
+async fn count_sessions(mut stream: TcpStream) -> usize {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an answer");
     assert!(text.starts_with("HTTP/1.1 200"), "{}", &text[..100]);
-    assert!(text.contains("]}\r\n0\r\n"), "the answer broke off");
+    assert!(text.contains("]}\r\n0\r\n"), "the answer ended early");
     text.matches(r#"{"id":"ann""#).count()
 }
 
-async fn readers_that_stall_hold_little(store: Store) {
+async fn check_stalled_readers(store: Store) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Process::command(folder.path(), &[]);
     command.envs(store.variables());
@@ -52,15 +54,15 @@ async fn readers_that_stall_hold_little(store: Store) {
         async move { app.create_with("ann", "", &data).await }
     });
     side_by_side(8, creates).await;
-    // What it takes for one reader who does read is there.
+    // Read the list once, so that the memory for one fast reader is part of the baseline.
     assert_eq!(app.soid("ann").await.len(), SESSIONS);
     let before = process.memory();
     for path in ["/test-app/soid/ann", "/test-app/soapp?dt=3600"] {
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            readers.push(stalled(process.address(), path).await);
+            readers.push(stalled_reader(process.address(), path).await);
         }
-        // Long enough for a list to give back what it has in memory.
+        // Long enough for a stalled list to release its buffers.
         tokio::time::sleep(Duration::from_secs(7)).await;
         let held = process.memory().saturating_sub(before);
         let whole = (READERS * SESSIONS * DATA / 1024) as u64;
@@ -68,31 +70,31 @@ async fn readers_that_stall_hold_little(store: Store) {
             held < whole / 5,
             "{held} KiB more with {READERS} readers of {path}, {before} before"
         );
-        // Others are served, and who reads at last is given the whole list.
+        // Other clients are served, and a stalled reader that reads at last gets the whole list.
         app.create("ben").await;
         let late = readers.pop().expect("there are many");
-        assert_eq!(sessions_of(late).await, SESSIONS, "{path}");
+        assert_eq!(count_sessions(late).await, SESSIONS, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stall_hold_little_embedded() {
-    readers_that_stall_hold_little(Store::Embedded).await;
+async fn stalled_readers_hold_little_memory_on_the_embedded_store() {
+    check_stalled_readers(Store::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stall_hold_little_redis() {
-    readers_that_stall_hold_little(Store::Redis).await;
+async fn stalled_readers_hold_little_memory_on_redis() {
+    check_stalled_readers(Store::Redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stall_hold_little_cluster() {
-    readers_that_stall_hold_little(Store::Cluster).await;
+async fn stalled_readers_hold_little_memory_on_a_cluster() {
+    check_stalled_readers(Store::Cluster).await;
 }
 
-/// As sessions of visitors who are not logged in are, when all have one id.
+/// A site may give one id to all visitors that are not logged in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_with_50_000_sessions_in_redis_is_listed_whole() {
+async fn soid_lists_all_50_000_sessions_of_one_id_in_redis() {
     const COUNT: u64 = 50_000;
     let redis = redis_server::start(&[]).expect("a Redis of its own");
     let server = Server::start_with(Store::Redis, |config| config.redis_url = Some(redis.url())).await;
@@ -101,7 +103,7 @@ async fn an_id_with_50_000_sessions_in_redis_is_listed_whole() {
     for chunk in 0..COUNT / 1000 {
         let mut load = pipe();
         for n in chunk * 1000..(chunk + 1) * 1000 {
-            // In no order, and many in each second.
+            // In no particular order, and many in the same second.
             let (second, token) = (START - n % 7, format!("{:010}{n:054}", n * 7919 % COUNT));
             load.cmd("HSET")
                 .arg(format!("{prefix}{token}"))

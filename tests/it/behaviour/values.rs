@@ -1,4 +1,4 @@
-//! Values and keys come back as they were sent, by whichever way they went.
+//! Tests that values and keys come back exactly as they were sent, after create, set and merge.
 
 use serde_json::Value;
 
@@ -6,12 +6,13 @@ use crate::support::{Server, Store, for_every_store, json};
 
 for_every_store![
     numbers_are_never_rounded,
-    strings_come_back_letter_for_letter,
-    any_text_is_a_key,
-    a_key_is_what_it_says_however_it_is_written,
+    strings_come_back_unchanged,
+    any_text_is_accepted_as_a_key,
+    all_spellings_of_a_key_name_the_same_key,
 ];
 
-/// Sends a `d` by a create, a set on nothing and a set on something, merges beside it, and returns what came back each time.
+/// Stores `d` by a create, by a set on a session without data and by a set on one with data. Then changes another key,
+/// so that the store merges. Returns each `d` that came back.
 async fn round_trips(store: Store, d: &str) -> Vec<String> {
     let server = Server::start(store).await;
     let app = server.app("forum");
@@ -21,7 +22,7 @@ async fn round_trips(store: Store, d: &str) -> Vec<String> {
     let mut came_back = vec![app.get(&created).await.expect("alive").d().to_owned()];
     came_back.push(app.set(&set, d).await.expect("alive").d().to_owned());
     app.set(&merged, d).await.expect("alive");
-    // A second write takes the stored text apart and puts it together again.
+    // A second write parses the stored text and serialises it again.
     for token in [created, set, merged] {
         app.set(&token, r#"{"before":null,"after":1}"#).await.expect("alive");
         app.set(&token, r#"{"after":null}"#).await.expect("alive");
@@ -64,7 +65,7 @@ async fn numbers_are_never_rounded(store: Store) {
     }
 }
 
-async fn strings_come_back_letter_for_letter(store: Store) {
+async fn strings_come_back_unchanged(store: Store) {
     let strings = [
         "",
         " ",
@@ -95,7 +96,7 @@ async fn strings_come_back_letter_for_letter(store: Store) {
             assert_eq!(fields[format!("s{n}")], *text, "{came_back}");
         }
     }
-    // The same in the other spellings that JSON has.
+    // The same characters in the other spellings that JSON allows.
     let spelled = r#"{"a":"\u0041\/\u00e9\uD83D\uDE00\u0000\u2028","b":"\b\f\n\r\t\\\""}"#;
     for came_back in round_trips(store, spelled).await {
         let fields = json(&came_back);
@@ -104,7 +105,7 @@ async fn strings_come_back_letter_for_letter(store: Store) {
     }
 }
 
-async fn any_text_is_a_key(store: Store) {
+async fn any_text_is_accepted_as_a_key(store: Store) {
     let keys = [
         "",
         " ",
@@ -153,10 +154,10 @@ async fn any_text_is_a_key(store: Store) {
     }
 }
 
-async fn a_key_is_what_it_says_however_it_is_written(store: Store) {
+async fn all_spellings_of_a_key_name_the_same_key(store: Store) {
     let server = Server::start(store).await;
     let app = server.app("forum");
-    // Written in escapes, changed in plain letters, and the other way round.
+    // Each pair is tried in both orders: created in one spelling, changed in the other.
     for (one, other) in [
         (r"\u0061", "a"),
         (r#"a\"b"#, r"a\u0022b"),

@@ -1,23 +1,23 @@
-//! The wiper removes what has expired, all of it, and nothing else.
+//! Tests of the wiper: it removes every expired session and no other.
 
 use crate::support::{Server, Store, eventually, for_every_store, redis_server, side_by_side};
 
 for_every_store![
-    expired_sessions_are_removed_and_others_stay,
-    a_renewed_session_is_not_wiped_at_its_first_end,
-    a_fixed_end_is_kept,
-    last_activity_outlives_a_wiped_session,
-    the_wiper_works_through_any_number,
+    the_wiper_removes_expired_sessions_and_keeps_others,
+    the_wiper_keeps_a_renewed_session,
+    the_wiper_removes_a_no_resave_session_at_its_end,
+    an_id_keeps_its_last_activity_after_a_session_is_wiped,
+    the_wiper_removes_more_sessions_than_one_batch,
 ];
 
 const EXPIRED: &str = "rest_sessions_expired_total";
 
-async fn wiping(store: Store) -> Server {
+async fn start_wiping(store: Store) -> Server {
     Server::start_with(store, |config| config.wipe = 1).await
 }
 
-async fn expired_sessions_are_removed_and_others_stay(store: Store) {
-    let server = wiping(store).await;
+async fn the_wiper_removes_expired_sessions_and_keeps_others(store: Store) {
+    let server = start_wiping(store).await;
     let [forum, shop] = [server.app("forum"), server.app("shop")];
     forum.create_with("ann", "ttl=10", r#"{"a":1}"#).await;
     forum.create_with("bob", "ttl=10", "").await;
@@ -25,7 +25,7 @@ async fn expired_sessions_are_removed_and_others_stay(store: Store) {
     let lives = forum.create_with("bob", "ttl=1000", r#"{"b":2}"#).await;
     server.advance(11);
     server.until_metric(EXPIRED, 2).await;
-    // An expired session counts as activity of its id until it is removed; bob has another one.
+    // Both expired sessions are removed, so ann no longer counts. bob still does, by the other session.
     assert_eq!(forum.activity(60).await, 1);
     assert_eq!(forum.killsoid("ann").await, 0);
     assert_eq!(shop.soid("ann").await.len(), 1);
@@ -39,8 +39,8 @@ async fn expired_sessions_are_removed_and_others_stay(store: Store) {
     assert_eq!(server.metric(EXPIRED).await, 3);
 }
 
-async fn a_renewed_session_is_not_wiped_at_its_first_end(store: Store) {
-    let server = wiping(store).await;
+async fn the_wiper_keeps_a_renewed_session(store: Store) {
+    let server = start_wiping(store).await;
     let app = server.app("forum");
     let read = app.create_with("ann", "ttl=100", "").await;
     let written = app.create_with("bob", "ttl=100", "").await;
@@ -49,7 +49,7 @@ async fn a_renewed_session_is_not_wiped_at_its_first_end(store: Store) {
     app.set(&written, r#"{"a":1}"#).await.expect("alive");
     app.create_with("carl", "ttl=10", "").await;
     server.advance(90);
-    // carl's end tells that the wiper has been at work, long after the first end of the others.
+    // Once carl's session is gone, the wiper has run, long after the first end of the other two sessions.
     server.until_metric(EXPIRED, 1).await;
     assert_eq!(app.get(&read).await.expect("alive").idle, 90);
     assert_eq!(app.get(&written).await.expect("alive").idle, 90);
@@ -59,8 +59,8 @@ async fn a_renewed_session_is_not_wiped_at_its_first_end(store: Store) {
     assert_eq!(app.killall().await, 0);
 }
 
-async fn a_fixed_end_is_kept(store: Store) {
-    let server = wiping(store).await;
+async fn the_wiper_removes_a_no_resave_session_at_its_end(store: Store) {
+    let server = start_wiping(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=100&no_resave=1", "").await;
     for _ in 0..4 {
@@ -74,15 +74,15 @@ async fn a_fixed_end_is_kept(store: Store) {
     assert_eq!(app.killall().await, 0);
 }
 
-async fn last_activity_outlives_a_wiped_session(store: Store) {
-    let server = wiping(store).await;
+async fn an_id_keeps_its_last_activity_after_a_session_is_wiped(store: Store) {
+    let server = start_wiping(store).await;
     let app = server.app("forum");
     app.create_with("ann", "ttl=1000", "").await;
     server.advance(100);
     app.create_with("ann", "ttl=10", "").await;
     server.advance(11);
     server.until_metric(EXPIRED, 1).await;
-    // The one that lives was active 111 seconds ago, the id 11.
+    // The live session was active 111 seconds ago, the id 11 seconds ago.
     assert_eq!(app.activity(11).await, 1);
     assert_eq!(app.activity(10).await, 0);
     assert_eq!(app.killsoid("ann").await, 1);
@@ -99,9 +99,9 @@ async fn create_many(server: &Server, count: usize) {
     side_by_side(50, creations).await;
 }
 
-async fn the_wiper_works_through_any_number(store: Store) {
-    let server = wiping(store).await;
-    // More than any store removes at once.
+async fn the_wiper_removes_more_sessions_than_one_batch(store: Store) {
+    let server = start_wiping(store).await;
+    // More than any store removes in one batch.
     create_many(&server, 1200).await;
     server.advance(11);
     server.until_metric(EXPIRED, 1200).await;
@@ -113,8 +113,8 @@ async fn the_wiper_works_through_any_number(store: Store) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wipers_side_by_side_count_each_session_once() {
-    let server = wiping(Store::Redis).await;
+async fn concurrent_wipers_count_each_session_once() {
+    let server = start_wiping(Store::Redis).await;
     let peer = server.start_peer().await;
     create_many(&server, 1200).await;
     server.advance(11);

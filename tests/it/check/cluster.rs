@@ -1,18 +1,18 @@
-//! What can be wrong on a cluster only: sessions in places where nobody looks for them, and clusters that cannot be checked.
+//! Tests of `check` on a cluster: sessions in a wrong shard, and clusters that it has to refuse.
 
 use std::{
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     time::Duration,
 };
 
-use super::{check, finds, redis::Busy};
+use super::{busy_namespace::BusyNamespace, check, finds};
 use crate::{
     process::{Finished, Process},
     support::{START, Store, redis_cluster::Cluster, redis_server},
 };
 
-/// Writes a session as a service would that takes its place for the one that the token given first leads to.
-fn write(busy: &Busy, place: &str, token: &str, id: &str) {
+/// Writes a session with all its index entries into the shard of `place`, which is a token of that shard.
+fn write(busy: &BusyNamespace, place: &str, token: &str, id: &str) {
     let key = |rest: &str| busy.key(place, rest);
     let (la, ends, member) = (START, START + 7200, format!("{token}:{id}"));
     let fields = format!("id {id} r 1 w 1 ttl 7200 la {la} ip ::1");
@@ -23,23 +23,27 @@ fn write(busy: &Busy, place: &str, token: &str, id: &str) {
     busy.change(&format!("ZADD {} {ends} forum:{member}", key("SESSIONS")));
 }
 
-/// The token of the shard that comes after another one's, of 16.
-fn next(token: &str) -> String {
+/// The same token, moved to the next of the 16 shards.
+fn in_next_shard(token: &str) -> String {
     let shard = u8::from_str_radix(&token[..2], 16).expect("a shard");
     format!("{:02x}{}", (shard + 1) % 16, &token[2..])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_in_a_wrong_shard_are_found_and_removed() {
-    let mut busy = Busy::start(Store::Cluster).await;
+async fn check_finds_and_removes_sessions_in_a_wrong_shard() {
+    let mut busy = BusyNamespace::start(Store::Cluster).await;
     let (forum, talk) = (busy.server.app("forum"), busy.server.app("talk"));
     let (ann, ben) = (forum.create("ann").await, talk.create("ben").await);
-    let (elsewhere, nowhere) = (next(&ann), format!("ff{}", &ann[2..]));
-    // Where no token leads to, where killsoid does not look, in a shard that is not used, and an id that counts twice.
+    let (elsewhere, nowhere) = (in_next_shard(&ann), format!("ff{}", &ann[2..]));
+    // A session to which its token does not lead, one that killsoid does not find, one in an unused shard, and an id
+    // that counts twice.
     write(&busy, &elsewhere, &ann, "ann");
     write(&busy, &elsewhere, &elsewhere, "ann");
     write(&busy, &nowhere, &nowhere, "eve");
-    busy.change(&format!("ZADD {} {START} ben", busy.key(&next(&ben), "talk:_users")));
+    busy.change(&format!(
+        "ZADD {} {START} ben",
+        busy.key(&in_next_shard(&ben), "talk:_users")
+    ));
     assert_eq!(talk.activity(7200).await, 2);
     let shard = &elsewhere[..2];
     let lines = [
@@ -56,7 +60,7 @@ async fn sessions_in_a_wrong_shard_are_found_and_removed() {
             .any(|line| line.ends_with(&format!(", shard {shard}"))),
         "{found:?}"
     );
-    busy.mends(&lines, &[ann.clone(), elsewhere.clone(), nowhere.clone()])
+    busy.assert_repairs(&lines, &[ann.clone(), elsewhere.clone(), nowhere.clone()])
         .await;
     assert_eq!((forum.soid("ann").await.len(), forum.soapp(7200).await.len()), (1, 1));
     assert!(forum.get(&ann).await.is_some() && talk.get(&ben).await.is_some());
@@ -69,8 +73,8 @@ async fn sessions_in_a_wrong_shard_are_found_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_number_of_shards_is_refused() {
-    let mut busy = Busy::start(Store::Cluster).await;
+async fn check_refuses_another_number_of_shards() {
+    let mut busy = BusyNamespace::start(Store::Cluster).await;
     let app = busy.server.app("forum");
     let mut tokens = Vec::new();
     for n in 0..32 {
@@ -86,7 +90,7 @@ async fn another_number_of_shards_is_refused() {
         );
     }
     for token in &tokens {
-        assert!(app.get(token).await.is_some(), "nothing was removed");
+        assert!(app.get(token).await.is_some(), "the check removed a session");
     }
     busy.server.config.shards = 16;
     finds(&busy.check(&[]), 0, &[], false);
@@ -95,7 +99,7 @@ async fn another_number_of_shards_is_refused() {
     assert!(found.refusal(2).contains("is not noted"), "{found:?}");
 }
 
-/// A check of the namespace `rs` in four shards.
+/// Runs a check of the namespace `rs` with four shards.
 fn check_at(urls: &str, args: &[&str]) -> Finished {
     let mut all = vec!["--redis-mode", "cluster", "--redis-url", urls, "--shards", "4"];
     all.extend(args);
@@ -103,7 +107,7 @@ fn check_at(urls: &str, args: &[&str]) -> Finished {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_on_its_way_is_not_taken_for_missing() {
+async fn check_refuses_to_run_while_a_slot_migrates() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut cluster = Cluster::start(2, 0).expect("a cluster");
     let urls = cluster.urls();
@@ -132,12 +136,12 @@ async fn what_is_on_its_way_is_not_taken_for_missing() {
             refused += 1;
         }
         cluster.close_slot(slot, from, to);
-        cluster.agreed().expect("all nodes hear of it");
+        cluster.agreed().expect("all nodes agree on the owner");
     }
-    assert!(refused > 20, "only {refused} checks met keys on their way");
+    assert!(refused > 20, "only {refused} checks ran during a migration");
     assert_eq!(check_at(&urls, &["--repair"]).stdout, good.stdout);
     for token in &tokens {
-        assert!(app.get(token).await.is_some(), "nothing was removed");
+        assert!(app.get(token).await.is_some(), "the check removed a session");
     }
     process.stop();
     cluster.nodes[1].kill();
@@ -150,7 +154,7 @@ async fn what_is_on_its_way_is_not_taken_for_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
+async fn check_removes_nothing_when_a_slot_begins_to_migrate() {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = Cluster::start(2, 0).expect("a cluster");
     let urls = cluster.urls();
@@ -165,12 +169,12 @@ async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
     let moving = tokio::task::spawn_blocking(move || {
         let slot: u16 = cluster.nodes[0].ask("CLUSTER KEYSLOT {rs:00}");
         let (mut from, mut to) = if slot < 16384 / 2 { (0, 1) } else { (1, 0) };
-        // Until the other end is gone, also by a failure; the pause is for a check to begin.
+        // Runs until the sender is dropped, as a failing test does too. The pause lets a check begin.
         while ended.recv_timeout(Duration::from_millis(fastrand::u64(0..30))) == Err(RecvTimeoutError::Timeout) {
             cluster.open_slot(slot, from, to);
             while cluster.move_keys(slot, from, to) {}
             cluster.close_slot(slot, from, to);
-            cluster.agreed().expect("all nodes hear of it");
+            cluster.agreed().expect("all nodes agree on the owner");
             (from, to) = (to, from);
         }
         cluster
@@ -195,7 +199,7 @@ async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
 }
 
 #[test]
-fn what_is_no_cluster_is_told() {
+fn check_refuses_a_server_that_is_no_cluster() {
     let found = check_at(&redis_server::url(), &[]);
     assert_eq!(found.refusal(2), "cannot check Redis: what answers is no cluster");
     let found = check_at("redis://:secret@127.0.0.1:1,redis://127.0.0.1:1", &[]);

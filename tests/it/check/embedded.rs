@@ -1,22 +1,16 @@
-//! Each kind of disagreement in a data folder, made by hand with the engine itself.
+//! Tests of `check` on the embedded store: each kind of disagreement is made by hand, with the engine itself.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+mod files;
+
+use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use tempfile::TempDir;
 
 use super::{check, finds};
-use crate::{
-    process::{Finished, Process, finish, program},
-    support::eventually,
-};
+use crate::{process::Process, support::eventually};
 
-/// A folder with two sessions of ann and one of ben, their tokens in this order.
+/// A folder with two sessions of `ann` and one of `ben: x`, and their tokens in this order.
 async fn folder() -> (TempDir, [String; 3]) {
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &[]);
@@ -30,7 +24,7 @@ async fn folder() -> (TempDir, [String; 3]) {
     (folder, tokens)
 }
 
-/// Opens the engine of a folder as the service does, and nothing else of it.
+/// Opens the engine of a data folder without the service, and applies `change` to its keyspaces.
 fn with_engine(folder: &Path, change: impl FnOnce(&Keyspace, &Keyspace, &Keyspace)) {
     let db = Database::builder(folder.join("data/fjall")).open().expect("an engine");
     let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default).expect("a keyspace");
@@ -46,11 +40,16 @@ fn key_ending_with(keyspace: &Keyspace, token: &str) -> Vec<u8> {
     let keys = keyspace.iter().map(|entry| entry.key().expect("a key").to_vec());
     keys.filter(|key| key.ends_with(token.as_bytes()))
         .last()
-        .expect("it is there")
+        .expect("an entry")
 }
 
-/// What `change` does is found as `lines`, mended, and gone; what was not touched is still there.
-async fn mends(change: impl FnOnce(&Keyspace, &Keyspace, &Keyspace, &[String; 3]), lines: &[&str], left: usize) {
+/// Asserts that a check finds what `change` did as `lines`, repairs it and finds nothing afterwards, and that `left`
+/// sessions remain.
+async fn assert_repairs(
+    change: impl FnOnce(&Keyspace, &Keyspace, &Keyspace, &[String; 3]),
+    lines: &[&str],
+    left: usize,
+) {
     let (folder, tokens) = folder().await;
     with_engine(folder.path(), |sessions, users, activity| {
         change(sessions, users, activity, &tokens);
@@ -58,9 +57,12 @@ async fn mends(change: impl FnOnce(&Keyspace, &Keyspace, &Keyspace, &[String; 3]
     let found = check(folder.path(), &[]);
     finds(&found, 1, lines, false);
     for token in &tokens {
-        assert!(!found.stdout.contains(token.as_str()), "a token: {found:?}");
+        assert!(
+            !found.stdout.contains(token.as_str()),
+            "the output contains a token: {found:?}"
+        );
     }
-    // Looking has changed nothing.
+    // A check without `--repair` changes nothing.
     finds(&check(folder.path(), &[]), 1, lines, false);
     finds(&check(folder.path(), &["--repair"]), 0, lines, true);
     finds(&check(folder.path(), &[]), 0, &[], false);
@@ -73,7 +75,7 @@ async fn mends(change: impl FnOnce(&Keyspace, &Keyspace, &Keyspace, &[String; 3]
 }
 
 #[tokio::test]
-async fn a_good_folder_is_found_good() {
+async fn check_finds_nothing_in_a_consistent_folder() {
     let (folder, _) = folder().await;
     let found = check(folder.path(), &[]);
     assert_eq!(
@@ -85,24 +87,24 @@ async fn a_good_folder_is_found_good() {
 }
 
 #[tokio::test]
-async fn entries_without_a_session_are_found() {
-    mends(
+async fn check_finds_entries_without_a_session() {
+    assert_repairs(
         |sessions, users, activity, tokens| {
-            // The session is gone, both entries are there.
+            // The record of a session is missing, both index entries exist.
             sessions.remove(key_ending_with(sessions, &tokens[0])).expect("a disk");
-            // An entry of another id and one of a token that never was.
+            // An entry with another id, and one with a token that never existed.
             users.insert(user_key("carl", &tokens[2]), []).expect("a disk");
             users.insert(user_key("ann", &"x".repeat(64)), []).expect("a disk");
-            // An entry at another second.
+            // An entry with another second.
             let mut entry = key_ending_with(activity, &tokens[2]);
-            let value = activity.get(&entry).expect("a disk").expect("it is there");
+            let value = activity.get(&entry).expect("a disk").expect("an entry");
             entry["test-app\0".len()] ^= 1;
             activity.insert(entry, value).expect("a disk");
             // Activity that has outlived the last session of its id.
             activity
                 .insert("test-app\x01dora", 5_u64.to_be_bytes())
                 .expect("a disk");
-            // Such that nobody can read.
+            // Entries that do not parse.
             users.insert("what?", []).expect("a disk");
             activity.insert("what?", "is this?").expect("a disk");
         },
@@ -122,13 +124,13 @@ async fn entries_without_a_session_are_found() {
 }
 
 #[tokio::test]
-async fn missing_and_wrong_entries_are_found() {
-    mends(
+async fn check_finds_missing_and_wrong_entries() {
+    assert_repairs(
         |_, users, activity, tokens| {
             users.remove(user_key("ann", &tokens[0])).expect("a disk");
             activity.remove(key_ending_with(activity, &tokens[1])).expect("a disk");
             let entry = key_ending_with(activity, &tokens[2]);
-            let mut value = activity.get(&entry).expect("a disk").expect("it is there").to_vec();
+            let mut value = activity.get(&entry).expect("a disk").expect("an entry").to_vec();
             // The last letter of the id.
             *value.last_mut().expect("an id") = b'y';
             activity.insert(entry, value).expect("a disk");
@@ -144,8 +146,8 @@ async fn missing_and_wrong_entries_are_found() {
 }
 
 #[tokio::test]
-async fn records_that_nobody_can_read_are_found_and_removed() {
-    mends(
+async fn check_finds_and_removes_unreadable_records() {
+    assert_repairs(
         |sessions, _, _, tokens| {
             sessions
                 .insert(key_ending_with(sessions, &tokens[0]), "what?")
@@ -164,14 +166,14 @@ async fn records_that_nobody_can_read_are_found_and_removed() {
 }
 
 #[tokio::test]
-async fn expired_sessions_are_counted_and_stay() {
+async fn check_counts_expired_sessions_and_keeps_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
     app.create_with("ann", "ttl=10", "").await;
     app.create("ben").await;
     process.stop();
-    eventually("one has expired", async || {
+    eventually("one session has expired", async || {
         check(folder.path(), &[]).stdout.contains(" 1 of them expired")
     })
     .await;
@@ -188,7 +190,7 @@ async fn expired_sessions_are_counted_and_stay() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_checked_is_told_in_one_line() {
+async fn check_refuses_a_folder_that_is_in_use_or_missing() {
     let (folder, tokens) = folder().await;
     let process = Process::start(folder.path(), &[]);
     let found = check(folder.path(), &["--repair"]);
@@ -199,107 +201,4 @@ async fn what_cannot_be_checked_is_told_in_one_line() {
     assert!(found.refusal(2).contains("nowhere is no data folder"), "{found:?}");
     assert!(!folder.path().join("nowhere").exists());
     check(folder.path(), &["--mend"]).refusal(2);
-}
-
-#[tokio::test]
-async fn damaged_files_are_found_and_stop_repairs() {
-    let (folder, tokens) = folder().await;
-    with_engine(folder.path(), |sessions, users, _| {
-        sessions.rotate_memtable_and_wait().expect("a table");
-        users.insert(user_key("ann", &"x".repeat(64)), []).expect("a disk");
-    });
-    finds(
-        &check(folder.path(), &[]),
-        1,
-        &[r#"entry of the index of ids without a session: app test-app, id "ann""#],
-        false,
-    );
-    let tables = folder.path().join("data/fjall/keyspaces/1/tables");
-    let table = fs::read_dir(tables)
-        .expect("tables")
-        .next()
-        .expect("a table")
-        .expect("an entry")
-        .path();
-    let good = fs::read(&table).expect("a file");
-    let mut bad = good.clone();
-    // Amid the records, which no start reads.
-    bad[200] ^= 1;
-    fs::write(&table, bad).expect("a file");
-    let found = check(folder.path(), &["--repair"]);
-    assert_eq!(found.code, Some(1), "{found:?}");
-    assert!(
-        found.stdout.contains("damaged table: ") && !found.stdout.contains(": mended"),
-        "{found:?}"
-    );
-    fs::write(&table, good).expect("a file");
-    finds(
-        &check(folder.path(), &["--repair"]),
-        0,
-        &[r#"entry of the index of ids without a session: app test-app, id "ann""#],
-        true,
-    );
-    let process = Process::start(folder.path(), &[]);
-    assert!(process.app().get(&tokens[2]).await.is_some());
-    process.stop();
-}
-
-/// A check by somebody who has no more rights than the modes of files say, as root has.
-fn check_without_privileges(folder: &Path, args: &[&str]) -> Finished {
-    let mut command = Command::new("setpriv");
-    command
-        .arg("--bounding-set=-dac_override,-dac_read_search")
-        .arg(program(folder, &[]).get_program())
-        .arg("check")
-        .args(args)
-        .env_clear()
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    finish(command)
-}
-
-/// Everything in a folder, and the folder.
-fn tree(path: PathBuf, all: &mut Vec<PathBuf>) {
-    if path.is_dir() {
-        for entry in fs::read_dir(&path).expect("a folder") {
-            tree(entry.expect("an entry").path(), all);
-        }
-    }
-    all.push(path);
-}
-
-#[tokio::test]
-async fn what_may_not_be_read_is_not_called_damaged() {
-    let (folder, tokens) = folder().await;
-    with_engine(folder.path(), |sessions, users, activity| {
-        for keyspace in [sessions, users, activity] {
-            keyspace.rotate_memtable_and_wait().expect("a table");
-        }
-    });
-    finds(&check_without_privileges(folder.path(), &[]), 0, &[], false);
-    let mut all = Vec::new();
-    tree(folder.path().join("data"), &mut all);
-    let mut refused = 0;
-    for path in all {
-        // An opening may replace files of the engine.
-        let Ok(found) = fs::metadata(&path) else { continue };
-        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("it is ours");
-        let mode = found.permissions();
-        let found = check_without_privileges(folder.path(), &["--repair"]);
-        if path.exists() {
-            fs::set_permissions(&path, mode).expect("it is ours");
-        }
-        // Some files the engine does not look at.
-        if found.code != Some(0) {
-            assert!(found.refusal(2).contains("Permission denied"), "{path:?}: {found:?}");
-            refused += 1;
-        }
-    }
-    assert!(refused > 10, "only {refused} were refused");
-    finds(&check(folder.path(), &[]), 0, &[], false);
-    let process = Process::start(folder.path(), &[]);
-    assert!(process.app().get(&tokens[0]).await.is_some());
-    process.stop();
 }

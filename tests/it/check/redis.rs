@@ -1,155 +1,43 @@
-//! Each kind of disagreement in a namespace of Redis, one server or a cluster, made by hand while a service serves there.
+//! Tests of `check` on Redis, one server and a cluster: each kind of disagreement is made by hand while a service is
+//! under load in the same namespace.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
-use deadpool_redis::redis::{FromRedisValue, Value};
-
-use super::{check, finds};
+use super::{busy_namespace::BusyNamespace, check, finds};
 use crate::{
-    process::{Finished, Process},
-    support::{App, START, Server, Store, for_one_store, redis_cluster, redis_server},
+    process::Process,
+    support::{START, Store, for_one_store, redis_server},
 };
 
 for_one_store!(
     one_server,
     Redis,
-    a_good_namespace_is_found_good,
-    missing_and_wrong_entries_are_found,
-    entries_without_a_session_are_found,
-    what_nobody_can_read_is_found_and_removed,
-    keys_of_a_wrong_type_are_found_and_removed
+    check_finds_nothing_in_a_consistent_namespace,
+    check_finds_missing_and_wrong_entries,
+    check_finds_entries_without_a_session,
+    check_finds_and_removes_unreadable_records,
+    check_finds_and_removes_keys_of_a_wrong_type
 );
 for_one_store!(
     cluster,
     Cluster,
-    a_good_namespace_is_found_good,
-    missing_and_wrong_entries_are_found,
-    entries_without_a_session_are_found,
-    what_nobody_can_read_is_found_and_removed,
-    keys_of_a_wrong_type_are_found_and_removed
+    check_finds_nothing_in_a_consistent_namespace,
+    check_finds_missing_and_wrong_entries,
+    check_finds_entries_without_a_session,
+    check_finds_and_removes_unreadable_records,
+    check_finds_and_removes_keys_of_a_wrong_type
 );
 
-/// A namespace with a service that is busy there, in an app of its own.
-pub(super) struct Busy {
-    store: Store,
-    pub(super) server: Server,
-    stop: Arc<AtomicBool>,
-    clients: Vec<tokio::task::JoinHandle<()>>,
-}
-
-impl Busy {
-    pub(super) async fn start(store: Store) -> Self {
-        let server = Server::start(store).await;
-        // It is at work: on a cluster, it has noted the number of shards.
-        server.app("busy").create("first").await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients = (0..3).map(|n| tokio::spawn(client(server.app("busy"), n, stop.clone())));
-        let clients = clients.collect();
-        Self {
-            store,
-            server,
-            stop,
-            clients,
-        }
-    }
-
-    /// A key that is where a session is. On a cluster, its token begins with the number of its shard.
-    pub(super) fn key(&self, token: &str, rest: &str) -> String {
-        let namespace = &self.server.config.namespace;
-        match self.store {
-            Store::Cluster => format!("{{{namespace}:{}}}:{rest}", &token[..2]),
-            _ => format!("{namespace}:{rest}"),
-        }
-    }
-
-    pub(super) fn redis<T: FromRedisValue>(&self, command: &str) -> T {
-        match self.store {
-            Store::Cluster => redis_cluster::shared().ask(command),
-            _ => redis_server::ask(command),
-        }
-    }
-
-    /// Does something behind the service's back.
-    pub(super) fn change(&self, command: &str) {
-        let _: Value = self.redis(command);
-    }
-
-    pub(super) fn keys(&self) -> Vec<String> {
-        let namespace = &self.server.config.namespace;
-        match self.store {
-            Store::Cluster => redis_cluster::shared().keys(namespace),
-            _ => redis_server::keys(namespace),
-        }
-    }
-
-    pub(super) fn check(&self, args: &[&str]) -> Finished {
-        let config = &self.server.config;
-        let (urls, shards) = (self.store.urls().expect("it is a Redis"), config.shards.to_string());
-        let mode = if self.store == Store::Cluster {
-            "cluster"
-        } else {
-            "single"
-        };
-        let mut all = vec!["--redis-url", &urls, "--redis-mode", mode];
-        all.extend(["--namespace", &config.namespace, "--shards", &shards]);
-        all.extend(args);
-        check(std::env::temp_dir().as_path(), &all)
-    }
-
-    /// Finds `lines`, mends them, and finds nothing any more; says so without a token.
-    pub(super) async fn mends(&mut self, lines: &[&str], tokens: &[String]) {
-        for _ in 0..2 {
-            let found = self.check(&[]);
-            finds(&found, 1, lines, false);
-            let told = |token: &String| found.stdout.contains(token.as_str());
-            assert!(!tokens.iter().any(told), "a token: {found:?}");
-        }
-        finds(&self.check(&["--repair"]), 0, lines, true);
-        finds(&self.check(&[]), 0, &[], false);
-        finds(&self.check(&["--repair"]), 0, &[], false);
-        self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients.drain(..) {
-            client.await.expect("no panic");
-        }
-        assert_eq!(self.server.metric("rest_sessions_unreadable_records_total").await, 0);
-    }
-}
-
-/// Creates, changes and kills, and is answered as if nobody checked.
-async fn client(app: App, n: usize, stop: Arc<AtomicBool>) {
-    let mut rounds = 0;
-    let kept = app.create_with(&format!("kept:{n}"), "", r#"{"a":1}"#).await;
-    // A slow machine is no reason to have seen nothing.
-    while rounds < 3 || !stop.load(Ordering::Relaxed) {
-        rounds += 1;
-        let id = format!("user:{n}:{}", rounds % 3);
-        let token = app.create(&id).await;
-        let set = app
-            .set(&token, format!(r#"{{"rounds":{rounds}}}"#))
-            .await
-            .expect("it is there");
-        assert_eq!((set.w, set.d()), (2, format!(r#"{{"rounds":{rounds}}}"#).as_str()));
-        assert!(app.get(&kept).await.is_some() && app.get(&token).await.is_some());
-        assert_eq!(app.soid(&id).await.len(), 1);
-        assert_eq!(app.kill(&token).await, 1);
-    }
-}
-
-async fn a_good_namespace_is_found_good(store: Store) {
-    let busy = Busy::start(store).await;
+async fn check_finds_nothing_in_a_consistent_namespace(store: Store) {
+    let busy = BusyNamespace::start(store).await;
     let app = busy.server.app("forum");
     app.create("a:b:c").await;
     let token = app.create_with("short", "ttl=10&no_resave=1", "").await;
-    app.get(&token).await.expect("it is there");
+    app.get(&token).await.expect("alive");
     let key = |rest: &str| busy.key(&token, rest);
-    // What live peers do is no disagreement.
+    // Live peers leave such entries, so they are no disagreement.
     busy.change(&format!("ZADD {} {} {token}:short", key("forum:_sessions"), START + 2));
     busy.change(&format!("HSET {} ttl 5", key(&format!("forum:{token}"))));
     busy.change(&format!("SET {} x", key("others")));
-    // An id that is no text is nobody's.
+    // A key whose id is not UTF-8 belongs to no session.
     let script = r"return(redis.call('SADD',KEYS[1]..'\255','x'))";
     busy.change(&format!("EVAL {script} 1 {}", key("forum:us:")));
     let found = busy.check(&[]);
@@ -159,8 +47,8 @@ async fn a_good_namespace_is_found_good(store: Store) {
     assert_eq!(busy.redis::<String>(&format!("GET {}", key("others"))), "x");
 }
 
-async fn missing_and_wrong_entries_are_found(store: Store) {
-    let mut busy = Busy::start(store).await;
+async fn check_finds_missing_and_wrong_entries(store: Store) {
+    let mut busy = BusyNamespace::start(store).await;
     let app = busy.server.app("forum");
     let mut tokens = Vec::new();
     for n in 0..9 {
@@ -191,21 +79,21 @@ async fn missing_and_wrong_entries_are_found(store: Store) {
         r#"last activity in _users is too early: app forum, id "id:7", session "#,
         r#"last activity in _users is in the future: app forum, id "id:8""#,
     ];
-    busy.mends(&lines, &tokens).await;
+    busy.assert_repairs(&lines, &tokens).await;
     assert_eq!(busy.redis::<u64>(&end), START + 7200);
     let last = format!("ZSCORE {} id:8", busy.key(&tokens[8], "forum:_users"));
     assert_eq!(busy.redis::<u64>(&last), START);
 }
 
-async fn entries_without_a_session_are_found(store: Store) {
-    let mut busy = Busy::start(store).await;
+async fn check_finds_entries_without_a_session(store: Store) {
+    let mut busy = BusyNamespace::start(store).await;
     let app = busy.server.app("forum");
     let tokens = [app.create("gone:1").await, app.create("stays").await];
     busy.change(&format!(
         "DEL {}",
         busy.key(&tokens[0], &format!("forum:{}", tokens[0]))
     ));
-    // An entry of another id, and members that are none.
+    // An entry with another id, and members that do not parse.
     let (sessions, ends) = (
         busy.key(&tokens[1], "forum:_sessions"),
         busy.key(&tokens[1], "SESSIONS"),
@@ -222,14 +110,14 @@ async fn entries_without_a_session_are_found(store: Store) {
         "entry of _sessions without a session: app forum, session ",
         "entry of SESSIONS without a session: no app, session ",
     ];
-    busy.mends(&lines, &tokens).await;
+    busy.assert_repairs(&lines, &tokens).await;
 }
 
-async fn what_nobody_can_read_is_found_and_removed(store: Store) {
-    let mut busy = Busy::start(store).await;
+async fn check_finds_and_removes_unreadable_records(store: Store) {
+    let mut busy = BusyNamespace::start(store).await;
     let app = busy.server.app("forum");
     let mut tokens = vec![app.create("number").await, app.create_with("d", "", r#"{"a":1}"#).await];
-    // What redis-sessions brings back of a session that is killed while it is read.
+    // redis-sessions leaves such a hash when a session is killed while it is read.
     tokens.push(format!("0f{}", "g".repeat(62)));
     let session = |n: usize| busy.key(&tokens[n], &format!("forum:{}", tokens[n]));
     busy.change(&format!("HSET {} r x", session(0)));
@@ -240,13 +128,13 @@ async fn what_nobody_can_read_is_found_and_removed(store: Store) {
         r#"unreadable d: app forum, id "d", session "#,
         "hash that makes no session: app forum, session ",
     ];
-    busy.mends(&lines, &tokens).await;
+    busy.assert_repairs(&lines, &tokens).await;
     let left = busy.keys();
     assert!(!left.iter().any(|key| key.contains(":forum:")), "{left:?}");
 }
 
-async fn keys_of_a_wrong_type_are_found_and_removed(store: Store) {
-    let mut busy = Busy::start(store).await;
+async fn check_finds_and_removes_keys_of_a_wrong_type(store: Store) {
+    let mut busy = BusyNamespace::start(store).await;
     let token = format!("0f{}", "w".repeat(62));
     for rest in [
         "wrong:_sessions",
@@ -262,11 +150,11 @@ async fn keys_of_a_wrong_type_are_found_and_removed(store: Store) {
         r#"us: is of a wrong type: app wrong, id "a:b""#,
         "session is of a wrong type: app wrong, session ",
     ];
-    busy.mends(&lines, &[token]).await;
+    busy.assert_repairs(&lines, &[token]).await;
 }
 
 #[test]
-fn a_redis_that_is_away_is_told_in_one_line() {
+fn check_reports_an_unreachable_redis_in_one_line() {
     let found = check(
         std::env::temp_dir().as_path(),
         &["--redis-url", "redis://:secret@127.0.0.1:1"],
@@ -279,7 +167,7 @@ fn a_redis_that_is_away_is_told_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn activity_that_has_outlived_its_session_is_right_unless_it_is_in_the_future() {
+async fn check_accepts_activity_without_a_session_unless_it_is_in_the_future() {
     let folder = tempfile::tempdir().expect("a folder");
     let (url, namespace) = (redis_server::url(), redis_server::fresh_namespace());
     let args = ["--redis-url", &url, "--namespace", &namespace];
@@ -288,7 +176,7 @@ async fn activity_that_has_outlived_its_session_is_right_unless_it_is_in_the_fut
     app.create("ann").await;
     let users = format!("{namespace}:test-app:_users");
     let last: u64 = redis_server::ask(&format!("ZSCORE {users} ann"));
-    // Another session may have been active then, by a clock that is a little ahead.
+    // 600 s ahead is right: another session may have been active then, by a clock that runs a little ahead.
     for (later, wrong) in [(600, false), (10_000_000, true)] {
         let _: u64 = redis_server::ask(&format!("ZADD {users} {} ann", last + later));
         let lines: &[&str] = if wrong {

@@ -1,4 +1,4 @@
-//! The example file and the code agree, in both directions.
+//! Tests that the example file `config/rest-sessions.toml` and the code have the same options and defaults.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -23,7 +23,7 @@ const EXAMPLES: [&str; 12] = [
     "redis_key",
 ];
 
-/// The lines that set an option once the `#` in front is gone; prose has a space or another `#` behind it.
+/// The lines that set an option, without the `#` in front. Lines of prose have a space or another `#` after the first.
 fn options() -> impl Iterator<Item = &'static str> {
     let lines = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
     lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
@@ -50,11 +50,11 @@ fn parse(file: &str) -> Config {
     std::fs::write(&path, file).expect("a file");
     let args = ["rest-sessions".into(), "--config".into(), path.into_os_string()];
     Cli::parse_all(args.map(OsString::from))
-        .expect("the file is right")
+        .expect("the file is valid")
         .config
 }
 
-/// Every field as text. No `..`: the compiler asks for each one that is added.
+/// Every field as text. There is no `..`, so a new field that is missing here does not compile.
 fn fields(config: Config) -> Vec<(&'static str, String)> {
     let Config {
         config: _,
@@ -95,8 +95,8 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
         threads,
         loglevel,
         log_format,
-        said_of_redis: _,
-        ignored: _,
+        redis_option_set: _,
+        warnings: _,
     } = config;
     vec![
         ("host", host),
@@ -146,14 +146,14 @@ fn fields(config: Config) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn the_file_as_it_is_sets_nothing() {
+fn the_example_file_sets_nothing() {
     let table: toml::Table = toml::from_str(EXAMPLE).expect("it is TOML");
     assert!(table.is_empty(), "{table:?}");
     assert_eq!(fields(parse(EXAMPLE)), fields(Config::default()));
 }
 
 #[test]
-fn the_file_names_each_option_once_and_no_other() {
+fn the_example_file_names_each_option_exactly_once() {
     let mut in_file: Vec<_> = options()
         .map(|line| line.split_once(" = ").expect("key = value").0)
         .collect();
@@ -163,7 +163,7 @@ fn the_file_names_each_option_once_and_no_other() {
 }
 
 #[test]
-fn the_file_shows_the_defaults() {
+fn the_example_file_shows_the_defaults() {
     for line in options() {
         let (key, value) = line.split_once(" = ").expect("key = value");
         let default = &defaults()[key];
@@ -179,7 +179,7 @@ fn the_file_shows_the_defaults() {
 }
 
 #[test]
-fn uncommenting_everything_changes_nothing() {
+fn the_uncommented_example_file_changes_no_default() {
     let everything = options().fold(String::new(), |file, line| file + line + "\n");
     let without_examples = |fields: Vec<(&'static str, String)>| -> Vec<_> {
         fields.into_iter().filter(|(key, _)| !EXAMPLES.contains(key)).collect()
@@ -191,7 +191,7 @@ fn uncommenting_everything_changes_nothing() {
 }
 
 #[test]
-fn every_option_of_the_file_is_taken_over() {
+fn the_program_reads_every_option_of_a_file() {
     let changed = r#"
         host = "::1"
         port = 1

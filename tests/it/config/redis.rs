@@ -1,4 +1,4 @@
-//! How Redis is named, in the spelling of the original too.
+//! Tests of the options that select Redis, including those of the original.
 
 use std::net::TcpListener;
 
@@ -13,12 +13,12 @@ fn url(change: impl FnOnce(&mut Config)) -> Option<String> {
 }
 
 #[test]
-fn without_any_name_there_is_no_redis() {
+fn redis_is_off_unless_an_option_selects_it() {
     assert_eq!(url(|_| ()), None);
 }
 
 #[test]
-fn host_and_port_complete_each_other() {
+fn host_and_port_default_independently() {
     let both = |host: Option<&str>, port| {
         url(|config| {
             config.redishost = host.map(str::to_owned);
@@ -33,7 +33,7 @@ fn host_and_port_complete_each_other() {
 }
 
 #[test]
-fn a_url_beats_host_and_port_and_the_new_name_the_old_one() {
+fn a_url_beats_host_and_port_and_redis_url_beats_redisurl() {
     let old = url(|config| {
         config.redisurl = Some("redis://old".into());
         config.redishost = Some("host".into());
@@ -46,8 +46,8 @@ fn a_url_beats_host_and_port_and_the_new_name_the_old_one() {
     assert_eq!(new.as_deref(), Some("redis://new"));
 }
 
-/// Whether the program turns to a Redis on our port, and leaves the embedded store alone.
-fn reaches_redis(variables: impl FnOnce(u16) -> Vec<(&'static str, String)>) {
+/// Asserts that the program connects to the Redis that `variables` select, and does not open the embedded store.
+fn assert_reaches_redis(variables: impl FnOnce(u16) -> Vec<(&'static str, String)>) {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = TcpListener::bind("127.0.0.1:0").expect("a port");
     redis.set_nonblocking(true).expect("a listener need not block");
@@ -61,11 +61,11 @@ fn reaches_redis(variables: impl FnOnce(u16) -> Vec<(&'static str, String)>) {
 }
 
 #[test]
-fn every_variable_of_the_original_leads_to_redis() {
+fn every_variable_of_the_original_selects_redis() {
     let local = |port| format!("redis://127.0.0.1:{port}");
-    reaches_redis(|port| vec![("RS_REDIS_URL", local(port))]);
-    reaches_redis(|port| vec![("RS_REDISURL", local(port))]);
-    reaches_redis(|port| vec![("RS_REDISPORT", port.to_string())]);
-    reaches_redis(|port| vec![("RS_REDISHOST", "127.0.0.1".into()), ("RS_REDISPORT", port.to_string())]);
-    reaches_redis(|port| vec![("RS_REDIS_URL", String::new()), ("RS_REDISURL", local(port))]);
+    assert_reaches_redis(|port| vec![("RS_REDIS_URL", local(port))]);
+    assert_reaches_redis(|port| vec![("RS_REDISURL", local(port))]);
+    assert_reaches_redis(|port| vec![("RS_REDISPORT", port.to_string())]);
+    assert_reaches_redis(|port| vec![("RS_REDISHOST", "127.0.0.1".into()), ("RS_REDISPORT", port.to_string())]);
+    assert_reaches_redis(|port| vec![("RS_REDIS_URL", String::new()), ("RS_REDISURL", local(port))]);
 }

@@ -1,4 +1,4 @@
-//! Files that were made on Windows: a byte order mark before the text, UTF-16 throughout, `\r\n` at the ends of lines.
+//! Tests with files made on Windows: a byte order mark before the text, UTF-16 throughout, `\r\n` at the ends of lines.
 
 use std::{ffi::OsString, fs, path::Path, process::Command};
 
@@ -6,8 +6,8 @@ use rest_sessions::config::{Cli, Config, Refusal};
 
 use crate::process::{Process, finish, free_port};
 
-/// A text as editors and shells there write it.
-fn files(text: &str) -> [Vec<u8>; 4] {
+/// `text` in the encodings in which editors and shells on Windows write it.
+fn encodings(text: &str) -> [Vec<u8>; 4] {
     let text = text.replace('\n', "\r\n");
     let marked = format!("\u{feff}{text}");
     let units = || marked.encode_utf16();
@@ -30,10 +30,10 @@ fn parse(folder: &Path, file: &[u8]) -> Result<Config, String> {
 }
 
 #[test]
-fn options_are_read() {
+fn options_are_read_from_windows_files() {
     let folder = tempfile::tempdir().expect("a folder");
-    for file in files("cookie = \"first\"\n# Größe\ncache_size = 7\n") {
-        let config = parse(folder.path(), &file).expect("it is right");
+    for file in encodings("cookie = \"first\"\n# Größe\ncache_size = 7\n") {
+        let config = parse(folder.path(), &file).expect("it is valid");
         assert_eq!((&*config.cookie, config.cache_size), ("first", 7));
     }
     for broken in [
@@ -42,18 +42,18 @@ fn options_are_read() {
         b"\xff\xfe\0\xd8",
         b"cookie = \"\xe9\"",
     ] {
-        let line = parse(folder.path(), broken).expect_err("it is no text");
+        let line = parse(folder.path(), broken).expect_err("it is not text");
         assert!(line.contains("options.toml"), "{line}");
     }
 }
 
 #[test]
-fn a_password_is_read() {
+fn passwords_are_read_from_windows_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");
-    for file in files("öpen sesame\nand no more\n")
+    for file in encodings("öpen sesame\nand no more\n")
         .into_iter()
-        .chain(files("öpen sesame"))
+        .chain(encodings("öpen sesame"))
     {
         fs::write(&path, file).expect("a file");
         let config = Config {
@@ -62,24 +62,24 @@ fn a_password_is_read() {
             redis_sentinel_password_file: Some(path.clone()),
             ..Config::default()
         };
-        let address = config.redis().expect("it is right").expect("there is a URL");
+        let address = config.redis().expect("it is valid").expect("there is a URL");
         let passwords = [address.password, address.sentinel_password];
         assert_eq!(passwords.map(Option::unwrap_or_default), ["öpen sesame"; 2]);
     }
-    for empty in files("") {
+    for empty in encodings("") {
         fs::write(&path, empty).expect("a file");
         let config = Config {
             redis_url: Some("redis://127.0.0.1:1".into()),
             redis_password_file: Some(path.clone()),
             ..Config::default()
         };
-        let line = config.redis().err().expect("there is none");
+        let line = config.redis().err().expect("the file has no password");
         assert!(line.contains("no password in"), "{line}");
     }
 }
 
 #[test]
-fn certificates_are_read() {
+fn certificates_are_read_from_windows_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut openssl = Command::new("openssl");
     openssl.args([
@@ -97,10 +97,10 @@ fn certificates_are_read() {
         .output()
         .expect("openssl is installed");
     assert!(made.status.success(), "{made:?}");
-    let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was made");
+    let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("openssl wrote it");
     let (certificate, key) = (text("ca.pem"), text("redis.key"));
     let url = format!("rediss://127.0.0.1:{}", free_port());
-    for (certificate, key) in files(&certificate).iter().zip(files(&key)) {
+    for (certificate, key) in encodings(&certificate).iter().zip(encodings(&key)) {
         fs::write(folder.path().join("ca.pem"), certificate).expect("a file");
         fs::write(folder.path().join("redis.key"), key).expect("a file");
         let flags = [
@@ -110,7 +110,7 @@ fn certificates_are_read() {
             "--redis-url",
             &url,
         ];
-        // Read, and of use: it listens, and only Redis is away.
+        // The files are valid: the program listens, although Redis is unreachable.
         Process::start(folder.path(), &flags).stop();
     }
     fs::write(folder.path().join("ca.pem"), "nothing").expect("a file");

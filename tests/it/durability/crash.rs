@@ -1,25 +1,27 @@
-//! `kill -9` at random moments under load: what was answered is there afterwards, and what was killed stays away.
+//! Tests with `kill -9` at random moments under load: every answered change is there afterwards, and killed sessions
+//! stay away.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::used::noise;
+use super::used_folder::noise;
 use crate::{
     process::Process,
     support::{Session, eventually, json},
 };
 
-/// Clients at a time. Each one has sessions of its own, so that it knows what came before what.
+/// Concurrent clients. Each has sessions of its own, so that it knows the order of its changes.
 const CLIENTS: usize = 8;
 
 /// What a client knows of one of its sessions.
 struct Known {
     id: String,
-    /// Sets that were answered.
+    /// Number of answered sets.
     sets: u64,
-    /// The answered value of `n`, and one that was sent last, if its answer never came.
+    /// The value of `n` that was answered last.
     n: u64,
+    /// The value of `n` that was sent last, if its answer never came.
     sent: Option<u64>,
     kill: Kill,
 }
@@ -27,7 +29,7 @@ struct Known {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kill {
     None,
-    /// Without an answer.
+    /// Sent, but not answered.
     Sent,
     Answered,
 }
@@ -90,15 +92,15 @@ async fn check(process: &Process, ledger: &Ledger) {
     for (token, known) in ledger {
         let answer = process.ask("GET", &format!("/test-app/get/{token}"), "").await;
         let session = Session::parse(answer.ok());
-        let (surely, perhaps) = alive.entry(&known.id).or_default();
+        let (certain, possible) = alive.entry(&known.id).or_default();
         match (&session, known.kill) {
             (None, Kill::None) => panic!("an answered create is gone"),
             (Some(_), Kill::Answered) => panic!("an answered kill is undone"),
             (None, _) => continue,
-            (Some(_), Kill::None) => *surely += 1,
-            (Some(_), Kill::Sent) => *perhaps += 1,
+            (Some(_), Kill::None) => *certain += 1,
+            (Some(_), Kill::Sent) => *possible += 1,
         }
-        let session = session.expect("it is there");
+        let session = session.expect("alive");
         let data = json(session.d());
         let n = data["n"].as_u64();
         assert!(
@@ -114,17 +116,17 @@ async fn check(process: &Process, ledger: &Ledger) {
         let unanswered = u64::from(n != Some(known.n));
         assert_eq!(session.w, 1 + known.sets + unanswered);
     }
-    for (id, (surely, perhaps)) in alive {
+    for (id, (certain, possible)) in alive {
         let listed = process.app().soid(id).await.len();
-        // A create without an answer may have happened: each client has one at most.
+        // A create without an answer may have been applied: each client has at most one.
         assert!(
-            (surely..=surely + perhaps + 1).contains(&listed),
-            "{id}: {listed} for {surely} and {perhaps}"
+            (certain..=certain + possible + 1).contains(&listed),
+            "{id}: {listed} for {certain} and {possible}"
         );
     }
 }
 
-/// How many sessions a service has created.
+/// The number of sessions that the service has created.
 async fn created(process: &Process) -> usize {
     let metrics = process.ask("GET", "/metrics", "").await.body;
     let count = metrics
@@ -133,16 +135,19 @@ async fn created(process: &Process) -> usize {
     count.map_or(0, |count| count.parse().expect("a count"))
 }
 
-async fn rounds(size: usize, rounds: usize) {
+async fn crash_under_load(size: usize, crash_under_load: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = Ledger::new();
-    for round in 0..rounds {
+    for round in 0..crash_under_load {
         let process = Arc::new(Process::start(folder.path(), &[]));
         let clients = (0..CLIENTS).map(|n| tokio::spawn(client(process.clone(), format!("user-{round}-{n}"), size)));
         let clients: Vec<_> = clients.collect();
         let moment = 150 + u64::from(getrandom::u32().expect("the system has randomness") % 300);
-        // One of the clients has then created four, and killed the third, however slow the machine is.
-        eventually("load", async || created(&process).await > 3 * CLIENTS).await;
+        // Then at least one client has created four sessions and killed the third, also on a slow machine.
+        eventually("the clients have put load on the service", async || {
+            created(&process).await > 3 * CLIENTS
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(moment)).await;
         process.signal("KILL");
         for client in clients {
@@ -157,12 +162,12 @@ async fn rounds(size: usize, rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answered_changes_survive() {
-    rounds(10, 4).await;
+async fn answered_changes_survive_kill_9() {
+    crash_under_load(10, 4).await;
 }
 
-/// So much data that the engine writes tables meanwhile.
+/// With this much data, the engine writes tables during the load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answered_changes_of_large_sessions_survive() {
-    rounds(20_000, 2).await;
+async fn answered_changes_of_large_sessions_survive_kill_9() {
+    crash_under_load(20_000, 2).await;
 }

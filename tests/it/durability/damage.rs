@@ -1,5 +1,6 @@
-//! Damage to each kind of file in a used folder. The start ends with one line and leaves everything as it was, or everything
-//! is there. What cannot be known at the start is an error when it is read, never `{}` and never another session's data.
+//! Tests of damage to each kind of file in a used data folder. Either the start is refused with one line and changes
+//! nothing, or all data is there. Damage that the start cannot see causes a 503 when it is read, never `{}` and never
+//! another session's data.
 
 use std::{
     collections::BTreeSet,
@@ -7,20 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::used::{Contents, Found, Tree, folder, plant, tree};
+use super::used_folder::{Contents, Found, Tree, tree, used_folder, write_tree};
 use crate::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Damage {
     Removed,
     Emptied,
-    /// Cut in half.
+    /// Truncated to half its length.
     Halved,
-    /// Random bytes from the first to the last.
+    /// Overwritten with random bytes.
     Garbage,
-    /// 64 bytes in the middle.
+    /// 64 bytes changed in the middle.
     Middle,
-    /// One bit, this many eighths into the file.
+    /// One bit flipped, this many eighths into the file.
     Bit(usize),
 }
 
@@ -42,18 +43,18 @@ const DAMAGES: [Damage; 13] = [
     Bit(7),
 ];
 
-/// The kinds of file: every file of a data folder is of one of them.
+/// The kinds of file in a data folder. There are no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Marker,
-    /// Locks are empty; what matters is that they are there.
+    /// Lock files are empty.
     Lock,
     EngineLock,
     EngineVersion,
     Journal,
-    /// Says which version of a keyspace counts.
+    /// Names the current version of a keyspace.
     Current,
-    /// The list of a keyspace's tables.
+    /// Lists the tables of a keyspace.
     Version,
     Table,
 }
@@ -75,8 +76,8 @@ impl Kind {
         }
     }
 
-    /// Whether such damage has to be found at the start. The rest has to be found, or to do no harm: a bit may be one
-    /// that nobody reads.
+    /// Whether the start must find this damage. Other damage must be found when it is read, or have no effect: a
+    /// flipped bit may be in bytes that are never read.
     fn shows_at_start(self, damage: Damage) -> bool {
         match self {
             Self::Marker | Self::EngineVersion | Self::Journal => true,
@@ -96,7 +97,7 @@ fn journals(tree: &Tree) -> impl Iterator<Item = &PathBuf> {
     tree.keys().filter(|name| is_journal(name))
 }
 
-fn hurt(path: &Path, damage: Damage) {
+fn damage_file(path: &Path, damage: Damage) {
     let mut bytes = fs::read(path).expect("a file");
     let half = bytes.len() / 2;
     match damage {
@@ -105,7 +106,7 @@ fn hurt(path: &Path, damage: Damage) {
         Halved => bytes.truncate(half),
         Garbage => {
             getrandom::fill(&mut bytes).expect("the system has randomness");
-            // Not by chance the beginning of what might have been.
+            // The file must not begin like a valid one by chance.
             bytes[0] = 0xee;
         }
         Middle => bytes[half..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55),
@@ -117,14 +118,14 @@ fn hurt(path: &Path, damage: Damage) {
     fs::write(path, bytes).expect("a file");
 }
 
-/// What came of a start in a damaged folder.
+/// The result of a start in a damaged folder.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Refused,
     Served(Found),
 }
 
-/// Files and folders that differ.
+/// The files and folders that differ.
 fn changed(before: &Tree, after: &Tree) -> Vec<PathBuf> {
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     names
@@ -134,11 +135,12 @@ fn changed(before: &Tree, after: &Tree) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Starts in a copy of `used` that `harm` has been done to. The error says what a client or an operator would complain of.
+/// Starts the program in a copy of `used` that `harm` has damaged. An error describes a wrong answer, or a refusal that
+/// is unclear or changed files.
 async fn start(used: &Tree, contents: &Contents, harm: impl FnOnce(&Path)) -> Result<Outcome, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    plant(used, &data);
+    write_tree(used, &data);
     harm(&data);
     let before = tree(&data);
     match Process::try_spawn(Process::command(folder.path(), &[])) {
@@ -152,15 +154,16 @@ async fn start(used: &Tree, contents: &Contents, harm: impl FnOnce(&Path)) -> Re
     }
 }
 
-/// Whether there is such a case at all. A journal that was cut is one whose last write was cut short: see [`super::journal`].
+/// Whether the damage makes the file invalid at all. A truncated journal is a valid one whose last write was torn: see
+/// [`super::journal`].
 fn possible(kind: Kind, size: usize, damage: Damage) -> bool {
     (size > 0 || damage == Removed) && !(kind == Kind::Journal && damage == Halved)
 }
 
-/// `None` if all is well.
+/// Damages one file and starts. Returns a complaint if the outcome is wrong, and whether only reading found the damage.
 async fn complaint(used: &Tree, contents: &Contents, name: &Path, damage: Damage) -> (Option<String>, bool) {
     let kind = Kind::of(name);
-    let outcome = start(used, contents, |data| hurt(&data.join(name), damage)).await;
+    let outcome = start(used, contents, |data| damage_file(&data.join(name), damage)).await;
     let complaint = match &outcome {
         Err(complaint) => Some(complaint.clone()),
         Ok(Outcome::Served(found)) if kind.shows_at_start(damage) => Some(format!("started; found: {found:?}")),
@@ -172,8 +175,8 @@ async fn complaint(used: &Tree, contents: &Contents, name: &Path, damage: Damage
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_is_told_at_the_start_or_when_it_is_read() {
-    let (used, contents) = folder().await;
+async fn damage_is_reported_at_the_start_or_when_it_is_read() {
+    let (used, contents) = used_folder().await;
     assert_eq!(start(used, contents, |_| ()).await, Ok(Outcome::Served(Found::All)));
 
     let files: Vec<PathBuf> = used
@@ -182,13 +185,13 @@ async fn damage_is_told_at_the_start_or_when_it_is_read() {
         .map(|(name, _)| name.clone())
         .collect();
     let kinds: BTreeSet<Kind> = files.iter().map(|name| Kind::of(name)).collect();
-    assert_eq!(kinds.len(), 8, "not every kind of file is there: {kinds:?}");
+    assert_eq!(kinds.len(), 8, "a kind of file is missing: {kinds:?}");
 
     let mut complaints = Vec::new();
     let mut unavailable = 0;
     for name in files {
         let size = used[&name].1.as_ref().map_or(0, Vec::len);
-        // Side by side: much of a start is waiting.
+        // Concurrently, since a start mostly waits.
         let cases = DAMAGES
             .into_iter()
             .filter(|damage| possible(Kind::of(&name), size, *damage))
@@ -203,12 +206,15 @@ async fn damage_is_told_at_the_start_or_when_it_is_read() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    assert!(unavailable > 3, "no bit was one that only reading finds: {unavailable}");
+    assert!(
+        unavailable > 3,
+        "only reading finds too few of the flipped bits: {unavailable}"
+    );
 }
 
 #[tokio::test]
-async fn a_missing_keyspace_is_missed() {
-    let (used, contents) = folder().await;
+async fn the_start_is_refused_if_a_keyspace_is_missing() {
+    let (used, contents) = used_folder().await;
     for keyspace in 0..=3 {
         let outcome = start(used, contents, |data| {
             fs::remove_dir_all(data.join(format!("fjall/keyspaces/{keyspace}"))).expect("a keyspace");
@@ -225,16 +231,16 @@ async fn a_missing_keyspace_is_missed() {
     assert_eq!(outcome.await, Ok(Outcome::Refused));
 }
 
-/// Right after the engine has begun a new journal, the one before still holds what the tables lack.
+/// Right after the engine has begun a new journal, the previous one still holds changes that are in no table.
 #[tokio::test]
-async fn damage_to_a_full_journal_is_told() {
-    let (used, contents) = folder().await;
+async fn the_start_is_refused_if_a_full_journal_is_damaged() {
+    let (used, contents) = used_folder().await;
     let journals: Vec<_> = used
         .keys()
         .filter(|name| name.extension().is_some_and(|extension| extension == "jnl"))
         .collect();
     let [full] = journals.as_slice() else {
-        panic!("one journal after a good end, not {journals:?}");
+        panic!("expected one journal after a clean shutdown, not {journals:?}");
     };
     let number: u32 = full
         .file_stem()
@@ -246,16 +252,16 @@ async fn damage_to_a_full_journal_is_told() {
     for damage in [Emptied, Garbage, Middle, Bit(0), Bit(3), Bit(6)] {
         let outcome = start(used, contents, |data| {
             begin_next(data);
-            hurt(&data.join(full), damage);
+            damage_file(&data.join(full), damage);
         });
         assert_eq!(outcome.await, Ok(Outcome::Refused), "{damage:?}");
     }
 }
 
-/// A crash amid the engine's own work leaves files that nothing refers to. They go at the next start, not before.
+/// A crash during a compaction leaves files that nothing refers to. The next start removes them, unless it is refused.
 #[tokio::test]
-async fn a_refusal_does_not_even_tidy_up() {
-    let (used, contents) = folder().await;
+async fn a_refused_start_removes_no_leftover_files() {
+    let (used, contents) = used_folder().await;
     let tables = Path::new("fjall/keyspaces/1/tables");
     let table = used.keys().find(|name| name.parent() == Some(tables)).expect("a table");
     let left_over = |data: &Path| {
@@ -265,7 +271,7 @@ async fn a_refusal_does_not_even_tidy_up() {
     let journal = journals(used).next().expect("a journal");
     let outcome = start(used, contents, |data| {
         left_over(data);
-        hurt(&data.join(journal), Middle);
+        damage_file(&data.join(journal), Middle);
     });
     assert_eq!(outcome.await, Ok(Outcome::Refused));
 }

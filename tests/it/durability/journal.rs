@@ -1,4 +1,5 @@
-//! The end of the journal: a batch that a crash cut short was answered to nobody, and costs nothing else.
+//! Tests of a torn end of the journal: a batch that a crash cut short was never answered, so it is dropped, and no
+//! other change is lost.
 
 use std::{
     fs::{self, OpenOptions},
@@ -6,16 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::used::{Tree, noise, plant, tree};
+use super::used_folder::{Tree, noise, tree, write_tree};
 use crate::process::Process;
 
-/// A folder whose journal ends with the create of one session, after that of others.
+/// A data folder whose journal ends with the create of one session, after the creates of others.
 struct Journal {
     tree: Tree,
     file: PathBuf,
+    /// Tokens of the sessions before the last.
     before: Vec<String>,
     last: String,
-    /// Where the batch of `last` begins.
+    /// Where the batch that created `last` begins in the journal, and where it ends.
     start: usize,
     end: usize,
 }
@@ -29,7 +31,7 @@ async fn journal() -> Journal {
     let process = Process::start(folder.path(), &[]);
     process.app().create("first").await;
     process.stop();
-    // From its second opening on, a journal ends where its last batch does.
+    // From its second opening on, a journal has no preallocated space after its last batch.
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
     let mut before = Vec::new();
@@ -59,12 +61,12 @@ async fn journal() -> Journal {
 }
 
 impl Journal {
-    /// Starts after `change`, twice, since what is kept must not depend on how often. All sessions before the last have to
-    /// be there; answers whether the last is.
+    /// Starts the program twice after `change` to the journal. Both starts must find all sessions before the last, and
+    /// agree on the last one. Returns whether they found it.
     async fn start(&self, change: impl FnOnce(&Path)) -> bool {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
-        plant(&self.tree, &data);
+        write_tree(&self.tree, &data);
         change(&data.join(&self.file));
         let process = Process::start(folder.path(), &[]);
         for token in &self.before {
@@ -93,7 +95,7 @@ fn append(path: &Path, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_torn_last_batch_costs_itself_alone() {
+async fn a_torn_last_batch_loses_no_other_batch() {
     let journal = journal().await;
     let batch = journal.end - journal.start;
     assert!(batch > 300, "the journal did not grow by the last batch: {batch}");
@@ -104,7 +106,7 @@ async fn a_torn_last_batch_costs_itself_alone() {
             "{torn} bytes torn off"
         );
     }
-    // The same, where the file had room ahead.
+    // The same with preallocated space after the torn batch.
     for torn in [10, batch / 2] {
         let lost = journal.start(|path| {
             cut(path, journal.end - torn);
@@ -115,7 +117,7 @@ async fn a_torn_last_batch_costs_itself_alone() {
 }
 
 #[tokio::test]
-async fn the_begin_of_a_further_batch_costs_nothing() {
+async fn the_beginning_of_another_batch_loses_nothing() {
     let journal = journal().await;
     let bytes = journal.tree[&journal.file].1.clone().expect("a file");
     let batch = &bytes[journal.start..];
@@ -127,6 +129,6 @@ async fn the_begin_of_a_further_batch_costs_nothing() {
     }
     assert!(
         journal.start(|path| append(path, &vec![0; 100_000])).await,
-        "room ahead"
+        "preallocated space"
     );
 }

@@ -1,11 +1,11 @@
-//! Where `auth` finds a token, and what its query may say.
+//! Tests of where `auth` finds the token, and of its query parameters.
 
 use reqwest::Method;
 
 use super::server;
 use crate::support::{Answer, NO_TOKEN, Server, Store, raw};
 
-/// The status for a request with these header lines.
+/// The status of an `auth` request with these header lines.
 async fn status(server: &Server, lines: &[String]) -> u16 {
     let head = ["GET /forum/auth HTTP/1.1", "Host: test", "Connection: close"];
     let head = head.into_iter().chain(lines.iter().map(String::as_str));
@@ -14,7 +14,7 @@ async fn status(server: &Server, lines: &[String]) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_found_in_its_cookie_or_its_header() {
+async fn auth_takes_the_token_from_its_cookie_or_its_header() {
     let server = server().await;
     let token = server.app("forum").create("ann").await;
     let line = |text: &str| vec![text.replace('T', &token)];
@@ -40,7 +40,7 @@ async fn a_token_is_found_in_its_cookie_or_its_header() {
             401,
         ),
         (vec!["X-Session-Token:".into(), format!("Cookie: session={token}")], 204),
-        // What is no token is passed over; `every_part_of_a_site_takes_the_same_cookie` has more.
+        // A cookie that is not a token is skipped; `auth_takes_the_same_cookie_as_the_adapters` has more cases.
         (line("Cookie: session=T; session=x"), 204),
         (line("Cookie: session=x; session=T"), 204),
         (
@@ -63,9 +63,9 @@ async fn a_token_is_found_in_its_cookie_or_its_header() {
     }
 }
 
-/// The same table holds for every adapter.
+/// The tests of the adapters use the same table of cases.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_part_of_a_site_takes_the_same_cookie() {
+async fn auth_takes_the_same_cookie_as_the_adapters() {
     #[derive(Debug, serde::Deserialize)]
     struct Case {
         name: String,
@@ -94,16 +94,16 @@ async fn every_part_of_a_site_takes_the_same_cookie() {
         for query in ["", "?touch=0"] {
             let request = format!("GET /forum/auth{query} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
             let answer = raw::exchange(&server, request).await;
-            let who = (answer.status == 204).then(|| answer.header("x-session-id").to_owned());
-            assert_eq!(who, case.who, "{}", case.name);
-            passed += u32::from(who.is_some());
+            let id = (answer.status == 204).then(|| answer.header("x-session-id").to_owned());
+            assert_eq!(id, case.who, "{}", case.name);
+            passed += u32::from(id.is_some());
         }
     }
     assert!(passed > 20, "{passed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_cookies_of_a_name_are_tried_in_order() {
+async fn auth_tries_four_cookies_of_one_name_in_order() {
     let server = server().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -112,10 +112,10 @@ async fn four_cookies_of_a_name_are_tried_in_order() {
         let lines = [format!("Cookie: {}session={token}", dead[..before].concat())];
         assert_eq!(status(&server, &lines).await, expected, "{before}");
     }
-    // A proxy or CGI has made one line of two.
+    // Some proxies and CGI join two lines with a comma.
     let lines = [format!("Cookie: a=1, session=x,session={token}, b=2")];
     assert_eq!(status(&server, &lines).await, 204);
-    // A visit counts for the session that it was made with, and for no other.
+    // The read counts for the session that was accepted, and for no other.
     let (first, second) = (app.create("bob").await, app.create("eve").await);
     status(&server, &[format!("Cookie: session={first}; session={second}")]).await;
     let r = async |token: &str| app.get(token).await.expect("alive").r;
@@ -123,7 +123,7 @@ async fn four_cookies_of_a_name_are_tried_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cookie_of_bytes_that_are_no_text_is_nobodys_concern() {
+async fn auth_ignores_a_cookie_that_is_not_text() {
     let server = server().await;
     let token = server.app("forum").create("ann").await;
     let mut request =
@@ -134,7 +134,7 @@ async fn a_cookie_of_bytes_that_are_no_text_is_nobodys_concern() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cookie_has_the_name_that_it_was_given() {
+async fn the_cookie_has_the_configured_name() {
     let server = Server::start_with(Store::Embedded, |config| config.cookie = "__Host-id".into()).await;
     let token = server.app("forum").create("ann").await;
     assert_eq!(status(&server, &[format!("Cookie: __Host-id={token}")]).await, 204);
@@ -142,7 +142,7 @@ async fn the_cookie_has_the_name_that_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_is_answered_like_a_get() {
+async fn auth_answers_head_like_get() {
     let server = server().await;
     let token = server.app("forum").create("ann").await;
     for method in [Method::GET, Method::HEAD] {
@@ -158,7 +158,7 @@ async fn a_head_is_answered_like_a_get() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_query_has_to_make_sense() {
+async fn auth_refuses_invalid_parameters() {
     const KEYS: &str = "d must be keys of A-Z a-z 0-9 _ - with commas between them";
     let server = server().await;
     let token = server.app("forum").create("ann").await;

@@ -1,4 +1,4 @@
-//! What a body may say.
+//! Tests of the content of a body: the JSON that is accepted, and the error for everything else.
 
 use reqwest::Method;
 
@@ -11,15 +11,15 @@ async fn create(app: &App, body: impl Into<reqwest::Body>) -> Answer {
     Answer::of(app.request(Method::PUT, "/create/ann?ip=127.0.0.1").body(body)).await
 }
 
-/// An app, and a session in it to set things on.
+/// An app, and the token of a session with data in it.
 async fn app_and_token(server: &Server) -> (App, String) {
     let app = server.app("forum");
     let token = app.create_with("bob", "", r#"{"old":1}"#).await;
     (app, token)
 }
 
-/// Checks that both routes that take a body refuse this one, and change nothing.
-async fn both_refuse(server: &Server, bodies: &[&[u8]], name: &str, message: &str) {
+/// Asserts that both routes that take a body refuse each of these, and that nothing changes.
+async fn assert_both_refuse(server: &Server, bodies: &[&[u8]], name: &str, message: &str) {
     let (app, token) = app_and_token(server).await;
     for body in bodies {
         eprintln!("{}", String::from_utf8_lossy(body));
@@ -33,10 +33,10 @@ async fn both_refuse(server: &Server, bodies: &[&[u8]], name: &str, message: &st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_create_may_have_no_data() {
+async fn create_accepts_a_body_without_data() {
     let server = server().await;
     let app = server.app("forum");
-    // The last ones are what PHP makes of an empty map, and Java of none.
+    // PHP encodes an empty map as `[]`, Java an absent one as `null`.
     for body in [
         "", "\r{\t}\n", "{}", " { } ", "[]", "[ ]", "\n[\t]\n", "null", " null\n",
     ] {
@@ -48,7 +48,7 @@ async fn a_create_may_have_no_data() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_set_needs_a_key() {
+async fn set_requires_a_key() {
     let server = server().await;
     let (app, token) = app_and_token(&server).await;
     for body in ["", "{}", "\n{ }"] {
@@ -66,9 +66,9 @@ async fn a_set_needs_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_json_is_refused() {
+async fn a_body_that_is_not_json_is_refused() {
     let bodies: [&[u8]; 44] = [
-        // White space is not nothing, and a form feed is not even white space.
+        // White space is not an empty body, and a form feed is not white space in JSON.
         b" ",
         b"\r\n\t",
         b"\x0c",
@@ -105,22 +105,22 @@ async fn what_is_no_json_is_refused() {
         b"{\"a\":undefined}",
         b"{\"a\":\"\n\"}",
         b"{\"a\":\"\\x\"}",
-        // Half a character: what PHP and others refuse to read, with everything around it.
+        // Lone surrogates: PHP and other parsers refuse a whole document that contains one.
         b"{\"a\":\"\\ud800\"}",
         b"{\"a\":\"\\udc00\\ud800\"}",
         b"{\"\\ud800\":1}",
         b"{\"a\":1} // comment",
-        // Byte order marks where there may be none, or of another encoding, and a byte that is no UTF-8.
+        // Misplaced byte order marks, one of another encoding, and a byte that is not UTF-8.
         b"\xef\xbb\xbf\xef\xbb\xbf{\"a\":1}",
         b" \xef\xbb\xbf{\"a\":1}",
         b"\xfe\xff\0{\0}",
         b"{\"a\":\"\xff\"}",
     ];
-    both_refuse(&server().await, &bodies, "invalidJson", NOT_JSON).await;
+    assert_both_refuse(&server().await, &bodies, "invalidJson", NOT_JSON).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_object_is_refused() {
+async fn a_body_that_is_not_an_object_is_refused() {
     let bodies: [&[u8]; 10] = [
         b"true",
         b"1",
@@ -133,11 +133,11 @@ async fn what_is_no_object_is_refused() {
         b" [null] ",
         b"[{\"a\":1}]",
     ];
-    both_refuse(&server().await, &bodies, "invalidValue", "d must be an object").await;
+    assert_both_refuse(&server().await, &bodies, "invalidValue", "d must be an object").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_value_is_no_array_and_no_object() {
+async fn a_value_that_is_an_array_or_an_object_is_refused() {
     let server = server().await;
     for (body, key) in [
         (r#"{"a":[]}"#, "a"),
@@ -151,7 +151,7 @@ async fn a_value_is_no_array_and_no_object() {
         (r#"{"old":null,"x y":[]}"#, "x y"),
     ] {
         let message = format!("d.{key} has a forbidden type. Only strings, numbers, boolean and null are allowed.");
-        both_refuse(&server, &[body.as_bytes()], "invalidValue", &message).await;
+        assert_both_refuse(&server, &[body.as_bytes()], "invalidValue", &message).await;
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_number_beyond_a_double_is_refused() {
         &format!("-{digits}.5"),
     ] {
         let body = format!(r#"{{"a":1,"b":{number}}}"#);
-        both_refuse(
+        assert_both_refuse(
             &server,
             &[body.as_bytes()],
             "invalidValue",
@@ -202,7 +202,7 @@ async fn a_number_beyond_a_double_is_refused() {
         .await;
     }
     let app = server.app("forum");
-    // The largest double, what rounds to zero, more digits than any double has, and texts.
+    // Accepted: the largest double, numbers that round to zero, more digits than a double has, and a string.
     for number in [
         "1.7976931348623157e308",
         "-1e308",
@@ -220,11 +220,11 @@ async fn a_number_beyond_a_double_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn depth_is_no_danger() {
+async fn deep_nesting_is_refused() {
     let server = server().await;
     let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
-    both_refuse(&server, &[deep.as_bytes()], "invalidValue", "d must be an object").await;
+    assert_both_refuse(&server, &[deep.as_bytes()], "invalidValue", "d must be an object").await;
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(29_000), "]".repeat(29_000));
     let message = "d.a has a forbidden type. Only strings, numbers, boolean and null are allowed.";
-    both_refuse(&server, &[deep.as_bytes()], "invalidValue", message).await;
+    assert_both_refuse(&server, &[deep.as_bytes()], "invalidValue", message).await;
 }

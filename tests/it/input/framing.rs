@@ -1,4 +1,5 @@
-//! Where a request begins and ends: what two servers could read in two ways is refused, and the rest keeps its connection.
+//! Tests of message framing: a request that two servers could delimit differently is refused (request smuggling), and
+//! any other request leaves its connection usable.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -7,8 +8,8 @@ use crate::support::{Server, raw};
 
 const WRONG: &str = "The request is not valid HTTP";
 
-/// Everything that comes back until the server closes.
-async fn all(server: &Server, request: &str) -> String {
+/// Sends `request`, and reads until the server closes the connection.
+async fn send_and_read(server: &Server, request: &str) -> String {
     let mut stream = raw::connect(server.address).await;
     stream.write_all(request.as_bytes()).await.expect("the server reads");
     let mut answers = String::new();
@@ -17,7 +18,7 @@ async fn all(server: &Server, request: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_names_its_host_once() {
+async fn a_request_without_exactly_one_valid_host_is_refused() {
     let server = server().await;
     for lines in [
         "",
@@ -45,10 +46,10 @@ async fn a_request_names_its_host_once() {
             }
         }
     }
-    // An older client need not name it.
-    let old = all(&server, "GET /ping HTTP/1.0\r\n\r\n").await;
+    // HTTP/1.0 does not require a Host.
+    let old = send_and_read(&server, "GET /ping HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200 ") && old.ends_with("PONG"), "{old}");
-    let old = all(&server, "GET /ping HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").await;
+    let old = send_and_read(&server, "GET /ping HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 400 "), "{old}");
     for host in [
         "",
@@ -67,7 +68,7 @@ async fn a_request_names_its_host_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chunked_is_named_once() {
+async fn a_request_that_names_chunked_twice_is_refused() {
     let server = server().await;
     for lines in [
         "Transfer-Encoding: chunked, chunked",
@@ -79,16 +80,16 @@ async fn chunked_is_named_once() {
         let answer = raw::exchange(&server, head + "0\r\n\r\n").await;
         answer.refused(400, "invalidRequest", WRONG);
         assert_eq!(answer.header("connection"), "close");
-        // Also where nothing would read a body.
+        // Also on a route that does not read the body.
         let head = format!("GET /ping HTTP/1.1\r\nHost: test\r\n{lines}\r\n\r\n0\r\n\r\n");
         raw::exchange(&server, head).await.refused(400, "invalidRequest", WRONG);
     }
     assert!(server.app("forum").soid("ann").await.is_empty());
 }
 
-/// Whatever follows such a request on its connection may be its body or a request: it is not answered.
+/// The bytes after such a request may be its body or another request, so the server must not answer them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_second_request_hides_in_the_first() {
+async fn the_server_answers_no_request_hidden_in_another() {
     let server = server().await;
     let hidden = "PUT /forum/create/hidden?ip=::1 HTTP/1.1\r\nHost: test\r\n\r\n";
     let chunks = format!("0\r\n\r\n{hidden}");
@@ -116,7 +117,7 @@ async fn no_second_request_hides_in_the_first() {
         ),
     ] {
         let first = "PUT /forum/create/ann?ip=::1 HTTP/1.1\r\nHost: test";
-        let answers = all(&server, &format!("{first}\r\n{lines}\r\n\r\n{body}")).await;
+        let answers = send_and_read(&server, &format!("{first}\r\n{lines}\r\n\r\n{body}")).await;
         assert!(
             answers.matches("HTTP/1.1 ").count() <= 1,
             "{lines:?} {body:?}: {answers}"
@@ -128,16 +129,16 @@ async fn no_second_request_hides_in_the_first() {
     }
 }
 
-/// The answer to one request, and whether the connection can be used again.
-async fn kept(server: &Server, request: &str) -> (u16, bool) {
+/// The status of the answer to `request`, and whether the connection then served another request.
+async fn status_and_reuse(server: &Server, request: &str) -> (u16, bool) {
     let again = "GET /ping HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
-    let answers = all(server, &format!("{request}{again}")).await;
+    let answers = send_and_read(server, &format!("{request}{again}")).await;
     let status = answers.get(9..12).and_then(|status| status.parse().ok());
     (status.expect("an answer"), answers.ends_with("PONG"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_in_chunks_keeps_its_connection() {
+async fn a_chunked_body_leaves_the_connection_usable() {
     let server = server().await;
     let token = server.app("forum").create("ann").await;
     let (create, set) = (
@@ -149,22 +150,26 @@ async fn a_body_in_chunks_keeps_its_connection() {
         (&set, "7\r\n{\"k\":1}\r\n0\r\n\r\n", 200),
         (&set, "3\r\n{\"k\r\n4\r\n\":1}\r\n0\r\nX-Trailer: 1\r\n\r\n", 200),
         (&create, "0\r\n\r\n", 200),
-        // What is refused, and what nothing reads, keeps it too.
+        // So do refused and unread bodies.
         (&set, "1\r\n{\r\n0\r\n\r\n", 400),
         (&"PUT /forum/create/ann?ip=".to_owned(), "2\r\n{}\r\n0\r\n\r\n", 400),
         (&"POST /nowhere".to_owned(), "2\r\n{}\r\n0\r\n\r\n", 404),
         (&"GET /ping".to_owned(), "2\r\n{}\r\n0\r\n\r\n", 200),
     ] {
         let head = format!("{line} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert_eq!(kept(&server, &(head + body)).await, (status, true), "{line} {body:?}");
+        assert_eq!(
+            status_and_reuse(&server, &(head + body)).await,
+            (status, true),
+            "{line} {body:?}"
+        );
     }
-    // But chunks that make no sense have no end.
+    // Invalid chunks have no known end, so the server closes the connection.
     let head = format!("{create} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
-    assert_eq!(kept(&server, &(head + "zz\r\n")).await, (400, false));
+    assert_eq!(status_and_reuse(&server, &(head + "zz\r\n")).await, (400, false));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_has_said_all_gets_its_answer() {
+async fn a_client_that_closes_its_sending_side_gets_its_answer() {
     let server = server().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -187,19 +192,19 @@ async fn a_client_that_has_said_all_gets_its_answer() {
                 "{line} HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\nContent-Length: {length}\r\n\r\n{body}"
             );
             stream.write_all(request.as_bytes()).await.expect("the server reads");
-            stream.shutdown().await.expect("half of it");
+            stream.shutdown().await.expect("one direction is closed");
             let answer = raw::read(stream).await;
             assert!(answer.status == 200 && answer.body.contains(part), "{line}: {answer:?}");
         }
     }
-    // Not said to its end: no request.
+    // An incomplete request is not executed.
     for half in [
         "GET /ping HTTP/1.1\r\nHost: te",
         "PUT /forum/create/eve?ip=::1 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
     ] {
         let mut stream = raw::connect(server.address).await;
         stream.write_all(half.as_bytes()).await.expect("the server reads");
-        stream.shutdown().await.expect("half of it");
+        stream.shutdown().await.expect("one direction is closed");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an end");
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");

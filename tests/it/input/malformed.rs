@@ -1,4 +1,5 @@
-//! Heads that never become a request: the answer is an error like any other, and has nothing of what was sent.
+//! Tests with heads that are not valid HTTP: the answer is a JSON error like any other, and repeats nothing of the
+//! head.
 
 use tokio::io::AsyncWriteExt;
 
@@ -9,7 +10,7 @@ const WRONG: &str = "The request is not valid HTTP";
 const TOO_LARGE: &str = "The head of the request is too large";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_request_is_answered_with_400() {
+async fn an_invalid_head_is_answered_with_400() {
     let server = server().await;
     for request in [
         &b"GARBAGE\r\n\r\n"[..],
@@ -34,14 +35,14 @@ async fn what_is_no_request_is_answered_with_400() {
         assert_eq!(answer.header("connection"), "close");
         assert!(!answer.header("date").is_empty());
     }
-    // And whoever speaks HTTP is served.
+    // The server still serves valid requests.
     assert_eq!(raw::request(&server, "GET /ping").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_without_end_is_answered_with_431() {
+async fn a_head_that_is_too_large_is_answered_with_431() {
     let server = server().await;
-    // As many bytes as the server takes, and many more than it reads before it answers.
+    // As many bytes as the server buffers, and many more than it reads before it answers.
     for bytes in [64 << 10, 200 << 10, 2 << 20] {
         for start in ["GET /ping HTTP/1.1\r\nHost: test\r\nX-Long: ", "GET /forum/get/"] {
             let request = start.to_owned() + &"x".repeat(bytes - start.len());
@@ -52,7 +53,7 @@ async fn a_head_without_end_is_answered_with_431() {
     }
 }
 
-/// The status of a request with so many headers besides its `Host`.
+/// The status of a request with `count` headers besides `Host` and `Connection`.
 async fn with_headers(server: &Server, count: usize) -> u16 {
     let headers: Vec<_> = (0..count).map(|n| format!("X-Header-{n}: value\r\n")).collect();
     let headers = headers.concat();
@@ -65,7 +66,7 @@ async fn with_headers(server: &Server, count: usize) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn some_hundred_headers_are_served() {
+async fn up_to_446_further_headers_are_served() {
     let server = server().await;
     for (count, status) in [(90, 200), (110, 200), (256, 200), (446, 200), (447, 431), (2000, 431)] {
         assert_eq!(with_headers(&server, count).await, status, "{count}");
@@ -73,7 +74,7 @@ async fn some_hundred_headers_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_to_what_came_before_are_whole() {
+async fn answers_before_an_invalid_head_are_complete() {
     let server = server().await;
     let mut stream = raw::connect(server.address).await;
     let ping = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n";

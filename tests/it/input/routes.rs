@@ -1,4 +1,4 @@
-//! Which paths and methods there are, and what the others get.
+//! Tests of routing: the paths and methods that exist, and the answers to all others.
 
 use reqwest::Method;
 
@@ -7,7 +7,7 @@ use crate::support::{Answer, NO_TOKEN, Server, raw};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "BREW"];
 
-/// Every route with its methods; a GET route has HEAD as well.
+/// Every route with its methods. Each route with GET has HEAD too.
 fn routes() -> Vec<(String, &'static [&'static str])> {
     vec![
         ("/forum/create/ann".into(), &["PUT"]),
@@ -33,7 +33,7 @@ async fn send(server: &Server, method: &str, path: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_method_that_a_route_lacks_is_told_which_it_has() {
+async fn a_405_lists_the_methods_of_the_route() {
     let server = server().await;
     for (path, allowed) in routes() {
         for method in METHODS.iter().filter(|method| !allowed.contains(method)) {
@@ -51,7 +51,7 @@ async fn a_method_that_a_route_lacks_is_told_which_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_path_that_is_no_route_is_not_found() {
+async fn an_unknown_path_is_not_found() {
     let server = server().await;
     let paths = [
         "/",
@@ -98,7 +98,7 @@ async fn a_path_that_is_no_route_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_slash_at_the_end_is_tolerated() {
+async fn one_trailing_slash_is_tolerated() {
     let server = server().await;
     let token = server.app("forum").create("ann").await;
     for (method, path, query) in [
@@ -130,7 +130,7 @@ async fn one_slash_at_the_end_is_tolerated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_answers_what_get_does_without_the_body() {
+async fn head_answers_like_get_without_the_body() {
     let server = server().await;
     server.app("forum").create("ann").await;
     for path in [
@@ -153,7 +153,7 @@ async fn head_answers_what_get_does_without_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_probes_answer() {
+async fn the_global_routes_answer() {
     let server = server().await;
     let ping = Answer::of(server.client().get(server.url("/ping"))).await;
     assert_eq!((ping.status, ping.body.as_str()), (200, "PONG"));

@@ -1,4 +1,4 @@
-//! Reads and last activity may be a second behind on disk, and no more.
+//! Tests of buffered reads on the embedded store: `r` and `la` reach the disk within a second, and at shutdown.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::process::Process;
 
 #[tokio::test]
-async fn a_read_is_on_disk_a_second_later() {
+async fn a_read_is_flushed_within_a_second() {
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
@@ -20,18 +20,18 @@ async fn a_read_is_on_disk_a_second_later() {
     sleep(Duration::from_millis(1_500)).await;
     process.kill();
     let process = Process::start(folder.path(), &[]);
-    // A list counts as no read and shows the session as it is.
+    // A list does not count as a read.
     let sessions = process.app().soid("somebody").await;
     let [session] = sessions.as_slice() else {
         panic!("{sessions:?}");
     };
     assert_eq!(session.r, 4);
-    // Whole seconds, rounded down at both ends. From the creation on, it would be 2 more at least.
+    // `idle` is in whole seconds, rounded down at both ends. Counted from the creation, it would be at least 2 more.
     assert!(session.idle <= read.elapsed().as_secs() + 1, "{session:?}");
 }
 
 #[tokio::test]
-async fn a_get_just_before_sigterm_is_kept() {
+async fn a_get_just_before_sigterm_is_flushed() {
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &[]);
     let app = process.app();

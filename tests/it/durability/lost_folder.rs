@@ -1,5 +1,5 @@
-//! A data folder that is deleted, renamed, replaced or mounted over while the service runs: nothing is answered as done that
-//! went into no folder or into another's, it is told, and the service goes on once the folder is back.
+//! Tests of a data folder that is deleted, renamed, replaced or mounted over while the service runs. The service
+//! acknowledges no change that did not reach its own folder, logs an error, and recovers once the folder is back.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::room::SmallDisk;
+use super::{small_disk::SmallDisk, used_folder::tree};
 use crate::{
     process::{Process, finish},
     support::{App, Session, eventually},
@@ -16,7 +16,7 @@ use crate::{
 
 const LINE: &str = "the data folder is not in its place any more, or not whole";
 
-/// A service with a session that has data and two reads, one of them of this very moment.
+/// A service with a session that has data and one get, which is still buffered.
 struct World {
     process: Process,
     app: App,
@@ -47,17 +47,17 @@ impl World {
         self.path("data")
     }
 
-    async fn back(&self) {
-        back(&self.process, &self.app, &self.token).await;
+    async fn assert_recovers(&self) {
+        assert_recovers(&self.process, &self.app, &self.token).await;
     }
 
-    async fn gone(&self) {
-        gone(&self.process, &self.token).await;
+    async fn assert_unavailable(&self) {
+        assert_unavailable(&self.process, &self.token).await;
     }
 }
 
-/// Every change is refused from the first one on, and so is everything else soon.
-async fn gone(process: &Process, token: &str) {
+/// Asserts that every change is refused from the first one on, then reads too, and that an error is logged.
+async fn assert_unavailable(process: &Process, token: &str) {
     const MESSAGE: &str = "The session store is not available";
     let refused = async |method: &str, path: &str, body: &str| {
         let answer = process.ask(method, path, body).await;
@@ -73,14 +73,14 @@ async fn gone(process: &Process, token: &str) {
     refused("GET", "/test-app/soid/ann", "").await;
     refused("GET", "/test-app/soapp?dt=600", "").await;
     refused("GET", "/test-app/activity?dt=600", "").await;
-    eventually("it is told", async || process.log().contains(LINE)).await;
+    eventually("the error is logged", async || process.log().contains(LINE)).await;
     let log = process.log();
     assert!(log.contains("ERROR") && !log.contains(token), "{log}");
 }
 
-/// It serves again by itself, with all that was answered and nothing of what was refused.
-async fn back(process: &Process, app: &App, token: &str) {
-    eventually("service again", async || {
+/// Asserts that the service recovers by itself, with every answered change and no refused one.
+async fn assert_recovers(process: &Process, app: &App, token: &str) {
+    eventually("the service is ready again", async || {
         process.ask("GET", "/readyz", "").await.status == 200
     })
     .await;
@@ -91,8 +91,8 @@ async fn back(process: &Process, app: &App, token: &str) {
     assert_eq!(process.log().matches(LINE).count(), 1, "{}", process.log());
 }
 
-/// What a restart finds must be what [`back`] left.
-async fn restarts(folder: &Path, token: &str) {
+/// Asserts that a restart finds what [`assert_recovers`] left.
+async fn assert_restarts(folder: &Path, token: &str) {
     let process = Process::start(folder, &[]);
     let app = process.app();
     let found = app.get(token).await.map(|session: Session| (session.r, session.w));
@@ -102,26 +102,26 @@ async fn restarts(folder: &Path, token: &str) {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_renamed_is_missed_until_it_is_back() {
+async fn the_service_refuses_requests_until_a_renamed_folder_is_back() {
     let world = World::new().await;
     fs::rename(world.data(), world.path("away")).expect("a folder");
-    world.gone().await;
-    // Nobody else can have it there either.
+    world.assert_unavailable().await;
+    // The service still holds the lock of the renamed folder.
     let second = finish(Process::command(world.folder.path(), &["--data-dir", "away"]));
     assert!(second.refusal(1).contains("another process"), "{second:?}");
     fs::rename(world.path("away"), world.data()).expect("a folder");
-    world.back().await;
+    world.assert_recovers().await;
     world.process.stop();
-    restarts(world.folder.path(), &world.token).await;
+    assert_restarts(world.folder.path(), &world.token).await;
 }
 
 #[tokio::test]
-async fn a_folder_that_is_deleted_is_missed() {
+async fn the_service_does_not_recreate_a_deleted_folder() {
     let world = World::new().await;
     fs::remove_dir_all(world.data()).expect("a folder");
-    world.gone().await;
-    assert!(!world.data().exists(), "it was made again");
-    // Another start makes a new one.
+    world.assert_unavailable().await;
+    assert!(!world.data().exists(), "the service recreated the folder");
+    // The next start creates a new folder.
     world.process.kill();
     let process = Process::start(world.folder.path(), &[]);
     process.app().create("ben").await;
@@ -129,7 +129,7 @@ async fn a_folder_that_is_deleted_is_missed() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_emptied_is_missed_and_left_empty() {
+async fn the_service_leaves_an_emptied_folder_empty() {
     let world = World::new().await;
     for entry in fs::read_dir(world.data()).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -139,7 +139,7 @@ async fn a_folder_that_is_emptied_is_missed_and_left_empty() {
             fs::remove_file(path).expect("a file");
         }
     }
-    world.gone().await;
+    world.assert_unavailable().await;
     let data = world.data();
     world.process.kill();
     assert_eq!(fs::read_dir(data).expect("a folder").count(), 0);
@@ -147,65 +147,65 @@ async fn a_folder_that_is_emptied_is_missed_and_left_empty() {
 }
 
 #[tokio::test]
-async fn two_services_never_both_own_a_path() {
+async fn two_services_never_own_the_same_path() {
     let world = World::new().await;
     fs::rename(world.data(), world.path("away")).expect("a folder");
     let second = Process::start(world.folder.path(), &[]);
     let token = second.app().create("ben").await;
-    world.gone().await;
+    world.assert_unavailable().await;
     assert!(second.app().get(&token).await.is_some());
     second.app().create("carl").await;
-    // Nor the other way round.
+    // The same with the folders exchanged.
     fs::rename(world.data(), world.path("second")).expect("a folder");
     fs::rename(world.path("away"), world.data()).expect("a folder");
-    gone(&second, &token).await;
-    world.back().await;
+    assert_unavailable(&second, &token).await;
+    world.assert_recovers().await;
     world.process.stop();
     second.kill();
-    restarts(world.folder.path(), &world.token).await;
+    assert_restarts(world.folder.path(), &world.token).await;
     let second = Process::start(world.folder.path(), &["--data-dir", "second"]);
     assert_eq!(second.app().soid("carl").await.len(), 1);
     second.stop();
 }
 
-/// As an operator restores a backup without stopping the service: what stands there now is not touched.
+/// An operator may restore a backup without stopping the service, which must not touch the restored folder.
 #[tokio::test]
-async fn a_copy_in_its_place_is_another_folder() {
+async fn the_service_does_not_touch_a_copy_in_place_of_its_folder() {
     let world = World::new().await;
     let copied = std::process::Command::new("cp")
         .args(["-a", "data", "copy"])
         .current_dir(world.folder.path())
         .status();
     assert!(copied.expect("cp is there").success());
-    let before = super::used::tree(&world.path("copy"));
+    let before = tree(&world.path("copy"));
     fs::rename(world.data(), world.path("away")).expect("a folder");
     fs::rename(world.path("copy"), world.data()).expect("a folder");
-    world.gone().await;
+    world.assert_unavailable().await;
     let data = world.data();
     world.process.kill();
-    assert_eq!(super::used::tree(&data), before);
+    assert_eq!(tree(&data), before);
     let process = Process::start(world.folder.path(), &[]);
     assert!(process.app().get(&world.token).await.is_some());
     process.stop();
 }
 
 #[tokio::test]
-async fn a_lock_that_is_deleted_is_taken_again() {
+async fn the_service_takes_a_deleted_lock_again() {
     let world = World::new().await;
     fs::remove_file(world.data().join("lock")).expect("a file");
-    // For a moment it may be anybody's, so this change counts as one in another's folder.
+    // Until then another process could take the folder, so this change is refused.
     let create = world.process.ask("PUT", "/test-app/create/late?ip=::1", "").await;
     create.refused(503, "storeUnavailable", "The session store is not available");
-    world.back().await;
+    world.assert_recovers().await;
     let second = finish(Process::command(world.folder.path(), &[]));
     assert!(second.refusal(1).contains("another process"), "{second:?}");
     world.process.stop();
-    restarts(world.folder.path(), &world.token).await;
+    assert_restarts(world.folder.path(), &world.token).await;
 }
 
-/// Without a single request: the service looks by itself.
+/// The service notices by itself, without a request.
 #[tokio::test]
-async fn what_the_engine_needs_is_missed() {
+async fn the_service_notices_missing_files_of_the_engine() {
     for name in [
         "rest-sessions",
         "fjall",
@@ -218,40 +218,40 @@ async fn what_the_engine_needs_is_missed() {
         fs::rename(&path, world.path("away")).unwrap_or_else(|error| panic!("{name}: {error}"));
         eventually(name, async || world.process.log().contains(LINE)).await;
         assert_eq!(world.process.ask("GET", "/readyz", "").await.status, 503, "{name}");
-        fs::rename(world.path("away"), path).expect("what was taken away");
-        world.back().await;
+        fs::rename(world.path("away"), path).expect("it is moved back");
+        world.assert_recovers().await;
         world.process.stop();
-        restarts(world.folder.path(), &world.token).await;
+        assert_restarts(world.folder.path(), &world.token).await;
     }
 }
 
 #[tokio::test]
-async fn a_folder_that_is_mounted_over_is_missed_until_it_is_not() {
+async fn the_service_refuses_requests_while_its_folder_is_mounted_over() {
     let disk = SmallDisk::new(200);
     let process = disk.serve();
     let app = process.app();
     let token = app.create_with("ann", "", r#"{"a":1}"#).await;
     app.get(&token).await.expect("alive");
     disk.shell("mount -t tmpfs tmpfs data");
-    gone(&process, &token).await;
+    assert_unavailable(&process, &token).await;
     disk.shell(r#"test -z "$(ls -A data)"; umount data"#);
-    back(&process, &app, &token).await;
+    assert_recovers(&process, &app, &token).await;
     process.stop();
 }
 
 #[tokio::test]
-async fn a_journal_that_is_not_the_engines_is_noticed() {
+async fn the_service_notices_a_truncated_or_replaced_journal() {
     for cut in [false, true] {
         let world = World::new().await;
         let journal = world.data().join("fjall/0.jnl");
         if cut {
             let file = fs::File::options().write(true).open(&journal).expect("a journal");
-            file.set_len(0).expect("cut");
+            file.set_len(0).expect("it is truncated");
         } else {
-            // As rsync and other tools that restore put a file in the place of another.
+            // rsync and restore tools replace a file like this.
             fs::copy(&journal, world.path("copy")).expect("a copy");
-            fs::rename(world.path("copy"), &journal).expect("in its place");
+            fs::rename(world.path("copy"), &journal).expect("it is replaced");
         }
-        eventually("it is told", async || world.process.log().contains(LINE)).await;
+        eventually("the error is logged", async || world.process.log().contains(LINE)).await;
     }
 }

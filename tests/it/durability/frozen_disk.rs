@@ -1,5 +1,5 @@
-//! A disk that answers nothing for a while, as a storage network that has lost its server: a frozen file system in an image
-//! of its own. Reads go on, changes cost the deadline, and neither the end of the service nor what follows waits for it.
+//! Tests on a disk that does not answer for a while, as network storage without its server: a frozen file system in an
+//! image. Reads go on, changes fail at their deadline, and neither shutdown nor later requests wait for the disk.
 
 use std::{
     fs,
@@ -13,8 +13,8 @@ use crate::{
     support::eventually,
 };
 
-/// The disk, in a mount namespace that others do not see. Its keeper ends with this process at the latest, and thaws it then:
-/// nothing could end the processes that wait for it.
+/// The disk, mounted in a private mount namespace. A keeper process holds the namespace. It ends with this process at
+/// the latest and then thaws the disk, since a process that waits for a frozen disk cannot be killed.
 struct Disk {
     keeper: Child,
     folder: tempfile::TempDir,
@@ -69,7 +69,7 @@ impl Disk {
         Process::spawn(command)
     }
 
-    /// Freezes it until that is dropped, before the process that waits for it.
+    /// Freezes the disk until the result is dropped. Drop it before the process that waits for the disk.
     fn freeze(&self) -> Frozen<'_> {
         self.set("-f");
         Frozen(self)
@@ -91,35 +91,35 @@ impl Drop for Frozen<'_> {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // It thaws the disk and ends, with the end of its input.
+        // At the end of its input, the keeper thaws the disk and ends.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
 }
 
-async fn refused(process: &Process, method: &str, path: &str, body: &str) {
+async fn assert_unavailable(process: &Process, method: &str, path: &str, body: &str) {
     let answer = process.ask(method, path, body).await;
     answer.refused(503, "storeUnavailable", "The session store is not available");
 }
 
 #[tokio::test]
-async fn what_timed_out_on_a_frozen_disk_is_not_done_later_but_kills_are() {
+async fn changes_that_timed_out_on_a_frozen_disk_are_dropped_but_kills_are_applied() {
     let disk = Disk::new();
     let process = disk.serve();
     let app = process.app();
     let ann = app.create_with("ann", "", r#"{"a":1}"#).await;
     let ben = app.create("ben").await;
     let frozen = disk.freeze();
-    // This is what the writer waits with; the rest waits for the writer.
-    refused(&process, "GET", "/readyz", "").await;
+    // The writer blocks on this probe, and the requests after it wait for the writer.
+    assert_unavailable(&process, "GET", "/readyz", "").await;
     for _ in 0..3 {
-        refused(&process, "PUT", "/test-app/create/late?ip=::1", "").await;
+        assert_unavailable(&process, "PUT", "/test-app/create/late?ip=::1", "").await;
     }
-    refused(&process, "POST", &format!("/test-app/set/{ann}"), r#"{"b":2}"#).await;
-    refused(&process, "DELETE", &format!("/test-app/kill/{ben}"), "").await;
+    assert_unavailable(&process, "POST", &format!("/test-app/set/{ann}"), r#"{"b":2}"#).await;
+    assert_unavailable(&process, "DELETE", &format!("/test-app/kill/{ben}"), "").await;
     assert_eq!(app.get(&ann).await.expect("alive").d(), r#"{"a":1}"#);
     drop(frozen);
-    eventually("service again", async || {
+    eventually("the service is ready again", async || {
         process.ask("GET", "/readyz", "").await.status == 200
     })
     .await;
@@ -131,19 +131,20 @@ async fn what_timed_out_on_a_frozen_disk_is_not_done_later_but_kills_are() {
     process.stop();
 }
 
-/// What of the process waits in the system for the disk can only be ended by the system; all else of it has.
+/// The threads that wait for the disk inside the kernel end only when it thaws. Everything else of the process must
+/// end.
 #[tokio::test]
-async fn a_frozen_disk_does_not_hold_the_end_back() {
+async fn a_frozen_disk_does_not_delay_shutdown() {
     let disk = Disk::new();
     let process = disk.serve();
     let app = process.app();
     let token = app.create("ann").await;
     app.get(&token).await.expect("alive");
     let frozen = disk.freeze();
-    refused(&process, "GET", "/readyz", "").await;
+    assert_unavailable(&process, "GET", "/readyz", "").await;
     process.signal("TERM");
     let status = format!("/proc/{}/status", process.id());
-    eventually("the end", async || {
+    eventually("the process ends", async || {
         fs::read_to_string(&status).is_ok_and(|status| status.contains("State:\tZ"))
     })
     .await;

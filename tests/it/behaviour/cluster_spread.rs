@@ -1,4 +1,4 @@
-//! The sessions of one app are everywhere on a cluster, and evenly.
+//! Tests that the sessions of one app spread evenly over the masters of a cluster.
 
 use crate::support::{Server, Store, redis_cluster, side_by_side};
 
@@ -6,7 +6,7 @@ const SESSIONS: usize = 3000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_app_spreads_evenly_over_three_masters() {
-    // As by default.
+    // The default number of shards.
     let server = Server::start_with(Store::Cluster, |config| config.shards = 256).await;
     let app = server.app("forum");
     let creates = (0..SESSIONS).map(|n| {

@@ -1,5 +1,5 @@
-//! What a get changes reaches Redis a little later. Nobody who asks this server can tell; others wait as long as they were
-//! told to.
+//! Tests of buffered reads on Redis. The server buffers what a get changes (`r` and `la`) and writes it to Redis at
+//! most `--touch` seconds later. Its own answers include the buffered reads; other servers see them after the flush.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rest_sessions::config::{Config, DurationArg};
 
 use crate::support::{START, Server, Store, eventually, redis_server, side_by_side};
 
-/// Nothing is written for the sake of time in these tests.
+/// Longer than any test runs, so that no flush happens because of the time.
 const NEVER: Duration = Duration::from_mins(1);
 
 async fn start(touch: Duration, change: impl FnOnce(&mut Config)) -> Server {
@@ -24,7 +24,7 @@ fn field(server: &Server, token: &str, name: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_are_exact_at_once() {
+async fn the_server_answers_with_its_buffered_reads() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=1000", "").await;
@@ -33,7 +33,7 @@ async fn answers_are_exact_at_once() {
         let session = app.get(&token).await.expect("alive");
         assert_eq!((session.r, session.idle), (reads, if reads == 1 { 100 } else { 0 }));
     }
-    // Redis has heard of nothing, and the answers of no other route depend on it.
+    // Redis does not have the reads yet, but the answers of all routes include them.
     assert_eq!(field(&server, &token, "r"), 1);
     server.advance(7);
     let session = app.soid("ann").await.remove(0);
@@ -45,7 +45,7 @@ async fn answers_are_exact_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_of_an_app_know_of_every_get() {
+async fn lists_of_an_app_include_buffered_reads() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let (first, second) = (app.create("ann").await, app.create("ben").await);
@@ -59,12 +59,12 @@ async fn lists_of_an_app_know_of_every_get() {
     server.advance(1);
     app.get(&first).await.expect("alive");
     let sessions = app.soapp(50).await;
-    let told: Vec<_> = sessions.iter().map(|session| (&*session.id, session.r)).collect();
-    assert_eq!(told, [("ann", 3), ("ben", 2)]);
+    let listed: Vec<_> = sessions.iter().map(|session| (&*session.id, session.r)).collect();
+    assert_eq!(listed, [("ann", 3), ("ben", 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_server_learns_in_time() {
+async fn another_server_sees_reads_after_the_flush() {
     let server = start(Duration::from_millis(200), |_| {}).await;
     let peer = server.start_peer().await;
     let token = server.app("forum").create_with("ann", "ttl=1000", "").await;
@@ -72,13 +72,13 @@ async fn another_server_learns_in_time() {
     for _ in 0..3 {
         server.app("forum").get(&token).await.expect("alive");
     }
-    eventually("the peer has heard", async || {
+    eventually("the peer sees the reads", async || {
         let session = peer.app("forum").soid("ann").await.remove(0);
-        // A batch may be written between two of the gets.
+        // A flush may happen between two of the gets.
         assert_eq!(
             session.r > 1,
             session.idle == 0,
-            "the count comes with the time: {session:?}"
+            "r and la must be written together: {session:?}"
         );
         session.r == 4 && session.idle == 0
     })
@@ -87,7 +87,7 @@ async fn another_server_learns_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_get_counts_once_while_others_are_written() {
+async fn each_get_counts_once_during_flushes() {
     let server = start(Duration::from_millis(1), |_| {}).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -108,14 +108,14 @@ async fn each_get_counts_once_while_others_are_written() {
     assert_eq!(reads, (1..=1_600).collect::<Vec<_>>());
     assert_eq!(app.get(&token).await.expect("alive").r, 1_601);
     let namespace = &server.config.namespace;
-    eventually("it is written", async || {
+    eventually("the reads are flushed", async || {
         redis_server::ask::<u64>(&format!("HGET {namespace}:forum:{token} r")) == 1_602
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_leaves_nothing_for_later() {
+async fn a_kill_discards_buffered_reads() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     for round in 0..4 {
@@ -132,15 +132,15 @@ async fn a_kill_leaves_nothing_for_later() {
                 assert_eq!(peer.app("forum").killall().await, 2);
             }
         }
-        // Has everything written that is left.
+        // The list flushes all reads that are still buffered.
         assert!(app.soapp(100).await.is_empty());
         assert_eq!(redis_server::keys(&server.config.namespace), [""; 0], "round {round}");
     }
 }
 
-/// The activity of an id outlives the session that it came from.
+/// The activity of an id outlives the session that caused it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_does_not_forget_when_the_id_was_active() {
+async fn a_kill_keeps_the_buffered_activity_of_its_id() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -151,9 +151,9 @@ async fn a_kill_does_not_forget_when_the_id_was_active() {
     assert_eq!(app.activity(50).await, 1);
 }
 
-/// However late Redis hears of it.
+/// Even when the session's end in Redis passes before the flush.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_in_use_does_not_expire() {
+async fn a_session_with_buffered_reads_does_not_expire() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=1000", "").await;
@@ -171,7 +171,7 @@ async fn a_session_in_use_does_not_expire() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_wiper_hears_of_it_first() {
+async fn the_wiper_flushes_buffered_reads_first() {
     let server = start(NEVER, |config| config.wipe = 1).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=1000", "").await;
@@ -183,9 +183,9 @@ async fn the_wiper_hears_of_it_first() {
     assert!(app.get(&token).await.is_some());
 }
 
-/// Others may look at any time, so a session near its end is renewed at once.
+/// Other servers may look at any time, so a session that would soon expire in Redis is renewed there at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn near_its_end_a_session_is_renewed_in_redis_at_once() {
+async fn a_get_near_the_end_renews_the_session_in_redis_at_once() {
     let server = start(Duration::from_secs(1), |_| {}).await;
     let peer = server.start_peer().await;
     let app = server.app("forum");
@@ -200,7 +200,7 @@ async fn near_its_end_a_session_is_renewed_in_redis_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_resave_ends_when_it_would_have() {
+async fn buffered_reads_do_not_move_the_end_of_a_no_resave_session() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=100&no_resave=1", "").await;
@@ -211,18 +211,18 @@ async fn no_resave_ends_when_it_would_have() {
     }
     let session = app.set(&token, r#"{"a":1}"#).await.expect("alive");
     assert_eq!((session.ttl, session.idle, session.r), (70, 0, 4));
-    // The list has everything written; a Node peer computes the end from these two.
+    // The list flushes the reads. A Node peer computes the end from these two fields.
     app.soapp(100).await;
     let ends = field(&server, &token, "la") + field(&server, &token, "ttl");
     assert_eq!(ends, START + 100);
     server.advance(70);
-    assert_eq!(app.get(&token).await.expect("its last second").ttl, 0);
+    assert_eq!(app.get(&token).await.expect("alive").ttl, 0);
     server.advance(1);
     assert!(app.get(&token).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_the_server_writes_the_rest() {
+async fn shutdown_flushes_buffered_reads() {
     let server = start(NEVER, |_| {}).await;
     let app = server.app("forum");
     let mut tokens = Vec::new();
@@ -239,7 +239,7 @@ async fn the_end_of_the_server_writes_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_0_nothing_is_left_for_later() {
+async fn touch_0_writes_each_read_at_once() {
     let server = start(Duration::ZERO, |_| {}).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -251,9 +251,9 @@ async fn with_0_nothing_is_left_for_later() {
     assert_eq!(field(&server, &token, "la"), START + 10);
 }
 
-/// One app whose index is damaged does not keep the others from being written.
+/// A damaged index of one app must not keep the reads of other apps from being written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_index_is_nobody_elses_trouble() {
+async fn a_damaged_index_does_not_block_flushes_of_other_apps() {
     let server = start(Duration::from_millis(50), |_| {}).await;
     let namespace = server.config.namespace.clone();
     let (forum, shop) = (server.app("forum"), server.app("shop"));
@@ -263,7 +263,7 @@ async fn a_damaged_index_is_nobody_elses_trouble() {
     shop.get(&bad).await.expect("alive");
     forum.get(&good).await.expect("alive");
     let read = |app: &str, token: &str| redis_server::ask::<u64>(&format!("HGET {namespace}:{app}:{token} r"));
-    eventually("both are counted", async || {
+    eventually("both reads are flushed", async || {
         read("shop", &bad) == 2 && read("forum", &good) == 2
     })
     .await;

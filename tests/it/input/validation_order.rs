@@ -1,11 +1,11 @@
-//! Checks run in one order, app, id or token, ip, ttl, d, and the first failure answers.
+//! Tests of the order of validation: app, id or token, ip, ttl, d. The first failure determines the answer.
 
 use reqwest::Method;
 
 use super::server;
 use crate::support::{Answer, NO_TOKEN, Server, raw};
 
-/// A request that is wrong in every way that is left.
+/// Asserts the error of a request in which everything after the failing part is invalid too.
 async fn refused(server: &Server, request: &str, body: &str, name: &str, message: &str) {
     eprintln!("{request} {body}");
     let (method, path) = request.split_once(' ').expect("a method and a path");
@@ -15,7 +15,7 @@ async fn refused(server: &Server, request: &str, body: &str, name: &str, message
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn create_checks_app_id_ip_ttl_and_d() {
+async fn create_validates_app_id_ip_ttl_and_d_in_this_order() {
     let server = server().await;
     for (request, body, name, message) in [
         (
@@ -73,7 +73,7 @@ async fn create_checks_app_id_ip_ttl_and_d() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_other_routes_check_app_first() {
+async fn the_other_routes_validate_the_app_first() {
     let server = server().await;
     for (request, second) in [
         ("GET /{}/get/x", "Invalid token format"),
@@ -130,9 +130,9 @@ async fn the_other_routes_check_app_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_not_taken_comes_last() {
+async fn the_headers_of_a_body_are_validated_last() {
     let server = server().await;
-    // Two headers that would be refused, one of them for a body that never comes.
+    // Each of these headers would be refused. The body never arrives.
     let body = "Content-Type: text/plain\r\nContent-Length: 99999999";
     for (request, message) in [
         ("PUT /x/create/ann?ip=1", "Invalid app format"),

@@ -1,4 +1,4 @@
-//! What the program prints on request, and how it logs.
+//! Tests of `--help`, `--version` and the completions, and of the format and the levels of the log.
 
 use std::{collections::BTreeSet, net::TcpStream};
 
@@ -34,7 +34,7 @@ fn help_shows_every_option_with_its_variable_and_default() {
     let help = printed(&["--help"]);
     let command = Cli::command();
     let options: Vec<_> = command.get_arguments().filter(|arg| arg.get_env().is_some()).collect();
-    // What a file can set, and the file.
+    // The options that a file can set, and `--config`.
     assert!(options.len() >= 20, "{}", options.len());
     for option in options {
         let flag = format!("--{} <", option.get_long().expect("every option has a flag"));
@@ -59,14 +59,14 @@ fn help_shows_every_option_with_its_variable_and_default() {
 }
 
 #[test]
-fn version_is_that_of_the_package() {
+fn version_prints_the_version_of_the_package() {
     let expected = format!("rest-sessions {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(printed(&["--version"]), expected);
     assert_eq!(printed(&["-V"]), expected);
 }
 
 #[test]
-fn completions_know_the_options() {
+fn completions_contain_the_options() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&["completions", shell]);
         let flag = if shell == "fish" { "-l redis-url" } else { "--redis-url" };
@@ -78,7 +78,7 @@ fn completions_know_the_options() {
 }
 
 #[tokio::test]
-async fn json_logs_are_one_object_on_each_line() {
+async fn json_logs_have_one_object_on_each_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Process::command(folder.path(), &["--loglevel", "debug"]);
     command.env("RS_LOG_FORMAT", "json");
@@ -108,7 +108,7 @@ async fn json_logs_are_one_object_on_each_line() {
 }
 
 #[test]
-fn names_of_log_levels_are_those_of_the_original_too() {
+fn the_program_accepts_the_log_levels_of_the_original() {
     for level in ["dev", "combined", "common", "short", "tiny", "info", "INFO"] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Process::command(folder.path(), &[]);
@@ -119,7 +119,7 @@ fn names_of_log_levels_are_those_of_the_original_too() {
 }
 
 #[test]
-fn quiet_levels_say_nothing_of_a_good_run() {
+fn quiet_levels_log_nothing_in_a_run_without_errors() {
     for level in ["none", "error", "warn"] {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port().to_string();
@@ -127,7 +127,7 @@ fn quiet_levels_say_nothing_of_a_good_run() {
         command.env("RS_LOGLEVEL", level);
         let address = format!("127.0.0.1:{port}");
         let process = Process::spawn_unseen(command, &address);
-        eventually("listening", || TcpStream::connect(&address).ok());
+        eventually("the service listens", || TcpStream::connect(&address).ok());
         assert_eq!(process.stop(), "", "{level}");
     }
 }

@@ -1,4 +1,4 @@
-//! How a body may come: its type, its size, its pace.
+//! Tests of the transfer of a body: its content type, encoding, size and chunks, and the deadline for its arrival.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{Answer, NO_TOKEN, Server, Store, raw};
 
 const TOO_LARGE: &str = "The body, and d as stored, may have at most 60000 bytes";
 
-/// A create with these headers and this body.
+/// Sends a create with these headers and this body.
 async fn create(server: &Server, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
     let mut request = server
         .app("forum")
@@ -23,13 +23,13 @@ async fn create(server: &Server, headers: &[(&str, &str)], body: impl Into<reqwe
     Answer::of(request).await
 }
 
-/// The head of a create up to its last line, for bodies that are sent by hand.
+/// The head of a create, to which a test appends a body.
 fn head(headers: &str) -> String {
     format!("PUT /forum/create/ann?ip=::1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_is_json_by_its_type() {
+async fn a_body_must_have_a_json_content_type() {
     let server = server().await;
     for content_type in [
         "application/json",
@@ -70,7 +70,7 @@ async fn a_body_is_json_by_its_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_type_of_no_body_says_nothing() {
+async fn the_content_type_of_an_empty_body_is_ignored() {
     let server = server().await;
     create(&server, &[("content-type", "text/plain")], "").await.ok();
     raw::exchange(&server, head("Content-Type: text/plain\r\n")).await.ok();
@@ -85,7 +85,7 @@ async fn a_type_of_no_body_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_comes_as_it_is() {
+async fn a_body_with_a_content_encoding_is_refused() {
     let server = server().await;
     create(&server, &[("content-encoding", "identity")], r#"{"a":1}"#)
         .await
@@ -108,9 +108,9 @@ async fn a_body_has_at_most_60000_bytes_white_space_included() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_may_come_in_chunks() {
+async fn a_chunked_body_is_accepted() {
     let server = server().await;
-    // A character is cut in two, and the chunks have extensions and a trailer.
+    // A chunk ends within a character, and there are a chunk extension and a trailer.
     let body = b"4;x=y\r\n{\"a\"\r\n4\r\n:\"\xed\x95\r\n3\r\n\x9c\"}\r\n0\r\nX-Trailer: 1\r\n\r\n";
     let mut request = head("Transfer-Encoding: chunked\r\n").into_bytes();
     request.extend(body);
@@ -133,7 +133,7 @@ async fn a_body_may_come_in_chunks() {
     )
     .await;
     broken.refused(400, "invalidJson", "The body is not valid JSON");
-    // As with Content-Encoding: whatever it says it is, it is not JSON.
+    // An encoded transfer is refused like a Content-Encoding.
     raw::exchange(
         &server,
         head("Transfer-Encoding: gzip, chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n",
@@ -143,7 +143,7 @@ async fn a_body_may_come_in_chunks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_in_chunks_has_the_same_limit() {
+async fn a_chunked_body_has_the_same_size_limit() {
     let server = server().await;
     let chunked = |bytes: usize| {
         let body = format!("{:bytes$}", r#"{"a":1}"#);
@@ -162,15 +162,16 @@ async fn a_body_in_chunks_has_the_same_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_body_is_refused_before_it_is_sent() {
     let server = server().await;
-    // The client waits for a word of the server: the refusal, not `100 Continue`.
+    // The client waits for the server before it sends the body, and must get the refusal instead of `100 Continue`.
     let waits = head("Content-Length: 60001\r\nExpect: 100-continue\r\n");
     raw::exchange(&server, waits).await.refused(413, "tooLarge", TOO_LARGE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_sends_far_too_much_hears_why() {
+async fn a_client_that_sends_far_too_much_gets_the_refusal() {
     let server = server().await;
-    // Sent in full before the answer is read, as simple clients do; the connection must not be cut under it.
+    // Simple clients send the whole body before they read the answer. Meanwhile the server must not reset the
+    // connection.
     for megabytes in [1, 4] {
         for _ in 0..10 {
             let answer = create(&server, &[], vec![b' '; megabytes << 20]).await;
@@ -180,22 +181,22 @@ async fn a_client_that_sends_far_too_much_hears_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_asks_first_is_told_to_go_on() {
+async fn a_client_that_expects_100_continue_gets_it() {
     let server = server().await;
     let mut stream = raw::connect(server.address).await;
     let head = head("Content-Length: 7\r\nExpect: 100-continue\r\n");
     stream.write_all(head.as_bytes()).await.expect("the server reads");
-    let mut word = [0; 25];
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut word)
+    let mut interim = [0; 25];
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut interim)
         .await
         .expect("an answer");
-    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(br#"{"a":1}"#).await.expect("the server reads");
     raw::read(stream).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_is_answered_with_408() {
     let short = |config: &mut rest_sessions::config::Config| config.timeout = DurationArg(Duration::from_millis(200));
     let server = Server::start_with(Store::Embedded, short).await;
     for body in [
@@ -208,7 +209,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
             .write_all(format!("{head}{body}").as_bytes())
             .await
             .expect("the server reads");
-        // The server closes the connection: what else is to come would be taken for the next request.
+        // The server closes the connection, since the rest of the body would be read as the next request.
         let answer = raw::read(stream).await;
         answer.refused(408, "requestTimeout", "The body did not arrive in time");
         assert_eq!(answer.header("connection"), "close");

@@ -1,4 +1,4 @@
-//! A data folder that has seen use: tables in every keyspace, and changes that stand in the journal alone.
+//! A used data folder, with tables in every keyspace and changes that are in the journal only.
 
 use std::{
     collections::BTreeMap,
@@ -15,17 +15,17 @@ use crate::{
     support::{Answer, json},
 };
 
-/// Files and folders below a folder: mode, and content where it is a file.
+/// Files and folders by their path below a folder: the mode, and the content of a file or a link.
 pub(super) type Tree = BTreeMap<PathBuf, (u32, Option<Vec<u8>>)>;
 
-/// Everything below `folder`.
+/// Reads everything below `folder`.
 pub(super) fn tree(folder: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let metadata = path.symlink_metadata().expect("it is there");
+            let metadata = path.symlink_metadata().expect("metadata");
             let content = if metadata.is_dir() {
                 folders.push(path.clone());
                 None
@@ -46,10 +46,10 @@ pub(super) fn tree(folder: &Path) -> Tree {
     tree
 }
 
-/// Makes `folder` of what [`tree`] found in another one.
-pub(super) fn plant(tree: &Tree, folder: &Path) {
+/// Creates `folder` with the content that [`tree`] read from another folder.
+pub(super) fn write_tree(tree: &Tree, folder: &Path) {
     fs::create_dir(folder).expect("a new folder");
-    // In the order of paths, so each folder comes before what is in it.
+    // The paths are sorted, so each folder comes before its content.
     for (name, (mode, content)) in tree {
         let path = folder.join(name);
         match content {
@@ -60,28 +60,28 @@ pub(super) fn plant(tree: &Tree, folder: &Path) {
     }
 }
 
-/// What a client knows to be in a store.
+/// The sessions of a store, as a client knows them.
 pub(super) struct Contents {
     /// Token, id and data of each session.
     sessions: Vec<(String, String, String)>,
     killed: Vec<String>,
 }
 
-/// A used folder, and what it was filled with. Made once.
-pub(super) async fn folder() -> &'static (Tree, Contents) {
+/// The used data folder and its contents, created once in this process.
+pub(super) async fn used_folder() -> &'static (Tree, Contents) {
     static USED: OnceCell<(Tree, Contents)> = OnceCell::const_new();
-    USED.get_or_init(make).await
+    USED.get_or_init(create).await
 }
 
-/// Nothing is read in between: that would be written to the journal, and stand there beside the tables.
-async fn make() -> (Tree, Contents) {
+/// Sends no gets: their flush would write the records to the journal again, so that they would be in both places.
+async fn create() -> (Tree, Contents) {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let process = Process::start(folder.path(), &[]);
     let contents = Contents::fill(&process, &data).await;
     process.stop();
-    // A start cuts off the room that a journal has ahead, 64 MB of zeros, may begin to merge tables, and removes what a merge
-    // of the last run has left. Until there is nothing of that to do:
+    // A start truncates the 64 MB of preallocated zeros of the journal, may begin a compaction, and removes what the
+    // compaction of the last run has left. Restart until nothing changes any more.
     let keyspaces = data.join("fjall/keyspaces");
     let mut before = Tree::new();
     while tree(&keyspaces) != before {
@@ -93,36 +93,36 @@ async fn make() -> (Tree, Contents) {
     (tree(&data), contents)
 }
 
-/// How much of [`Contents`] a server still answers.
+/// How much of [`Contents`] the server still answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// All of it.
     All,
-    /// The server knows that it cannot tell all of it, and says so.
+    /// At least one request got a 503; every other answer was right.
     Unavailable,
 }
 
 impl Contents {
-    /// Fills the store behind `process`, until the engine has written tables of all keyspaces.
+    /// Fills the store of `process` until the engine has written tables of all keyspaces.
     async fn fill(process: &Process, data: &Path) -> Self {
         let mut contents = Self {
             sessions: Vec::new(),
             killed: Vec::new(),
         };
         contents.add(process, 20).await;
-        // Large changes of a single session: much to write, little to keep. Beyond 64 MB the engine starts a second journal,
-        // and writes tables of all keyspaces to get rid of the first.
+        // Large sets of one session write much and leave little. Beyond 64 MB the engine begins a second journal, and
+        // writes tables of all keyspaces so that it can remove the first.
         let app = process.app();
         let token = &app.create("large").await;
         let mut rounds = 0;
         while !(1..=3).all(|keyspace| has_table(data, keyspace)) {
             rounds += 1;
-            assert!(rounds < 300, "no tables: has the engine another layout?");
+            assert!(rounds < 300, "the engine wrote no tables: did its layout change?");
             let large = &format!(r#"{{"large":"{}"}}"#, noise(55_000));
             let sets = (0..8).map(|_| {
                 let app = app.clone();
                 let (token, large) = (token.clone(), large.clone());
-                tokio::spawn(async move { app.set(&token, large).await.expect("it is there").w })
+                tokio::spawn(async move { app.set(&token, large).await.expect("alive").w })
             });
             for set in sets.collect::<Vec<_>>() {
                 set.await.expect("no panic");
@@ -134,7 +134,7 @@ impl Contents {
         contents
     }
 
-    /// Sessions that stay, one of them changed, and one that is killed.
+    /// Adds live sessions, one of them changed by a set, and one killed session.
     async fn add(&mut self, process: &Process, sessions: usize) {
         let app = process.app();
         for n in 0..sessions {
@@ -145,13 +145,13 @@ impl Contents {
         }
         let (token, _, data) = self.sessions.last_mut().expect("one at least");
         *data = format!(r#"{{"n":-1,"noise":"{}"}}"#, noise(200));
-        app.set(token, data.clone()).await.expect("it is there");
+        app.set(token, data.clone()).await.expect("alive");
         let token = app.create("killed").await;
         assert_eq!(app.kill(&token).await, 1);
         self.killed.push(token);
     }
 
-    /// Asks for everything. Each answer must be right, or an error that owns up to it.
+    /// Requests everything. Each answer must be right or a 503.
     pub(super) async fn find(&self, process: &Process) -> Result<Found, String> {
         let mut found = Found::All;
         for (token, id, data) in &self.sessions {
@@ -222,7 +222,7 @@ fn has_table(data: &Path, keyspace: u8) -> bool {
     tables.is_ok_and(|mut tables| tables.next().is_some())
 }
 
-/// Text that does not get smaller by compression.
+/// Random text, so that the engine cannot compress it away.
 pub(super) fn noise(length: usize) -> String {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).expect("the system has randomness");

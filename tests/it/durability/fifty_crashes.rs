@@ -1,5 +1,5 @@
-//! One folder, and fifty times `kill -9` at a random moment under load: a start, a write, a merge of tables. In the end
-//! every answer still holds, and the program's own check finds that records and indexes agree.
+//! Test with one data folder and fifty times `kill -9` at a random moment under load: during a start, a write or a
+//! compaction. In the end every answer still holds, and `check` finds that records and indexes agree.
 
 use std::{
     collections::HashMap,
@@ -9,19 +9,19 @@ use std::{
 
 use serde_json::Value;
 
-use super::used::noise;
+use super::used_folder::noise;
 use crate::{
     process::{Process, finish, program},
     support::{json, side_by_side},
 };
 
 const ROUNDS: u64 = 50;
-/// Clients at a time, each with sessions of its own, so that it knows what came before what.
+/// Concurrent clients. Each has sessions of its own, so that it knows the order of its changes.
 const CLIENTS: u64 = 8;
-/// No more load is put on a slow machine than it can take; the moments of the kills are what counts.
-const LONGEST: u64 = 400;
+/// Longest time from a start to its kill, in milliseconds. A slow machine handles fewer requests in it, which is fine.
+const LONGEST_RUN: u64 = 400;
 
-/// `SplitMix64`: the same numbers for the same seed.
+/// A `SplitMix64` generator, which yields the same numbers for the same seed.
 struct Random(u64);
 
 impl Random {
@@ -43,20 +43,21 @@ impl Random {
 struct Known {
     token: String,
     id: String,
-    /// The answered value of `n`, and those that were sent since without an answer.
+    /// The value of `n` that was answered last.
     n: u64,
+    /// The values of `n` that were sent since, without an answer.
     sent: Vec<u64>,
-    /// `w` at least; each value without an answer may have added one.
+    /// Lower bound of `w`. Each value in `sent` may have added one.
     w: u64,
 }
 
-/// What one client was told, over all rounds.
+/// What one client knows from the answers of all rounds.
 #[derive(Default)]
 struct Client {
     alive: Vec<Known>,
     killed: Vec<String>,
-    /// A kill that was never answered, by id. Creates without an answer as well: nobody knows their tokens.
-    perhaps: HashMap<String, usize>,
+    /// Number of kills and creates without an answer, by id. Each may have left a session.
+    possible: HashMap<String, usize>,
     answers: u64,
 }
 
@@ -83,7 +84,7 @@ impl Client {
     async fn create(&mut self, process: &Process, id: &str, n: u64, random: &mut Random) -> Option<()> {
         let path = format!("/test-app/create/{id}?ip=10.0.0.1");
         let Some(answer) = ask(process, "PUT", &path, &body(n, random)).await else {
-            *self.perhaps.entry(id.to_owned()).or_default() += 1;
+            *self.possible.entry(id.to_owned()).or_default() += 1;
             return None;
         };
         self.alive.push(Known {
@@ -117,7 +118,7 @@ impl Client {
     async fn kill(&mut self, process: &Process, place: usize) -> Option<()> {
         let known = self.alive.swap_remove(place);
         let Some(answer) = ask(process, "DELETE", &format!("/test-app/kill/{}", known.token), "").await else {
-            *self.perhaps.entry(known.id).or_default() += 1;
+            *self.possible.entry(known.id).or_default() += 1;
             return None;
         };
         assert_eq!(answer["kill"], 1, "an answered create is gone");
@@ -132,11 +133,11 @@ impl Client {
         Some(())
     }
 
-    /// Everything that it was told is so.
+    /// Asserts that every answer still holds.
     async fn check(&self, process: Arc<Process>) {
-        let mut surely: HashMap<&str, usize> = HashMap::new();
+        let mut certain: HashMap<&str, usize> = HashMap::new();
         let gets = self.alive.iter().map(|known| {
-            *surely.entry(&known.id).or_default() += 1;
+            *certain.entry(&known.id).or_default() += 1;
             let (known, process) = (known.clone(), process.clone());
             async move {
                 let answer = ask(&process, "GET", &format!("/test-app/get/{}", known.token), "").await;
@@ -152,12 +153,12 @@ impl Client {
             }
         });
         side_by_side(8, gets.collect::<Vec<_>>()).await;
-        for (id, surely) in surely {
-            let perhaps = self.perhaps.get(id).copied().unwrap_or_default();
+        for (id, certain) in certain {
+            let possible = self.possible.get(id).copied().unwrap_or_default();
             let listed = process.app().soid(id).await.len();
             assert!(
-                (surely..=surely + perhaps).contains(&listed),
-                "{id}: {listed} for {surely} and perhaps {perhaps}"
+                (certain..=certain + possible).contains(&listed),
+                "{id}: {listed} for {certain} and possibly {possible} more"
             );
         }
     }
@@ -177,7 +178,7 @@ impl Known {
     }
 }
 
-/// Mostly little, now and then so much that the engine writes and merges tables.
+/// Mostly small, but one in eight so large that the engine writes and compacts tables.
 fn body(n: u64, random: &mut Random) -> String {
     let size = if random.below(8) == 0 { 30_000 } else { 300 };
     format!(r#"{{"n":{n},"noise":"{}"}}"#, noise(random.place(size)))
@@ -191,7 +192,7 @@ async fn ask(process: &Process, method: &str, path: &str, body: &str) -> Option<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_kills_leave_every_answer_true() {
+async fn every_answer_still_holds_after_fifty_crashes() {
     let seed = std::env::var("SEED").map_or_else(
         |_| getrandom::u64().expect("the system has randomness"),
         |seed| seed.parse().expect("SEED is a number"),
@@ -203,7 +204,7 @@ async fn fifty_kills_leave_every_answer_true() {
     let start = Instant::now();
     for round in 0..ROUNDS {
         if random.below(10) == 0 {
-            // Even before it serves.
+            // Sometimes kill it before it serves, too.
             let process = Process::spawn_unseen(Process::command(folder.path(), &[]), "");
             tokio::time::sleep(Duration::from_millis(random.below(100))).await;
             process.kill();
@@ -214,7 +215,7 @@ async fn fifty_kills_leave_every_answer_true() {
             tokio::spawn(client.run(process.clone(), format!("user-{n}-{round}"), random))
         });
         let running: Vec<_> = running.collect();
-        tokio::time::sleep(Duration::from_millis(random.below(LONGEST))).await;
+        tokio::time::sleep(Duration::from_millis(random.below(LONGEST_RUN))).await;
         process.signal("KILL");
         for client in running {
             clients.push(client.await.expect("no panic"));
@@ -223,7 +224,7 @@ async fn fifty_kills_leave_every_answer_true() {
     let answers: u64 = clients.iter().map(|client| client.answers).sum();
     let killed: usize = clients.iter().map(|client| client.killed.len()).sum();
     println!("{answers} answers, {killed} of them kills, in {:?}", start.elapsed());
-    assert!(answers > 1000 && killed > 10, "hardly any load");
+    assert!(answers > 1000 && killed > 10, "too little load");
 
     let checked = finish(program(folder.path(), &["check"]));
     assert_eq!(checked.code, Some(0), "{checked:?}");

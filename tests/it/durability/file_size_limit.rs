@@ -1,5 +1,5 @@
-//! A limit on the size of files, which stands for a quota: what is there can be read, what is new is refused, nothing is
-//! damaged, and it goes on once the limit is lifted. See [`super::room`] for a disk that is full.
+//! Test with a limit on the size of files, which acts like a quota: reads go on, changes are refused, nothing is
+//! damaged, and the service recovers once the limit is lifted. See [`super::full_disk`] for a full disk.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::{
     support::eventually,
 };
 
-/// Sets how far a file of the process may grow; the limit can be lifted again.
+/// Sets the soft limit on the size of the process's files, which can be lifted again.
 fn limit_files(process: u32, bytes: &str) {
     let mut command = Command::new("prlimit");
     command.args([format!("--pid={process}"), format!("--fsize={bytes}:")]);
@@ -16,9 +16,9 @@ fn limit_files(process: u32, bytes: &str) {
 }
 
 #[tokio::test]
-async fn a_limit_refuses_and_keeps_until_it_is_lifted() {
+async fn the_service_refuses_changes_until_the_limit_is_lifted() {
     let folder = tempfile::tempdir().expect("a folder");
-    // A write beyond the limit is an error then, as on a full disk, and not the end of the process.
+    // With SIGXFSZ ignored, a write beyond the limit fails as on a full disk and does not end the process.
     let direct = program(folder.path(), &[]);
     let mut command = Command::new("sh");
     command
@@ -53,7 +53,7 @@ async fn a_limit_refuses_and_keeps_until_it_is_lifted() {
         .refused(503, "storeUnavailable", "The session store is not available");
 
     limit_files(process.id(), "unlimited");
-    eventually("service again", async || {
+    eventually("the service is ready again", async || {
         process.ask("GET", "/readyz", "").await.status == 200
     })
     .await;
@@ -66,7 +66,7 @@ async fn a_limit_refuses_and_keeps_until_it_is_lifted() {
     let session = app.get(&token).await.expect("alive");
     assert_eq!((session.r, session.d()), (3, r#"{"a":1}"#));
     assert!(app.get(&later).await.is_some());
-    // What was answered with an error may have been done, but not by halves.
+    // A change that was answered with an error may have been applied, but only as a whole.
     for session in app.soid("ben").await {
         assert_eq!((session.w, session.ttl), (1, 7200));
     }

@@ -1,4 +1,4 @@
-//! app, token and id: the parts of a path.
+//! Tests of the segments of a path: app, token and id.
 
 use super::server;
 use crate::support::{NO_TOKEN, Server, raw};
@@ -7,7 +7,7 @@ const WRONG_APP: &str = "Invalid app format";
 const WRONG_TOKEN: &str = "Invalid token format";
 const WRONG_ID: &str = "Invalid id format";
 
-/// Checks a request that goes out exactly as it is written here.
+/// Asserts that a request is refused. The request line is sent exactly as given.
 async fn refused(server: &Server, request_line: &str, message: &str) {
     eprintln!("{request_line}");
     raw::request(server, request_line)
@@ -15,8 +15,8 @@ async fn refused(server: &Server, request_line: &str, message: &str) {
         .refused(400, "invalidFormat", message);
 }
 
-/// The id that a create took for one, as a session of it shows; the path goes out exactly as it is written here.
-async fn taken(server: &Server, escaped: &str) -> String {
+/// Creates a session with an escaped id, and returns the id that was stored. The path is sent exactly as given.
+async fn stored_id(server: &Server, escaped: &str) -> String {
     eprintln!("{escaped}");
     let app = server.app("forum");
     raw::request(server, &format!("PUT /forum/create/{escaped}?ip=::1"))
@@ -34,7 +34,7 @@ async fn taken(server: &Server, escaped: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_is_3_to_20_letters_digits_underscores_and_hyphens() {
+async fn an_app_has_3_to_20_letters_digits_underscores_and_hyphens() {
     let server = server().await;
     for app in ["abc", "a-1", "___", "---", "ABC", "0123456789abcdefghij", "%66orum"] {
         eprintln!("{app}");
@@ -72,7 +72,7 @@ async fn an_app_is_3_to_20_letters_digits_underscores_and_hyphens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_64_letters_and_digits() {
+async fn a_token_has_64_letters_and_digits() {
     let server = server().await;
     let requests = ["GET /forum/get/{}", "POST /forum/set/{}", "DELETE /forum/kill/{}"];
     raw::request(&server, &format!("GET /forum/get/{NO_TOKEN}")).await.ok();
@@ -105,7 +105,7 @@ async fn a_token_is_64_letters_and_digits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_is_decoded_once_and_may_hold_anything_else() {
+async fn an_id_is_decoded_once_and_may_contain_any_other_character() {
     let server = server().await;
     for (escaped, id) in [
         ("ann", "ann"),
@@ -124,16 +124,16 @@ async fn an_id_is_decoded_once_and_may_hold_anything_else() {
         ("%2E%2e", ".."),
         ("%ED%95%9C%EA%B5%AD", "한국"),
         ("%F0%9F%98%80", "😀"),
-        // Not escaped, as it should have been.
+        // Sent without the escapes that URLs require.
         ("한국", "한국"),
         ("ann@example.com", "ann@example.com"),
         ("%C2%A0", "\u{a0}"),
-        // Next to what is refused: the characters around the line breaks and after the control characters.
+        // The neighbours of refused characters: around the line breaks and after the control characters.
         ("%E2%80%A7", "\u{2027}"),
         ("%E2%80%AA", "\u{202a}"),
         ("~!$'()*,;=", "~!$'()*,;="),
     ] {
-        assert_eq!(taken(&server, escaped).await, id);
+        assert_eq!(stored_id(&server, escaped).await, id);
     }
 }
 
@@ -141,7 +141,7 @@ async fn an_id_is_decoded_once_and_may_hold_anything_else() {
 async fn an_id_has_at_most_255_characters_of_any_width() {
     let server = server().await;
     for (letter, escaped) in [("x", "x"), ("é", "%C3%A9"), ("한", "%ED%95%9C"), ("😀", "%F0%9F%98%80")] {
-        assert_eq!(taken(&server, &escaped.repeat(255)).await, letter.repeat(255));
+        assert_eq!(stored_id(&server, &escaped.repeat(255)).await, letter.repeat(255));
         let longer = escaped.repeat(256);
         refused(&server, &format!("PUT /forum/create/{longer}?ip=::1"), WRONG_ID).await;
         refused(&server, &format!("GET /forum/soid/{longer}"), WRONG_ID).await;
@@ -150,7 +150,7 @@ async fn an_id_has_at_most_255_characters_of_any_width() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_has_no_control_characters_line_breaks_or_broken_escapes() {
+async fn an_id_with_a_control_character_line_break_or_broken_escape_is_refused() {
     let server = server().await;
     for id in [
         "%00",
@@ -168,7 +168,7 @@ async fn an_id_has_no_control_characters_line_breaks_or_broken_escapes() {
         "a%E2%80%A9b",
     ]
     .into_iter()
-    // Broken escapes, and bytes that are no UTF-8: cut off, overlong, a surrogate, beyond the last character.
+    // Broken escapes, and bytes that are not UTF-8: truncated, overlong, a surrogate, beyond the last code point.
     .chain([
         "%",
         "a%",

@@ -1,10 +1,11 @@
-//! A flag beats the environment, which beats the file, which beats the default. An empty variable is none.
+//! Tests of precedence: a flag beats the environment, which beats the file, which beats the default. An empty variable
+//! counts as unset.
 
 use std::{fs, path::Path};
 
 use crate::process::Process;
 
-/// Which of these folders the program makes shows what it took `data_dir` for.
+/// The program creates one of these folders, which shows the source of its `data_dir`.
 const FOLDERS: [&str; 4] = ["data", "of-the-file", "of-the-environment", "of-the-flag"];
 
 fn data_dir(file: bool, environment: Option<&str>, flag: bool) -> &'static str {
@@ -30,7 +31,7 @@ fn data_dir(file: bool, environment: Option<&str>, flag: bool) -> &'static str {
 }
 
 #[test]
-fn the_default_is_last() {
+fn the_default_applies_when_nothing_is_set() {
     assert_eq!(data_dir(false, None, false), "data");
 }
 
@@ -50,7 +51,7 @@ fn a_flag_beats_the_environment_and_the_file() {
 }
 
 #[test]
-fn an_empty_variable_is_unset() {
+fn an_empty_variable_counts_as_unset() {
     assert_eq!(data_dir(true, Some(""), false), "of-the-file");
     assert_eq!(data_dir(false, Some(""), false), "data");
 }
@@ -59,7 +60,7 @@ fn an_empty_variable_is_unset() {
 fn every_variable_may_be_empty() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Process::command(folder.path(), &["--port", "0"]);
-    for variable in super::print::variables() {
+    for variable in super::output::variables() {
         command.env(variable, "");
     }
     let process = Process::spawn(command);
@@ -68,7 +69,7 @@ fn every_variable_may_be_empty() {
 }
 
 #[test]
-fn the_flag_names_the_file() {
+fn the_config_flag_beats_the_config_variable() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "environment.toml", "data_dir = \"environment\"");
     write(folder.path(), "flag.toml", "data_dir = \"flag\"");
