@@ -1,4 +1,4 @@
-//! The program: reads its configuration and serves, checks a store, or asks a running service how it is.
+//! The program: reads its configuration, then serves or runs a subcommand.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -13,15 +13,15 @@ use rest_sessions::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Buffers and records come from one thread and go with another, which the C library's allocator takes long over.
+/// Why: one thread allocates buffers and records, another frees them, which is slow in the allocator of the C library.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Exit code of a start that its configuration forbids, and of a check that cannot be made.
-const USAGE: u8 = 2;
-/// How long threads that still work may keep a process that has ended its service.
-const LINGER: Duration = Duration::from_millis(100);
+/// Exit code of a wrong configuration, and of a check that cannot run.
+const EXIT_USAGE: u8 = 2;
+/// Time for blocking threads to finish after the service has stopped.
+const BLOCKING_THREADS_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let cli = match Cli::parse_all(std::env::args_os().collect::<Vec<_>>()) {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(Refusal::Usage(line)) => return refuse(&line, USAGE),
+        Err(Refusal::Usage(line)) => return refuse(&line, EXIT_USAGE),
     };
     let serves = cli.command.is_none();
     let done = match cli.command {
@@ -41,40 +41,40 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(StartError::Start(line)) => refuse(&line, 1),
-        Err(StartError::Config(line)) => refuse(&line, USAGE),
+        Err(StartError::Config(line)) => refuse(&line, EXIT_USAGE),
     };
     if !serves {
-        // Last, since it may be the reason of what went wrong. A service says it as it starts.
+        // Last, since an ignored variable may explain the outcome. A service prints the warnings at its start.
         for line in &cli.config.warnings {
-            say(line);
+            print_error(line);
         }
     }
     code
 }
 
 fn refuse(line: &str, code: u8) -> ExitCode {
-    say(line);
+    print_error(line);
     code.into()
 }
 
-fn say(line: &str) {
+fn print_error(line: &str) {
     eprintln!("rest-sessions: {}", printable::line(line));
 }
 
 fn serve(config: &Config) -> Result<(), StartError> {
     logging::start(config.loglevel, config.log_format);
     for line in &config.warnings {
-        // An operator whose port is not used has to learn of it, however little is logged.
+        // Print the warning even if the log level hides it: the operator must learn that a variable is ignored.
         if tracing::enabled!(tracing::Level::WARN) {
             tracing::warn!("{line}");
         } else {
-            say(line);
+            print_error(line);
         }
     }
     let draining = config.drain_delay.0 + config.drain_timeout.0;
     let shutdown = Shutdown::on_signals(draining)
         .map_err(|cause| StartError::Start(format!("cannot wait for signals: {cause}")))?;
-    allow_connections(config.max_connections);
+    raise_file_limit(config.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         runtime.worker_threads(config.threads.into());
@@ -88,14 +88,14 @@ fn serve(config: &Config) -> Result<(), StartError> {
         let (shutdown, drained) = shutdown.parts();
         app::run_until(config, Clock::System, listeners, shutdown, drained).await
     });
-    // The store is closed. Why: dropping a runtime waits for its blocking threads, and a lookup of a name takes as long as DNS.
-    runtime.shutdown_timeout(LINGER);
+    // The store is closed. Why a limit: dropping a runtime waits for its blocking threads, and a DNS lookup can take minutes.
+    runtime.shutdown_timeout(BLOCKING_THREADS_LIMIT);
     served
 }
 
-/// Raises the limit of open files as far as the connections need and the system allows: many systems begin with 1024.
-fn allow_connections(connections: u32) {
-    // The store and the connections to it need some as well.
+/// Raises the limit of open files to what the connections need, if the system allows it. Many systems start with 1024.
+fn raise_file_limit(connections: u32) {
+    // 1024 for the store and the connections to it.
     let wanted = u64::from(connections) + 1024;
     let now = getrlimit(Resource::Nofile);
     let allowed = now.maximum.map_or(wanted, |most| most.min(wanted));
@@ -109,6 +109,8 @@ fn allow_connections(connections: u32) {
         }
     }
     if allowed < wanted {
-        tracing::warn!("the system allows {allowed} open files: further connections will have to wait");
+        tracing::warn!(
+            "the system allows {allowed} open files: with more connections, further clients wait (raise ulimit -n)"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ContextValue, parser::ValueSource};
 
-use super::Cli;
+use super::options::{Cli, Config};
 use crate::text::{file, printable};
 
 /// Why the program does not start.
@@ -44,6 +44,15 @@ impl Cli {
     }
 }
 
+impl Default for Config {
+    /// Every option at its default. Ignores the environment.
+    fn default() -> Self {
+        let command = every_arg(Cli::command(), |arg| arg.env(None::<&str>));
+        let matches = command.get_matches_from(["rest-sessions"]);
+        Self::from_arg_matches(&matches).expect("the defaults are valid")
+    }
+}
+
 /// The first option about Redis that was set, by the name under which it was set. Defaults do not count.
 fn redis_option_set(matches: &ArgMatches, in_file: &HashMap<String, String>) -> Option<String> {
     Cli::command().get_arguments().find_map(|arg| {
@@ -63,7 +72,7 @@ fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
     matches.get_one::<PathBuf>("config").cloned()
 }
 
-pub(super) fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -> clap::Arg) -> clap::Command {
+fn every_arg(mut command: clap::Command, change: impl Fn(clap::Arg) -> clap::Arg) -> clap::Command {
     let names: Vec<_> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
     for name in names {
         command = command.mut_arg(name, &change);

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, MasterTls, RedisMode};
+use super::{
+    options::Config,
+    types::{MasterTls, RedisMode},
+};
 use crate::text;
 
 /// Where Redis is and how to log in. No `Debug`: it may hold passwords.

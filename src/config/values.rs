@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DurationArg, FileMode};
+use super::types::{DurationArg, FileMode};
 
 pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
     // Braces would form a hash tag of Redis Cluster.

@@ -7,8 +7,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::response::JSON;
 use crate::{session::Invalid, store};
+
+/// The media type of every JSON answer, spelled as the original does.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// Why a request failed. The `name` of each variant is part of the contract. Invariant: no message holds a token, a key of
 /// the store or a path.

@@ -2,16 +2,13 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
-use super::error::Error;
+use super::error::{Error, JSON};
 use crate::session::Session;
-
-/// The media type of every JSON answer, spelled as the original does.
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// A session, or `{}` if there is none.
 pub(super) fn session(session: Option<Session>) -> Response {

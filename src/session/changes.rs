@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 
 use super::{
-    Data, Invalid, SPACE,
-    fields::{Fields, is_infinite, is_nested, is_readable},
+    Data, Invalid,
+    fields::{Fields, SPACE, is_infinite, is_nested, is_readable},
 };
 
 /// Largest request body, and largest stored `d`, in bytes of JSON.

@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{SPACE, fields::is_nested};
+use super::fields::{SPACE, is_nested};
 
 /// The data of one session: the text of a JSON object with at least one key. No value is null, an array or an object.
 #[derive(Clone)]

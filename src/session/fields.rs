@@ -9,6 +9,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+/// The white space of JSON.
+pub(super) const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// The fields of an object in their order, each key once.
 #[derive(Default)]
 pub(super) struct Fields(pub(super) Vec<(String, Box<RawValue>)>);

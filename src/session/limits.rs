@@ -1,6 +1,12 @@
-//! Bounds of the numbers in a request.
+//! Seconds, and the bounds of the numbers in a request.
 
-use super::{Invalid, Seconds};
+use super::Invalid;
+
+/// Seconds since the Unix epoch, or a number of seconds.
+pub type Seconds = u64;
+
+/// The `ttl` of a session that was created without one, in seconds.
+pub const DEFAULT_TTL: Seconds = 7200;
 
 /// Shortest `ttl` and `dt`, in seconds.
 const MIN_SECONDS: Seconds = 10;

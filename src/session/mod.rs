@@ -21,17 +21,8 @@ pub use self::{
     data::Data,
     invalid::Invalid,
     ip::Ip,
-    limits::{limit, seconds},
+    limits::{DEFAULT_TTL, Seconds, limit, seconds},
     record::{Record, Session},
     token::Token,
     user_id::UserId,
 };
-
-/// Seconds since the Unix epoch.
-pub type Seconds = u64;
-
-/// The `ttl` of a session that was created without one, in seconds.
-pub const DEFAULT_TTL: Seconds = 7200;
-
-/// The white space of JSON.
-const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];

@@ -1,5 +1,6 @@
 //! The integration tests: real servers, real HTTP, a real Redis. All are in one binary, so that it links only once.
 
+mod architecture;
 mod behaviour;
 mod check;
 mod config;
