@@ -1,79 +1,79 @@
-//! Redis is not there: at the start, or at once.
+//! Redis is down, at the start of the service or later.
 
-use super::{Redis, all_unavailable, all_well, back_soon, start, stop, unavailable};
+use super::{Redis, assert_all_succeed, assert_all_unavailable, assert_unavailable, await_recovery, start, stop};
 use crate::support::NO_TOKEN;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_without_redis_is_a_start() {
+async fn the_service_starts_without_redis() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut redis = Redis::away();
+    let mut redis = Redis::stopped();
     let process = start(folder.path(), &redis, &[]);
-    unavailable(&process.ask("GET", "/readyz", "").await);
-    all_unavailable(&process, NO_TOKEN).await;
+    assert_unavailable(&process.ask("GET", "/readyz", "").await);
+    assert_all_unavailable(&process, NO_TOKEN).await;
     redis.start();
-    back_soon(&process).await;
-    all_well(&process).await;
+    await_recovery(&process).await;
+    assert_all_succeed(&process).await;
     let log = stop(process);
-    let said = |what: &str| {
+    let line_of = |text: &str| {
         log.lines()
-            .position(|line| line.contains(what))
-            .unwrap_or_else(|| panic!("no {what}: {log}"))
+            .position(|line| line.contains(text))
+            .unwrap_or_else(|| panic!("no {text}: {log}"))
     };
-    assert!(said(" WARN ") < said("Redis is back"), "{log}");
-    assert!(said("the store is away") < said("Redis is back"), "{log}");
+    assert!(line_of(" WARN ") < line_of("Redis is back"), "{log}");
+    assert!(line_of("the store is away") < line_of("Redis is back"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_is_told_and_its_return_noticed() {
+async fn the_service_recovers_when_a_killed_redis_restarts() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     for _ in 0..2 {
-        all_well(&process).await;
-        let token = process.app().create("somebody").await;
+        assert_all_succeed(&process).await;
+        let token = process.app().create("ann").await;
         redis.kill();
         for _ in 0..3 {
-            all_unavailable(&process, &token).await;
+            assert_all_unavailable(&process, &token).await;
         }
         redis.start();
-        back_soon(&process).await;
-        // It came back empty, which is no error.
+        await_recovery(&process).await;
+        // Redis restarted without its data, which is not an error.
         assert!(process.app().get(&token).await.is_none());
     }
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_is_logged_by_its_changes() {
+async fn an_outage_is_logged_at_its_start_and_end_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     redis.kill();
     for _ in 0..20 {
-        all_unavailable(&process, NO_TOKEN).await;
+        assert_all_unavailable(&process, NO_TOKEN).await;
     }
     redis.start();
-    back_soon(&process).await;
+    await_recovery(&process).await;
     let log = stop(process);
     assert_eq!(log.matches("Redis is away").count(), 1, "{log}");
     assert_eq!(log.matches("Redis is back").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_answers_reads_is_logged_once() {
+async fn a_read_only_replica_is_logged_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
-    all_well(&process).await;
-    // Of a master that does not exist.
+    assert_all_succeed(&process).await;
+    // A replica of a master that does not exist.
     let () = redis.ask("REPLICAOF 127.0.0.1 1");
     for _ in 0..20 {
-        unavailable(&process.ask("PUT", "/test-app/create/somebody?ip=10.0.0.1", "").await);
+        assert_unavailable(&process.ask("PUT", "/test-app/create/ann?ip=10.0.0.1", "").await);
         assert!(process.app().get(NO_TOKEN).await.is_none());
     }
     let () = redis.ask("REPLICAOF NO ONE");
-    back_soon(&process).await;
+    await_recovery(&process).await;
     let log = stop(process);
     assert_eq!(log.matches("READONLY").count(), 1, "{log}");
     assert_eq!(log.matches("Redis is").count(), 0, "{log}");
