@@ -1,5 +1,5 @@
-//! Redis is unreachable, slow, restarted or refuses commands: every request is answered within its deadline, no change is
-//! applied twice, and the service recovers by itself.
+//! Redis is unreachable, slow, restarted or refuses commands: every request is answered within its deadline, no change
+//! is applied twice, and the service recovers by itself.
 
 mod addresses;
 mod clocks;

@@ -60,7 +60,7 @@ pub(super) struct Embedded {
 impl Embedded {
     pub(super) fn new(kills: bool) -> Self {
         Self {
-            data_dir: tempfile::tempdir().expect("a temporary directory"),
+            data_dir: tempfile::tempdir().expect("a temporary folder"),
             process: None,
             kills,
         }
@@ -142,7 +142,7 @@ impl OnRedis {
     fn new(deployment: Deployment, count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
         Self {
             deployment,
-            working_dir: tempfile::tempdir().expect("a temporary directory"),
+            working_dir: tempfile::tempdir().expect("a temporary folder"),
             count,
             processes: Vec::new(),
             touch,

@@ -70,7 +70,7 @@ pub(super) struct FaultyStore {
 
 impl FaultyStore {
     pub(super) fn new(defect: Defect, seed: u64, victims: Victims) -> Self {
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        let data_dir = tempfile::tempdir().expect("a temporary folder");
         Self {
             data_dir,
             defect,

@@ -1,8 +1,8 @@
 //! The search for an order of one user's operations, by just-in-time linearization (G. Lowe, 2017).
 //!
-//! It walks along the history and keeps every state that the service may be in, each with the operations in flight that
-//! have already taken effect in it. By its answer an operation must have taken effect, and any other operation in flight
-//! may take effect before it. If no state is left, no order gives that answer.
+//! It walks along the history and keeps every state that the service may be in, each with the operations in flight
+//! that have already taken effect in it. By its answer an operation must have taken effect, and any other operation in
+//! flight may take effect before it. If no state is left, no order gives that answer.
 
 use std::collections::{BTreeSet, HashSet};
 

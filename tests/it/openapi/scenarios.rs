@@ -74,7 +74,7 @@ fn in_process(server: Server) -> Running {
 }
 
 async fn shutting_down(store: Store) -> Running {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = Process::command(folder.path(), &["--drain-delay", "60"]);
     command.envs(store.variables());
     let process = Process::spawn(command);
@@ -93,7 +93,7 @@ async fn shutting_down(store: Store) -> Running {
 }
 
 async fn panicking() -> Running {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let state = state(&folder.path().join("data"));
     let routes = operations().into_iter().fold(Router::new(), |router, operation| {
         let method: reqwest::Method = operation.method.parse().expect("a method");

@@ -1,5 +1,5 @@
-//! Validates values against the document's schemas. `OpenAPI` 3.0 schemas are JSON Schema draft 4, except for `nullable`,
-//! which adds null to the type beside it.
+//! Validates values against the document's schemas. `OpenAPI` 3.0 schemas are JSON Schema draft 4, except for
+//! `nullable`, which adds null to the type beside it.
 
 use boon::{Compiler, Draft, Schemas};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

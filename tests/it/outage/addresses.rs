@@ -12,7 +12,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_url_selects_the_database() {
     let redis = Redis::running();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Arc::new(Process::start(
         folder.path(),
         &["--redis-url", &format!("{}/3", redis.url())],
@@ -26,7 +26,7 @@ async fn the_url_selects_the_database() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_reached_through_a_unix_socket() {
     let redis = Redis::with(&["--unixsocket", "redis.sock"]);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = redis.folder().join("redis.sock");
     for url in [
         format!("redis+unix://{}", socket.display()),
@@ -42,7 +42,7 @@ async fn redis_is_reached_through_a_unix_socket() {
 
 /// Asserts that the store is unavailable and that a log line about Redis contains one of `reasons`, in lower case.
 async fn assert_refused(args: &[&str], reasons: &[&str]) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut all = vec!["--loglevel", "trace", "--timeout", "1"];
     all.extend(args);
     let process = Arc::new(Process::start(folder.path(), &all));

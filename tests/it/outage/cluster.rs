@@ -80,7 +80,7 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> D
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrating_slots_fail_no_request() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let cluster = Cluster::start(3, 0).expect("a cluster");
     let process = start(
         folder.path(),
@@ -140,7 +140,7 @@ async fn migrating_slots_fail_no_request() {
 
 /// Asserts that the store is unavailable and that a warning contains `reason`.
 async fn assert_refused(args: &[&str], reason: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Arc::new(Process::start(folder.path(), args));
     assert_all_unavailable(&process, crate::support::NO_TOKEN).await;
     let log = stop(process);
@@ -159,7 +159,7 @@ async fn a_single_server_in_cluster_mode_is_logged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_in_single_mode_is_logged() {
     let cluster = Cluster::start(2, 0).expect("a cluster");
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--redis-url", &cluster.nodes[0].url()]);
     // Some of these keys belong to the other node.
     for n in 0..20 {
@@ -173,7 +173,7 @@ async fn a_cluster_in_single_mode_is_logged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_number_of_shards_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let urls = redis_cluster::urls();
     let namespace = redis_server::fresh_namespace();
     let with = |shards| start(folder.path(), &urls, &["--namespace", &namespace, "--shards", shards]);

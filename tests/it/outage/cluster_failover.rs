@@ -1,4 +1,5 @@
-//! Failing masters of a cluster: only their own slots are unavailable, and with `--redis-wait` no acknowledged change is lost.
+//! Failing masters of a cluster: only their own slots are unavailable, and with `--redis-wait` no acknowledged change
+//! is lost.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_master_makes_only_its_slots_unavailable_until_failover() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut cluster = Cluster::start(3, 1).expect("a cluster");
     let process = start(folder.path(), &cluster.urls(), &["--timeout", "0.3"]);
     let app = process.app();
@@ -73,7 +74,7 @@ async fn a_dead_master_makes_only_its_slots_unavailable_until_failover() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_master_makes_only_its_slots_unavailable() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let cluster = Cluster::start(3, 0).expect("a cluster");
     let process = start(folder.path(), &cluster.urls(), &["--timeout", "0.5"]);
     let app = process.app();
@@ -111,7 +112,7 @@ async fn a_frozen_master_makes_only_its_slots_unavailable() {
 
 /// Asserts that no acknowledged change is lost when a master fails under load and its replica takes over.
 async fn assert_failover_keeps_acknowledged_changes(fail: impl FnOnce(&mut Redis), recover: impl FnOnce(&Redis)) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut cluster = Cluster::start(3, 1).expect("a cluster");
     let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1"]);
     let clients = Clients::start(&process);
@@ -151,7 +152,7 @@ async fn acknowledged_changes_survive_a_master_that_returns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreplicated_changes_are_answered_503() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut cluster = Cluster::start(3, 1).expect("a cluster");
     let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1", "--timeout", "3"]);
     let app = process.app();

@@ -1,5 +1,5 @@
-//! Redis persistence: acknowledged changes survive a crash of a Redis that syncs every write; a Redis that is loading or
-//! cannot save.
+//! Redis persistence: acknowledged changes survive a crash of a Redis that syncs every write; a Redis that is loading
+//! or cannot save.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> A
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_changes_survive_a_crash_of_redis() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::durable();
     let process = start(folder.path(), &redis, &[]);
     let end = Arc::new(AtomicBool::new(false));
@@ -102,7 +102,7 @@ async fn acknowledged_changes_survive_a_crash_of_redis() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_recovers_when_redis_has_loaded() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let app = process.app();
@@ -129,7 +129,7 @@ async fn the_service_recovers_when_redis_has_loaded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_cannot_save_still_serves_reads() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with(&["--save", "3600 1"]);
     let process = start(folder.path(), &redis, &["--touch", "0.05"]);
     let app = process.app();

@@ -5,7 +5,7 @@ use crate::support::{json, side_by_side};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_to_a_frozen_redis_end_at_the_deadline() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let token = process.app().create("ann").await;
@@ -27,7 +27,7 @@ async fn memory_stays_bounded_while_redis_is_frozen() {
     const DATA: usize = 32 * 1024;
     const CREATES: usize = 200;
     const ROUNDS: usize = 10;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     assert_all_succeed(&process).await;
@@ -58,7 +58,7 @@ async fn memory_stays_bounded_while_redis_is_frozen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timed_out_set_is_applied_at_most_once() {
     const SETS: u64 = 20;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let token = process.app().create("ann").await;
@@ -96,7 +96,7 @@ async fn a_timed_out_set_is_applied_at_most_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timed_out_create_leaves_at_most_one_session() {
     const CREATES: usize = 10;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     assert_all_succeed(&process).await;

@@ -13,7 +13,7 @@ fn secrets(log: &str) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_is_used_and_never_logged() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with_password(PASSWORD, CREDENTIALS);
     let process = start(folder.path(), &redis, &["--loglevel", "trace"]);
     assert_all_succeed(&process).await;
@@ -22,7 +22,7 @@ async fn a_password_is_used_and_never_logged() {
 }
 
 async fn refused(credentials: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with_password(PASSWORD, CREDENTIALS);
     let url = format!("redis://{credentials}127.0.0.1:{}", redis.port());
     let process = Process::start(folder.path(), &["--redis-url", &url, "--loglevel", "trace"]).into();
@@ -55,7 +55,7 @@ async fn a_missing_password_is_logged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_may_contain_a_comma() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for credentials in [":ses,ame@", "default:ses%2Came@"] {
         let redis = Redis::with_password("ses,ame", credentials);
         let process = start(folder.path(), &redis, &[]);

@@ -26,7 +26,7 @@ impl Redis {
             port: free_port(),
             arguments: Vec::new(),
             child: None,
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: tempfile::tempdir().expect("a temporary folder"),
             credentials: "",
         }
     }

@@ -1,4 +1,5 @@
-//! Clients of a service with `--redis-wait`: they record acknowledged changes, which must survive the loss of the master.
+//! Clients of a service with `--redis-wait`: they record acknowledged changes, which must survive the loss of the
+//! master.
 
 use std::{
     sync::{

@@ -38,7 +38,7 @@ pub(super) fn start_with_user() -> Redis {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_rights_suffice() {
     let redis = start_with_user();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("secret"), "opensesame\nnotes\n").expect("a file");
     let url = redis.url();
     let mut args = vec!["--redis-url", &url, "--redis-username", "sessions", "--touch", "0.05"];
@@ -78,7 +78,7 @@ async fn the_documented_rights_suffice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_create_without_all_rights_leaves_no_keys() {
     let redis = start_with_user();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let args = ["--redis-url", &redis.url(), "--redis-username", "sessions"];
     let mut command = Process::command(folder.path(), &args);
     command.env("RS_REDIS_PASSWORD", "opensesame");
@@ -98,7 +98,7 @@ async fn a_create_without_all_rights_leaves_no_keys() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_fails_without_one_of_its_rights() {
     let redis = start_with_user();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let url = redis.url().replace("//", "//sessions:opensesame@");
     let process = Process::start(folder.path(), &["--redis-url", &url]);
     let app = process.app();

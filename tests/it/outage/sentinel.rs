@@ -80,7 +80,7 @@ impl Load {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_follows_a_failover() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut watched = Watched::start();
     let process = watched.serve(folder.path());
     assert_all_succeed(&process).await;
@@ -112,7 +112,7 @@ async fn the_service_follows_a_failover() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_master_receives_no_writes() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve(folder.path());
     let load = Load::start(&process).await;
@@ -162,7 +162,7 @@ async fn warm(process: &Process, token: &str) {
 /// The old master runs on and publishes no invalidations for changes at the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_near_cache_subscribes_to_the_new_master() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve_with(folder.path(), &["--cachetime", "3600", "--redis-wait", "1"]);
     let other = watched.serve(folder.path());
@@ -198,7 +198,7 @@ async fn the_near_cache_subscribes_to_the_new_master() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_changes_survive_the_master() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut watched = Watched::start();
     let process = watched.serve_with(folder.path(), &["--redis-wait", "1"]);
     let clients = Clients::start(&process);
@@ -224,7 +224,7 @@ async fn acknowledged_changes_survive_the_master() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_finds_the_master_through_sentinels() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve(folder.path());
     process.app().create("ann").await;
@@ -252,7 +252,7 @@ async fn wrong_sentinel_options_are_logged_with_their_reason() {
         ),
         (["--redis-url", &closed_port, "--redis-master", "sessions"], "refused"),
     ] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("sentinel-password"), SENTINEL_PASSWORD).expect("a file");
         let mut all = args.to_vec();
         all.extend([

@@ -89,7 +89,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let server = |name, master: Option<u16>| {
             let mut arguments = vec!["--save", "", "--requirepass", PASSWORD, "--masterauth", PASSWORD]
                 .into_iter()

@@ -7,7 +7,7 @@ use crate::process::{Process, finish};
 
 #[test]
 fn invalid_redis_options_are_refused_at_start() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("secret"), "opensesame\n").expect("a file");
     fs::write(folder.path().join("empty"), "\n").expect("a file");
     create_certificates(folder.path());

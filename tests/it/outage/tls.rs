@@ -82,7 +82,7 @@ fn start(folder: &Path, url: &str, trusting: bool) -> Arc<Process> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_with_a_trusted_certificate_is_used() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
     let process = start(folder.path(), &redis.url("localhost"), true);
     assert_all_succeed(&process).await;
@@ -91,7 +91,7 @@ async fn a_redis_with_a_trusted_certificate_is_used() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_with_an_untrusted_certificate_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
     // An unknown authority, and a trusted one with a wrong host name.
     for (host, trusting) in [("localhost", false), ("127.0.0.1", true)] {
@@ -112,7 +112,7 @@ fn start_with(folder: &Path, url: &str, args: &[&str]) -> Arc<Process> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_authority_is_trusted() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
     let process = start_with(folder.path(), &redis.url("localhost"), &["--redis-ca", "ca.pem"]);
     assert_all_succeed(&process).await;
@@ -132,7 +132,7 @@ async fn a_private_authority_is_trusted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_certificate_is_presented() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "yes");
     let (url, own) = (
         redis.url("localhost"),
@@ -163,7 +163,7 @@ fn refusal(folder: &Path, args: &[&str]) -> String {
 
 #[test]
 fn unusable_certificate_files_are_refused_at_start() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     create_certificates(folder);
     let with = |certificate, key| refusal(folder, &["--redis-cert", certificate, "--redis-key", key]);
@@ -200,7 +200,7 @@ fn plain_sentinel(folder: &Path, master: &Redis, host: &str, announces_names: bo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_with_tls_is_found_through_sentinels_without_tls() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let master = Redis::start(folder, "no");
     let named = plain_sentinel(folder, &master, "localhost", true);

@@ -18,7 +18,7 @@ use crate::{process::Process, support::side_by_side};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_lost_between_requests_fail_no_request() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &["--redis-connections", "4"]);
     for round in 0..10 {
@@ -33,7 +33,7 @@ async fn connections_lost_between_requests_fail_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_truncated_list_ends_with_an_error() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let app = process.app();
@@ -58,7 +58,7 @@ async fn a_truncated_list_ends_with_an_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_lost_between_requests_fail_no_request() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let token = process.app().create("ann").await;
@@ -81,7 +81,7 @@ async fn scripts_lost_between_requests_fail_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_lost_under_load_fail_no_request() {
     static DONE: AtomicBool = AtomicBool::new(false);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let token = process.app().create("ann").await;
@@ -127,7 +127,7 @@ async fn moving_address(target: Arc<AtomicU16>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_master_is_replaced_by_the_new_one() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let (old, new) = (Redis::running(), Redis::running());
     let target = Arc::new(AtomicU16::new(old.port()));
     let url = moving_address(target.clone()).await;
@@ -152,7 +152,7 @@ async fn a_demoted_master_is_replaced_by_the_new_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_out_of_memory_is_unavailable_until_memory_is_free() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let token = process.app().create("ann").await;

@@ -5,7 +5,7 @@ use crate::support::NO_TOKEN;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_starts_without_redis() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::stopped();
     let process = start(folder.path(), &redis, &[]);
     assert_unavailable(&process.ask("GET", "/readyz", "").await);
@@ -25,7 +25,7 @@ async fn the_service_starts_without_redis() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_recovers_when_a_killed_redis_restarts() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     for _ in 0..2 {
@@ -45,7 +45,7 @@ async fn the_service_recovers_when_a_killed_redis_restarts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_is_logged_at_its_start_and_end_only() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     assert_all_succeed(&process).await;
@@ -62,7 +62,7 @@ async fn an_outage_is_logged_at_its_start_and_end_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_replica_is_logged_once() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     assert_all_succeed(&process).await;

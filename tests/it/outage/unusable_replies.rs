@@ -28,7 +28,7 @@ const UNEXPECTED: [&str; 8] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unusable_reply_is_answered_503() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::running();
     let proxy = ReplyProxy::to(redis.port()).await;
     let url = format!("redis://{}", proxy.address);
@@ -94,7 +94,7 @@ async fn an_unusable_reply_is_answered_503() {
 /// A one-node cluster that redirects every command to an unusable address. The log must not have a line per request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unusable_redirect_is_logged_once() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with(&["--cluster-enabled", "yes"]);
     let proxy = ReplyProxy::to(redis.port()).await;
     // The node announces the proxy's port as its own.
@@ -141,7 +141,7 @@ async fn the_reason_of_a_redis_in_protected_mode_is_logged() {
     const DENIED: &[u8] =
         b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
         set for the default user. In this mode connections are only accepted from the loopback interface.\r\n";
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {

@@ -1,4 +1,5 @@
-//! Test support: in-process servers on free ports, a client for the routes, private Redis servers and clusters, proxies.
+//! Test support: in-process servers on free ports, a client for the routes, private Redis servers and clusters,
+//! proxies.
 
 pub(crate) mod answer;
 pub(crate) mod app;

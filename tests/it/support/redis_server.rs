@@ -1,7 +1,7 @@
 //! Private Redis servers on free ports. Tests share one of them, each in a namespace of its own.
 //!
-//! Rust runs no destructors of statics when a test binary exits. A supervising shell therefore waits for end of file on a
-//! pipe, which the kernel closes when this process ends in any way, and then stops Redis and removes its folder.
+//! Rust runs no destructors of statics when a test binary exits. A supervising shell therefore waits for end of file
+//! on a pipe, which the kernel closes when this process ends in any way, and then stops Redis and removes its folder.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -186,7 +186,8 @@ fn supervise(server: &Child, folder: &Path) -> Child {
     const SCRIPT: &str = r#"trap '' INT TERM HUP; cat >/dev/null; kill "$1"; rm -rf -- "$2""#;
     let mut command = Command::new("sh");
     command.args(["-c", SCRIPT, "sh", &server.id().to_string()]).arg(folder);
-    // The pipe's other end stays open until this process ends. Output is not inherited: a test runner would wait for it.
+    // The pipe's other end stays open until this process ends. Output is not inherited: a test runner would wait for
+    // it.
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
