@@ -1,9 +1,9 @@
 //! The near cache: cached answers equal those of Redis, and an ended session is never answered.
 
 mod answers;
-mod away;
-mod bounds;
-mod drops;
+mod invalidation;
+mod limits;
+mod lost_subscription;
 
 use std::time::Duration;
 

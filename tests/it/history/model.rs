@@ -1,4 +1,4 @@
-//! The sequential model: how each call changes the sessions of a user and which answer it gives (CONTRACT section 2).
+//! The sequential model: how each call changes the sessions of a user and which answer it gives.
 
 use std::collections::BTreeMap;
 

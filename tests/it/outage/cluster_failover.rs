@@ -64,7 +64,7 @@ async fn a_dead_master_makes_only_its_slots_unavailable_until_failover() {
     }
     assert!(outages > 0, "the master was not down");
     for token in &lost {
-        assert!(app.get(token).await.is_some(), "the session was at the replica");
+        assert!(app.get(token).await.is_some(), "the failover lost a session");
     }
     assert_eq!(process.ask("GET", "/readyz", "").await.status, 200);
     assert_all_succeed(&process).await;
