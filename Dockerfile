@@ -1,23 +1,25 @@
-# The image of rest-sessions: a build stage with the Rust toolchain, and a final stage with the binary and what it links.
-# Builds with BuildKit (docker build) and with buildah (--format docker, as the OCI format has no HEALTHCHECK).
+# The image of rest-sessions: a build stage with the Rust toolchain, and a final stage with the binary and its
+# libraries. Builds with BuildKit (docker build) and with buildah (--format docker, as the OCI format has no
+# HEALTHCHECK).
 
-# Both stages are Debian 12, so the binary meets at run time the glibc that it was linked against.
+# Both stages are Debian 12, so that the binary runs with the glibc that it was linked against.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
-# The allocator is built with make, which the image lacks. It is no part of what is built, so any version will do.
+# The allocator's build needs make, which the image lacks. make is only a build tool, so its version is not pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
 
-# .dockerignore is a list of what may enter, so this copies the sources and nothing else.
+# .dockerignore is an allow list, so this copies the sources and nothing else.
 COPY . .
 
-# The two cache mounts keep downloaded and compiled dependencies from one build to the next, also when Cargo.lock changes;
-# a layer of dependencies would start from nothing then. They are locked, as two builds at a time would share one target.
-# `cargo clean` of the own crate alone: Cargo compares times, and a file copied here from an older checkout can be newer
-# in content than in time, which would leave an old binary. The binary is copied out, as a mount is not part of the image.
+# The two cache mounts keep downloaded and compiled dependencies between builds, also when Cargo.lock changes; a layer
+# of dependencies would then be rebuilt from scratch. They are locked because concurrent builds would share one target.
+# `cargo clean` removes only this crate: Cargo compares modification times, and a file from another checkout can have
+# new content with an old time, which would leave a stale binary. The binary is copied out, since a mount is not part
+# of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo clean --release --locked --package rest-sessions \
@@ -26,8 +28,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     && install -d /out/data
 
 
-# distroless/cc: glibc, libgcc and CA certificates (for rediss://), no shell and no package manager. Its tag has no
-# version on purpose: a rebuild with --pull brings Debian's security fixes.
+# distroless/cc: glibc, libgcc and CA certificates (for rediss://), no shell and no package manager. Its tag is
+# deliberately unpinned: a rebuild with --pull brings Debian's security fixes.
 FROM gcr.io/distroless/cc-debian12:nonroot
 
 LABEL org.opencontainers.image.title="rest-sessions" \
@@ -38,10 +40,10 @@ LABEL org.opencontainers.image.title="rest-sessions" \
 COPY LICENSE /usr/share/doc/rest-sessions/LICENSE
 COPY --from=build /out/rest-sessions /usr/local/bin/rest-sessions
 
-# The folder is made before VOLUME names it: a new volume takes its owner from the image.
+# The folder is created before VOLUME names it, since a new volume inherits its owner from the image.
 COPY --from=build --chown=65532:65532 /out/data /data
 
-# Inside a container the loopback address would reach nobody; who may connect is the business of the container's network.
+# A service on the container's loopback address would be unreachable. The container's network limits who can connect.
 ENV RS_HOST=0.0.0.0 \
     RS_PORT=3000 \
     RS_DATA_DIR=/data

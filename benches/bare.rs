@@ -1,5 +1,4 @@
-//! The floor: axum with a fixed JSON answer for each route, as long as the service's, served the way axum serves by
-//! itself.
+//! The baseline of the benchmarks: `axum::serve` with a fixed JSON answer per route, as long as the service's answer.
 
 use axum::{
     Router,

@@ -1,15 +1,15 @@
-"""The programs that the benchmarks run: what Debian has, what cargo builds, what npm installs."""
+"""The programs that the benchmarks run: Debian packages, builds by cargo, installations by npm."""
 
 import hashlib, json, os, pathlib, shutil, subprocess, sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "benches"
-# tests/setup.sh puts a newer Node there if a machine needs one.
+# tests/setup.sh installs a newer Node there if the machine's own is too old.
 os.environ["PATH"] = f"{os.environ.get('TOOLS', ROOT / '.tools')}/bin:{os.environ['PATH']}"
 PACKAGES = {"wrk": "wrk", "redis-server": "redis-server", "redis-benchmark": "redis-tools", "redis-cli": "redis-tools"}
 
 
-def tools(*names):
+def require(*names):
     """Ends the benchmark if a program is missing."""
     for name in names:
         if not shutil.which(name):
@@ -17,13 +17,13 @@ def tools(*names):
 
 
 def service():
-    """Builds the service. Gives its path."""
+    """Builds the service; returns its path."""
     subprocess.run(["cargo", "build", "--locked", "--release", "--quiet"], cwd=ROOT, check=True)
     return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rest-sessions")
 
 
 def bench(name):
-    """Builds a program of this folder. Gives its path."""
+    """Builds a program of this folder; returns its path."""
     command = ["cargo", "bench", "--locked", "--no-run", "--quiet", "--message-format", "json", "--bench", name]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     made = [line for line in map(json.loads, out.splitlines()) if line.get("executable")]
@@ -31,7 +31,7 @@ def bench(name):
 
 
 def npm():
-    """Installs what the original is made of, unless it is there for the same lists."""
+    """Installs the npm packages of the original, unless the same versions are already installed."""
     folder = HERE / "node"
     lists = b"".join((folder / name).read_bytes() for name in ("package.json", "package-lock.json"))
     stamp, digest = folder / "node_modules/.stamp", hashlib.sha256(lists).hexdigest()

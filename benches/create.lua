@@ -1,4 +1,4 @@
--- Creates sessions of many ids of the app `made`, with a little data. With TOKENS set, writes the tokens to
+-- Creates sessions of many ids in the app `made`, with a little data. If TOKENS is set, writes the tokens to the files
 -- TOKENS.<thread>.
 local headers = { ["Content-Type"] = "application/json" }
 local body = '{"name":"Ada","role":"admin","cart":3}'
@@ -10,7 +10,7 @@ function setup(thread)
 end
 
 function init()
-  -- Made beforehand: formatting takes wrk longer than sending, and it shares the processors with the service.
+  -- Formatted in advance: formatting costs wrk more than sending, and wrk shares the processors with the service.
   requests = {}
   for user = 1, 50000 do
     local path = "/made/create/user-" .. number .. "-" .. user .. "?ip=203.0.113.7"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws where the time of a get goes, on both stores, as flame graphs: docs/get-embedded.svg and docs/get-redis.svg.
+"""Draws flame graphs of get on both stores: docs/get-embedded.svg and docs/get-redis.svg.
 
-Builds the service with frame pointers and symbols, asks it for sessions on 64 connections and samples it meanwhile.
-Prints the frames in which more than 3 % of its time goes, those below them included. Needs cargo, wrk, redis-server,
-redis-cli, perf (Debian: linux-perf) and inferno (cargo install inferno), and the right to sample the kernel (root).
+Builds the service with frame pointers and symbols, sends gets on 64 connections and samples it with perf. Prints the
+frames with more than 3 % of the samples, callees included. Needs cargo, wrk, redis-server, redis-cli, perf (Debian:
+linux-perf) and inferno (cargo install inferno), and the right to sample the kernel (root).
 """
 
 import argparse, collections, contextlib, os, re, subprocess, tempfile, time
@@ -15,7 +15,7 @@ SHARE = 0.03
 
 
 def binary():
-    """The service, made so that its stack can be read."""
+    """Builds the service with frame pointers and symbols; returns its path."""
     env = {"CARGO_PROFILE_RELEASE_DEBUG": "1", "CARGO_PROFILE_RELEASE_STRIP": "none",
            "RUSTFLAGS": "-C force-frame-pointers=yes"}
     target = f"{build.ROOT}/target/flame"
@@ -25,7 +25,7 @@ def binary():
 
 
 def stacks(program, store):
-    """The stacks of a service that answers gets, one a line, and how often each was met."""
+    """Samples the service while it answers gets; returns a line per stack with its number of samples."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         target = servers.start(store, stack, folder, {"rest-sessions": program}, [])
         load.prepare(target, floor=False)
@@ -41,7 +41,7 @@ def stacks(program, store):
 
 
 def plain(frame):
-    """A frame without the hash and the type parameters that its name carries."""
+    """The name of a frame without its hash and type parameters."""
     frame = re.sub(r"::h[0-9a-f]{16}$", "", frame)
     while (shorter := re.sub(r"<[^<>]*>", "", frame)) != frame:
         frame = shorter
@@ -49,7 +49,7 @@ def plain(frame):
 
 
 def shares(text):
-    """The part of all samples that each frame is in."""
+    """The share of samples that contain each frame, largest first."""
     found, total = collections.Counter(), 0
     for line in text.splitlines():
         frames, count = line.rsplit(" ", 1)
@@ -61,7 +61,7 @@ def shares(text):
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
-    build.tools("cargo", "wrk", "redis-server", "redis-cli", "perf", "inferno-collapse-perf", "inferno-flamegraph")
+    build.require("cargo", "wrk", "redis-server", "redis-cli", "perf", "inferno-collapse-perf", "inferno-flamegraph")
     program = binary()
     for store in ("embedded", "redis"):
         text = stacks(program, store)

@@ -1,4 +1,4 @@
-"""Servers on free ports of 127.0.0.1, and what the operating system says of their CPU time and memory."""
+"""Servers on free ports of 127.0.0.1, with their CPU time and memory as the operating system counts them."""
 
 import contextlib, http.client, json, pathlib, re, socket, subprocess, sys, time
 
@@ -10,10 +10,10 @@ def free_port():
 
 
 class Process:
-    """A server that listens on a port. Leaving its context ends it."""
+    """A server that listens on a port. Leaving its context stops it."""
 
     def __init__(self, command, port=None, **options):
-        """Without a port, the server takes one itself, and its first line is its address."""
+        """Without a port, the server chooses one and prints its address as the first line."""
         stdout = subprocess.DEVNULL if port else subprocess.PIPE
         self.child = subprocess.Popen(command, text=True, stdout=stdout, **options)
         self.port = port or int(self.child.stdout.readline().rsplit(":", 1)[1])
@@ -28,12 +28,12 @@ class Process:
         sys.exit(f"{command[0]} does not listen")
 
     def cpu(self):
-        """The CPU time of all its threads in seconds. The number is Linux' name for the clock of a process: that of
-        /proc has only hundredths of a second."""
+        """The CPU time of all its threads in seconds, from Linux' clock of the process, whose id is computed here. The
+        resolution of /proc is only 10 ms."""
         return time.clock_gettime(~self.child.pid << 3 | 2)
 
     def rss(self):
-        """The memory that it has, in MiB."""
+        """The resident memory in MiB."""
         status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
@@ -60,18 +60,18 @@ class Process:
 
 
 def ask(client, method, path, body=None):
-    """The body of a successful answer on a connection."""
+    """Sends a request on a connection; returns the body, or exits unless the status is 200."""
     client.request(method, path, body, {"Content-Type": "application/json"} if body else {})
     answer = client.getresponse()
     text = answer.read()
     if answer.status != 200:
-        # Not the path: it may hold a token.
+        # Without the path, which may contain a token.
         sys.exit(f"{method}: {answer.status} {text.decode()}")
     return text
 
 
 def settle(processes):
-    """Waits until the work that the last measurement left behind is done."""
+    """Waits until background work of the last measurement is done."""
     for _ in range(40):
         before = sum(p.cpu() for p in processes)
         time.sleep(0.25)

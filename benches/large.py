@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Asks for what takes long with a million sessions, and how long gets take meanwhile, on both stores.
+"""Measures long operations on a million sessions, and the latency of gets meanwhile, on both stores.
 
-soapp, soid and killsoid of one id with a tenth of all sessions, killall, and the wiper once as many have expired. Prints a
-Markdown table. Needs cargo, wrk, redis-server and redis-cli.
+The operations: soapp, soid and killsoid of one id with a tenth of all sessions, killall, and the wiper after as many
+have expired. Prints a Markdown table. Needs cargo, wrk, redis-server and redis-cli.
 """
 
 import argparse, contextlib, json, os, re, statistics, subprocess, sys, tempfile, threading, time
@@ -10,15 +10,15 @@ import argparse, contextlib, json, os, re, statistics, subprocess, sys, tempfile
 import build, load, servers
 
 IDS = 100_000
-SLICE = 2  # seconds
-QUIET = 5  # slices
-SLOW = 10_000  # microseconds: what takes Redis longer is in its slowlog
+SLICE = 2  # seconds of each measurement of gets
+QUIET = 5  # slices that measure gets alone
+SLOW = 10_000  # microseconds: the threshold of Redis' slowlog
 WIPE = 30  # seconds between rounds of the wiper
-TTL = 10  # seconds: the least
+TTL = 10  # seconds: the minimum
 
 
 def fill(target, sessions, ids, ttl):
-    """Creates sessions of the app `large`, of the ids in turn. Gives their number."""
+    """Creates at least this many sessions of the app `large`, for the ids in turn; returns their number."""
     paths, made = f"{target.folder}/fill", 0
     with open(paths, "w") as file:
         file.writelines(f"/large/create/{user}?ip=203.0.113.7&ttl={ttl}\n" for user in ids)
@@ -33,7 +33,7 @@ def gets(program, target, rate):
 
 
 def slow(target):
-    """How many commands Redis has found slow."""
+    """The number of commands in Redis' slowlog."""
     out = subprocess.run(["redis-cli", "-p", str(target.redis.port), "slowlog", "len"],
                          capture_output=True, text=True, check=True).stdout
     return int(out)
@@ -43,20 +43,20 @@ def expired(server):
     return int(re.search(rb"^rest_sessions_expired_total (\d+)", server.get("/metrics"), re.M)[1])
 
 
-def drained(server, path):
-    """Reads an answer without keeping it. Gives the number of its sessions."""
+def count_listed(server, path):
+    """Reads a list without keeping it; returns its number of sessions."""
     with server.client() as client:
         client.request("GET", path)
         answer, found, rest = client.getresponse(), 0, b""
         while part := answer.read(65536):
             rest += part
             found += rest.count(b'"idle":')
-            rest = rest[-6:]  # shorter than what is looked for
+            rest = rest[-6:]  # shorter than the pattern, so that nothing is counted twice
         return found
 
 
-def wiped(server, sessions):
-    """Waits until the wiper has removed that many. It counts when it is done."""
+def await_wiped(server, sessions):
+    """Waits until the wiper has counted this many removed sessions, which it does at the end of a round."""
     while (found := expired(server)) < sessions:
         time.sleep(0.1)
     return found
@@ -69,7 +69,7 @@ class Large:
         self.program, self.target, self.rate, self.rows = program, target, rate, []
 
     def measure(self, title, operation, begun=lambda: None):
-        """`begun` waits for the beginning of what nobody asks for."""
+        """`begun` waits for the start of an operation that no request triggers."""
         target = self.target
         load.settle(target.processes())
         quiet = statistics.median(gets(self.program, target, self.rate) for _ in range(QUIET))
@@ -99,12 +99,12 @@ class Large:
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def operations(large, target, sessions):
+def measure_all(large, target, sessions):
     server = target.server
     fill(target, sessions, (f"user-{n}" for n in range(IDS)), 86400)
-    large.measure("soapp", lambda: drained(server, "/large/soapp?dt=86400"))
+    large.measure("soapp", lambda: count_listed(server, "/large/soapp?dt=86400"))
     fill(target, sessions // 10, ["anonymous"], 86400)
-    large.measure("soid", lambda: drained(server, "/large/soid/anonymous"))
+    large.measure("soid", lambda: count_listed(server, "/large/soid/anonymous"))
     large.measure("killsoid", lambda: kill(server, "/large/killsoid/anonymous"))
     large.measure("killall", lambda: kill(server, "/large/killall"))
 
@@ -117,11 +117,11 @@ def kill(server, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=int, default=4_000, help="gets a second meanwhile")
+    parser.add_argument("--rate", type=int, default=4_000, help="gets per second meanwhile")
     parser.add_argument("--stores", default="redis,embedded")
-    parser.add_argument("--binary", help="the service, in the place of one that is built from here")
+    parser.add_argument("--binary", help="path of the service; by default it is built")
     options = parser.parse_args()
-    build.tools("cargo", "wrk", "redis-server", "redis-cli")
+    build.require("cargo", "wrk", "redis-server", "redis-cli")
     program = build.bench("paced")
     programs = {"rest-sessions": options.binary or build.service()}
     head = ["store", "operation", "sessions", "took s", "p99 of get, quiet", "p99 meanwhile", "times", "worst 2 s",
@@ -132,16 +132,17 @@ def main():
             target = servers.start(name, stack, folder, programs, ["--wipe", "0"])
             load.prepare(target, floor=False)
             large = Large(program, target, options.rate)
-            operations(large, target, options.sessions)
+            measure_all(large, target, options.sessions)
             made = fill(target, options.sessions, (f"user-{n}" for n in range(IDS)), TTL)
             time.sleep(TTL)
             target.server.end()
             binary = programs["rest-sessions"]
-            # The wiper begins this many seconds after the start.
+            # The wiper's first round begins WIPE seconds after the start.
             target.server = stack.enter_context(
                 servers.Service(binary, f"{target.folder}/data", target.redis, ["--wipe", str(WIPE)]))
             begins = time.monotonic() + WIPE - 0.1
-            large.measure("wiper", lambda: wiped(target.server, made), lambda: time.sleep(begins - time.monotonic()))
+            large.measure(
+                "wiper", lambda: await_wiped(target.server, made), lambda: time.sleep(begins - time.monotonic()))
 
 
 if __name__ == "__main__":

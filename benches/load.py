@@ -1,16 +1,16 @@
-"""What is asked of a server, and how: the sessions in use, the requests of each verb, the load generators."""
+"""The load: sessions in use, requests of each verb, load generators, and CPU time per request."""
 
 import csv, glob, json, os, re, subprocess, sys, time
 
 from build import HERE
 from lab import ask, settle
 
-SESSIONS = 10_000  # in use, each of another id: get and set ask for them in turn
+SESSIONS = 10_000  # sessions of as many ids, which get and set use in turn
 TRIOS = 1_000  # ids with 3 sessions, for soid
 DATA = '{"name":"Ada","role":"admin","cart":3}'
-FILL = 64  # connections that create what kill ends
+FILL = 64  # connections that create sessions for kill
 
-# The method, the path, which is filled with a token or an id, and the body. Creates are in create.lua.
+# Method, path with a place for a token or an id, and body. create is in create.lua.
 VERBS = {
     "get": ("GET", "/bench/get/{}", None),
     "create": None,
@@ -22,31 +22,31 @@ VERBS = {
 
 
 def create(client, app, user):
-    """A new session's token."""
+    """Creates a session; returns its token."""
     return json.loads(ask(client, "PUT", f"/{app}/create/{user}?ip=203.0.113.7&ttl=86400", DATA))["token"]
 
 
-def in_use(server):
-    """Creates the sessions in use. Gives their tokens."""
+def create_sessions(server):
+    """Creates the sessions in use; returns their tokens."""
     with server.client() as client:
         return [create(client, "bench", f"user-{n}") for n in range(SESSIONS)]
 
 
 def write_paths(folder, verb, names):
-    """The file from which paths.lua and paced.rs take what to ask for."""
+    """Writes the file of paths for paths.lua and paced.rs."""
     path = VERBS[verb][1]
     with open(f"{folder}/{verb}", "w") as file:
         file.writelines(path.format(name) + "\n" for name in names)
 
 
 def prepare(target, floor):
-    """Gives a server its sessions, and makes sure that it answers with them. The floor knows no sessions: it gets names
-    of the same length."""
+    """Creates a server's sessions and checks its answers. The bare server (`floor`) has no sessions and gets tokens of
+    the same length."""
     tokens, trios = [f"{n:064}" for n in range(SESSIONS)], [f"trio-{n}" for n in range(TRIOS)]
     if floor:
         write_paths(target.folder, "kill", tokens)
     else:
-        tokens = in_use(target.server)
+        tokens = create_sessions(target.server)
         with target.server.client() as client:
             for user in trios * 3:
                 create(client, "trios", user)
@@ -62,11 +62,11 @@ def check(server, token, trio):
         server.json("/bench/activity?dt=3600") == {"activity": SESSIONS},
     ]
     if not all(found):
-        sys.exit(f"not what was created: get, soid, activity {found}")
+        sys.exit(f"wrong answers to get, soid, activity: {found}")
 
 
 def wrk(port, script, connections, seconds, **env):
-    """Requests per second, p50 and p99 in milliseconds, and the number of answers."""
+    """Runs wrk; returns requests per second, p50 and p99 in milliseconds, and the number of answers."""
     threads = min(2, connections)
     out = subprocess.run(
         ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script),
@@ -75,7 +75,7 @@ def wrk(port, script, connections, seconds, **env):
     if failed := re.search(r"Non-2xx or 3xx responses: \d+", out):
         sys.exit(failed[0])
     if errors := re.search(r"Socket errors: .*", out):
-        print("not all requests were answered:", errors[0], file=sys.stderr)
+        print("some requests were not answered:", errors[0], file=sys.stderr)
 
     def ms(label):
         value, unit = re.search(label + r"%\s+([\d.]+)(us|ms|s)", out).groups()
@@ -85,8 +85,8 @@ def wrk(port, script, connections, seconds, **env):
     return {"rate": rate, "p50": ms("50"), "p99": ms("99"), "count": count}
 
 
-def doom(target, seconds):
-    """Creates sessions for kill. Gives their number."""
+def create_for_kill(target, seconds):
+    """Creates sessions for kill; returns their number."""
     tokens = f"{target.folder}/tokens"
     wrk(target.server.port, "create.lua", FILL, seconds, TOKENS=tokens)
     doomed = [token for part in glob.glob(f"{tokens}.*") for token in open(part).read().split()]
@@ -95,7 +95,7 @@ def doom(target, seconds):
 
 
 def verb(name, target, connections, seconds):
-    """Asks for a verb as fast as it is answered."""
+    """Sends requests of a verb as fast as the server answers."""
     if name == "create":
         return wrk(target.server.port, "create.lua", connections, seconds)
     method, _, body = VERBS[name]
@@ -109,15 +109,15 @@ def paced(program, target, connections, rate, seconds):
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def accounted(target, everything, load):
-    """Runs a load when all is quiet. Adds the CPU time for each request, in microseconds, and the memory."""
-    settle(everything)
+def with_cost(target, all_processes, load):
+    """Runs a load after all processes are idle; adds CPU microseconds per request and resident memory to its result."""
+    settle(all_processes)
     before = [p.cpu() for p in target.processes()]
     found = load()
     rss = target.server.rss()
-    # Work that was left for later counts as well: reads reach Redis and the disk within a second.
+    # Deferred work counts, too: buffered reads are flushed to Redis or to disk within a second.
     time.sleep(1.2)
-    settle(everything)
+    settle(all_processes)
     cpu = [(p.cpu() - b) * 1e6 / found["count"] for p, b in zip(target.processes(), before)]
     return found | {"cpu": cpu, "rss": rss}
 
@@ -127,7 +127,7 @@ FIELDS = {"id": "user-12345", "r": "17", "w": "3", "ttl": "7200", "la": "1700000
 
 
 def fill_hashes(redis):
-    """Sessions as Redis has them, under keys that redis-benchmark can name."""
+    """Stores session hashes under keys that redis-benchmark can generate."""
     def encoded(*words):
         return f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
     fields = [word for field in FIELDS.items() for word in field]
@@ -137,7 +137,7 @@ def fill_hashes(redis):
 
 
 def hmget(redis):
-    """What Redis itself does: the read of a get, on one connection with DEPTH requests under way."""
+    """Measures Redis alone: the HMGET of a get, on one connection with DEPTH requests in flight."""
     command = ["redis-benchmark", "-p", str(redis.port), "-c", "1", "-P", str(DEPTH), "-n", str(READS),
                "-r", str(HASHES), "--csv",
                "HMGET", "bench:__rand_int__", "id", "r", "w", "ttl", "la", "ip", "no_resave", "d"]

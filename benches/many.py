@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
-"""Asks a store with few sessions, fills it, starts the service on it and asks again: 10 million on the embedded store and
-3 million on Redis, unless told.
+"""Compares get, set and create on a store with few and with many sessions: by default 10 million on the embedded store
+and 3 million on Redis.
 
-Prints what the sessions take in time, memory and disk, and what get, set and create cost before and after. Needs wrk,
-cargo, redis-server and redis-cli.
+Also prints the time, memory and disk space that the sessions take, and how long the service takes to restart on them.
+Needs wrk, cargo, redis-server and redis-cli.
 """
 
 import argparse, contextlib, glob, os, pathlib, random, re, statistics, subprocess, tempfile, time
 
 import build, load, servers
 
-USED = 10_000  # sessions that are asked for, evenly chosen of all
+USED = 10_000  # sessions that get and set use, a uniform sample of all
 SECONDS = 3  # of each measurement
 ROUNDS = 5
 VERBS = {"get": ("GET", None), "set": ("POST", '{"cart":4}'), "create": None}
 
 
 def disk(folder):
-    """What the files of a folder take, in bytes."""
+    """The bytes that the files of a folder take on disk."""
     return sum(f.stat().st_blocks * 512 for f in pathlib.Path(folder).rglob("*") if f.is_file())
 
 
 def memory(redis):
-    """What Redis says that its data take, in bytes."""
+    """The `used_memory` of Redis, in bytes."""
     out = subprocess.run(["redis-cli", "-p", str(redis.port), "info", "memory"],
                          capture_output=True, text=True, check=True).stdout
     return int(re.search(r"used_memory:(\d+)", out)[1])
@@ -33,7 +33,7 @@ def created(server):
 
 
 def fill(target, sessions):
-    """Creates so many sessions and a few more. Gives their number, and some of their tokens."""
+    """Creates at least this many sessions; returns their number and a sample of their tokens."""
     made, chosen = 0, []
     while made < sessions:
         tokens = f"{target.folder}/tokens"
@@ -56,14 +56,14 @@ def ask(verb, target, tokens):
 
 
 def cost(target, tokens):
-    """For each verb the CPU time of a request, that of Redis included, and its 99th percentile: medians of all rounds. One
-    more comes before them: merges that the creation of the sessions has left behind are not what it costs."""
+    """For each verb the medians over all rounds of CPU time per request (service and Redis), rate and p99. The first
+    round does not count: meanwhile the store may still merge the data of newly created sessions."""
     costs = {}
     for verb in VERBS:
         rounds = []
-        load.accounted(target, target.processes(), lambda: ask(verb, target, tokens))
+        load.with_cost(target, target.processes(), lambda: ask(verb, target, tokens))
         for _ in range(ROUNDS):
-            found = load.accounted(target, target.processes(), lambda verb=verb: ask(verb, target, tokens))
+            found = load.with_cost(target, target.processes(), lambda verb=verb: ask(verb, target, tokens))
             rounds.append((sum(found["cpu"]), found["rate"], found["p99"]))
         costs[verb] = [statistics.median(column) for column in zip(*rounds)]
     return costs
@@ -81,7 +81,7 @@ def measure(name, sessions, binary, extra):
         made, tokens = fill(target, sessions)
         print(f"{servers.NAMES[name]}: {made:,} sessions created in {time.monotonic() - began:.0f} s, "
               f"RSS of the service {target.server.rss():.0f} MiB", flush=True)
-        # Those of the measurements before are there as well.
+        # Includes the sessions that the measurements before have created.
         there = created(target.server)
         began = time.monotonic()
         target.server.end()
@@ -97,7 +97,8 @@ def measure(name, sessions, binary, extra):
         target.server.get("/readyz")
         print(f"started and ready in {time.monotonic() - began:.2f} s, RSS {target.server.rss():.0f} MiB")
         after = cost(target, tokens)
-        print(f"\n| verb | CPU µs with {USED:,} sessions | with {there:,} | times | requests/s | with many | p99 ms | with many |")
+        print(f"\n| verb | CPU µs with {USED:,} sessions | with {there:,} | times "
+              "| requests/s | with many | p99 ms | with many |")
         print("|---|---|---|---|---|---|---|---|")
         for verb in VERBS:
             (cpu, rate, p99), (cpu2, rate2, p992) = before[verb], after[verb]
@@ -109,11 +110,11 @@ def measure(name, sessions, binary, extra):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--embedded", type=int, default=10_000_000, metavar="SESSIONS")
-    parser.add_argument("--redis", type=int, default=3_000_000, metavar="SESSIONS", help="0 leaves a store out")
+    parser.add_argument("--redis", type=int, default=3_000_000, metavar="SESSIONS", help="0 skips a store")
     parser.add_argument("--option", action="append", default=[], help="a further flag of the service")
-    parser.add_argument("--binary", help="the service, in the place of one that is built from here")
+    parser.add_argument("--binary", help="path of the service; by default it is built")
     options = parser.parse_args()
-    build.tools("cargo", "wrk", "redis-server", "redis-cli")
+    build.require("cargo", "wrk", "redis-server", "redis-cli")
     binary = options.binary or build.service()
     for name in ("embedded", "redis"):
         if sessions := getattr(options, name):

@@ -1,11 +1,10 @@
-//! A load generator with a pace of its own, for latencies below full load: wrk always sends as fast as it is answered.
+//! A load generator with a fixed rate, for latencies below full load. wrk always sends as fast as it receives answers.
 //!
 //!     paced PORT PATHS CONNECTIONS RATE SECONDS
 //!
-//! Each connection gets the paths of the file PATHS in turn, RATE requests a second over all connections. A latency
-//! counts from the time at which the request was due, so that a service that stalls is not asked less (no coordinated
-//! omission).
-//! Prints one JSON object. One thread on epoll, as the service needs the processors.
+//! Sends GETs for the paths in the file PATHS in turn, RATE requests per second over all connections. Latencies count
+//! from the time at which a request was due, so a stalled service does not receive fewer requests (no coordinated
+//! omission). Prints one JSON object. One thread on epoll, to leave the processors to the service.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -13,13 +12,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Requests that are not answered this long after the end fail the run.
+/// The run fails if a request is still unanswered this long after its end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Connection {
     stream: TcpStream,
-    /// When its next request is due; if one is under way, when that was.
+    /// The due time of the request in flight, or of the next one.
     due: Duration,
+    /// Whether a request is in flight.
     busy: bool,
     received: Vec<u8>,
 }
@@ -37,13 +37,13 @@ impl Connection {
         })
     }
 
-    /// Sends a request, which is small enough for the socket to take it at once.
+    /// Sends a request, which is small enough to fit the socket buffer.
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.busy = true;
         self.stream.write_all(request)
     }
 
-    /// Takes what has come; whether that completes the answer.
+    /// Reads available bytes; returns whether the answer is complete.
     fn receive(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
@@ -75,7 +75,7 @@ impl Connection {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Cargo puts `--bench` behind the arguments.
+    // Cargo appends `--bench` to the arguments.
     let arguments: Vec<_> = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench")
@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut pool = Vec::new();
     for n in 0..connections {
-        // Their turns are spread evenly over the pause.
+        // The connections' first requests are spread evenly over the pause.
         let connection = Connection::open(port.parse()?, pause * n / connections)?;
         epoll::add(
             &epoll,

@@ -1,4 +1,4 @@
--- Asks for the paths that the lines of the file PATHS hold, in turn: METHOD and BODY say how, THREADS how many ask.
+-- Sends requests for the paths in the file PATHS in turn, with METHOD and BODY. THREADS is the number of threads.
 local threads = 0
 function setup(thread)
   threads = threads + 1
@@ -12,7 +12,7 @@ function init()
   for path in io.lines(os.getenv("PATHS")) do
     requests[#requests + 1] = wrk.format(os.getenv("METHOD"), path, headers, body)
   end
-  -- Each thread begins at another place.
+  -- Each thread starts at a different path.
   place = math.floor(#requests * (number - 1) / os.getenv("THREADS"))
 end
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what run.py --json has written, with 64 connections: requests/s, and CPU for each request, as bars in an SVG.
+"""Draws the results of run.py --json for 64 connections as an SVG: bars of requests/s and of CPU time per request.
 
     plot.py RESULTS.json >FILE.svg
 """
@@ -10,7 +10,7 @@ from servers import NAMES
 
 VERBS = ["get", "create", "set", "kill"]
 CONNECTIONS = 64
-# A background of its own, light or dark as the reader's system is, so that it is legible on any other page.
+# An own background, light or dark as the reader's system, so that the drawing is legible on any page.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 } .value, .note { fill: #59636e } .value { font-size: 11px }
@@ -25,11 +25,11 @@ text { fill: #f0f6fc } .value, .note { fill: #9198a1 } .page { fill: #0d1117; st
 }
 """
 WIDTH, BAR, PITCH, GAP, TOP = 860, 13, 17, 30, 62
-LEFT, RATE, CPU, CPU_END = 230, 290, 560, 205  # where rates begin, their length; where CPU begins, its length
+LEFT, RATE, CPU, CPU_END = 230, 290, 560, 205  # x and length of the rate bars, x and length of the CPU bars
 
 
 def medians(results):
-    """Requests/s and the CPU of server and Redis by verb and server."""
+    """Median requests/s and CPU of server and Redis, by verb and server."""
     found = {}
     for entry in results["results"]:
         if entry["verb"] in VERBS and entry["connections"] == CONNECTIONS:
@@ -50,7 +50,7 @@ def bar(x, y, length, kind):
 
 
 def server(name, y, rate, cpu, most_rate, most_cpu):
-    """One server's two bars. That of Redis' CPU goes on where the server's ends."""
+    """The bars of one server. The bar of Redis' CPU starts where the server's ends."""
     base = y + BAR - 3
     parts = [text(LEFT - 8, base, NAMES[name], anchor="end")]
     length = rate / most_rate * (RATE - 60)

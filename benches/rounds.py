@@ -1,4 +1,4 @@
-"""The rounds: what is measured in which order, and what they have found."""
+"""The rounds of measurements, their order and their results."""
 
 import contextlib, os, platform, re, shutil, subprocess, sys, tempfile
 
@@ -6,7 +6,7 @@ import load, servers
 
 
 def machine():
-    """What the figures depend on, as the system and the programs tell it."""
+    """Processors, kernel and versions of the programs, on which the figures depend."""
     def version(*command):
         return re.search(r"\d+[\d.]+", subprocess.run(command, capture_output=True, text=True).stdout)[0]
     with open("/proc/cpuinfo") as cpus:
@@ -18,7 +18,7 @@ def machine():
 
 
 class Rounds:
-    """What the rounds have found. Each has servers of its own, so that all begin alike."""
+    """Runs rounds and collects their results. Each round starts fresh servers, so that all start alike."""
 
     def __init__(self, options, programs):
         self.options, self.programs, self.found = options, programs, {}
@@ -31,41 +31,41 @@ class Rounds:
             targets = [servers.start(name, stack, folder, self.programs, self.options.option) for name in self.names]
             for target in targets:
                 load.prepare(target, floor=target.name == servers.FLOOR)
-            self.everything = [p for target in targets for p in target.processes()] + [self.raw]
+            self.all_processes = [p for target in targets for p in target.processes()] + [self.raw]
             self.measure(targets if n % 2 == 0 else targets[::-1])
 
     def measure(self, targets):
         for connections in self.options.connections:
             for verb in self.options.only:
                 for target in targets if verb != "hmget" else []:
-                    self.note(verb, target.name, connections, self.one(verb, target, connections))
+                    self.record(verb, target.name, connections, self.measure_verb(verb, target, connections))
         if "hmget" in self.options.only:
             raw = servers.Target("hmget", self.raw, None, "")
-            self.note("hmget", "hmget", 1, load.accounted(raw, self.everything, lambda: load.hmget(self.raw)))
+            self.record("hmget", "hmget", 1, load.with_cost(raw, self.all_processes, lambda: load.hmget(self.raw)))
         for target in targets if self.options.half else []:
             if target.name in self.options.stores:
-                self.note("half", target.name, 64, self.half(target))
+                self.record("half", target.name, 64, self.at_half_rate(target))
 
-    def note(self, kind, name, connections, found):
+    def record(self, kind, name, connections, found):
         self.found.setdefault((kind, name, connections), []).append(found)
 
     def seconds(self, connections):
         return self.options.seconds or (3 if connections == 64 else 2)
 
-    def one(self, verb, target, connections):
+    def measure_verb(self, verb, target, connections):
         seconds = self.seconds(connections)
-        # A kill needs fresh sessions, unless whoever answers does not care.
-        doomed = load.doom(target, seconds * 2) if verb == "kill" and target.name != servers.FLOOR else None
-        found = load.accounted(target, self.everything, lambda: load.verb(verb, target, connections, seconds))
+        # A kill needs fresh sessions, except on the bare server.
+        doomed = load.create_for_kill(target, seconds * 2) if verb == "kill" and target.name != servers.FLOOR else None
+        found = load.with_cost(target, self.all_processes, lambda: load.verb(verb, target, connections, seconds))
         if doomed is not None and found["count"] > doomed:
-            print(f"{target.name}: there were fewer sessions than kills", file=sys.stderr)
+            print(f"{target.name}: more kills than sessions", file=sys.stderr)
         return found
 
-    def half(self, target):
+    def at_half_rate(self, target):
         seconds = self.seconds(64)
-        full = self.one("get", target, 64)["rate"]
-        found = load.accounted(
-            target, self.everything, lambda: load.paced(self.programs["paced"], target, 64, full / 2, seconds))
+        full = self.measure_verb("get", target, 64)["rate"]
+        found = load.with_cost(
+            target, self.all_processes, lambda: load.paced(self.programs["paced"], target, 64, full / 2, seconds))
         return found | {"full": full}
 
     def results(self):

@@ -1,4 +1,4 @@
-"""What is measured: each server, and the Redis that only it uses."""
+"""The measured servers, each with a Redis of its own if it needs one."""
 
 import dataclasses, os
 
@@ -12,7 +12,7 @@ NAMES = {
     "node4": "Node, redis-sessions 4.0.0",
     "node3": "Node, redis-sessions 3.0.0",
 }
-FLOOR, ORIGINAL = "bare", "node3"  # rest-sessions 2.0.1 is made of redis-sessions 3.0.0
+FLOOR, ORIGINAL = "bare", "node3"  # rest-sessions 2.0.1 uses redis-sessions 3.0.0
 
 
 class Redis(Process):
@@ -35,7 +35,7 @@ class Service(Process):
 
 
 class Node(Process):
-    """One process, as the original is."""
+    """A single process, like the original."""
 
     def __init__(self, version, redis):
         port = free_port()
@@ -48,14 +48,14 @@ class Target:
     name: str
     server: Process
     redis: Redis | None
-    folder: str  # for the paths that it is asked for
+    folder: str  # holds the files of paths for the load generators
 
     def processes(self):
         return [self.server, self.redis] if self.redis else [self.server]
 
 
 def start(name, stack, folder, programs, extra):
-    """Starts a server and its Redis. `stack` ends both."""
+    """Starts a server and its Redis. `stack` stops both."""
     folder = f"{folder}/{name}"
     os.makedirs(folder)
     redis = stack.enter_context(Redis(folder)) if name not in ("bare", "embedded") else None

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fills a cluster of three masters with sessions of one app through the service, a million unless told.
+"""Fills a cluster of three masters with sessions of one app through the service, a million by default.
 
-Prints what each master holds, and how much memory that takes. Needs wrk, redis-server, redis-cli and cargo.
+Prints the sessions and the memory of each master. Needs wrk, redis-server, redis-cli and cargo.
 """
 
 import argparse, contextlib, os, subprocess, tempfile, time
@@ -22,7 +22,7 @@ class Master(Process):
              "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--dir", f"{folder}/{port}"], port)
 
     def ask(self, *commands):
-        """The answers to commands, one line each."""
+        """Sends commands; returns the lines of their answers."""
         out = subprocess.run(
             ["redis-cli", "-p", str(self.port)], input="\n".join(commands), capture_output=True, text=True, check=True)
         return [line for line in out.stdout.splitlines() if line]
@@ -31,7 +31,7 @@ class Master(Process):
         return next(int(line.split(":")[1]) for line in self.ask("INFO memory") if line.startswith("used_memory:"))
 
     def sessions(self):
-        """Each shard has an index with all of its sessions; of a shard that is elsewhere, the answer is no number."""
+        """The number of sessions in each shard on this master. The answer for a shard elsewhere is an error."""
         answers = self.ask(*(f"ZCARD {{rs:{shard:02x}}}:SESSIONS" for shard in range(SHARDS)))
         return [int(answer) for answer in answers if answer.isdigit()]
 
@@ -47,10 +47,10 @@ def join(masters):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1_000_000)
-    parser.add_argument("--binary", help="the service, in the place of one that is built here")
+    parser.add_argument("--binary", help="path of the service; by default it is built")
     parser.add_argument("--option", action="append", default=[], help="a further flag of the service")
     options = parser.parse_args()
-    build.tools("cargo", "wrk", "redis-server", "redis-cli")
+    build.require("cargo", "wrk", "redis-server", "redis-cli")
     binary = options.binary or build.service()
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, contextlib.ExitStack() as stack:
         masters = [stack.enter_context(Master(folder)) for _ in range(3)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what run.py --json has written as the Markdown tables of BENCHMARKS.md.
+"""Prints the results of run.py --json as the Markdown tables of BENCHMARKS.md.
 
     table.py RESULTS.json
 """
@@ -30,14 +30,14 @@ def percent(value):
 
 
 def spread(values, form):
-    """The median, and the least and the most in brackets."""
+    """The median, with the minimum and the maximum in brackets."""
     values = sorted(values)
     middle = form(statistics.median(values))
     return middle if len(values) == 1 else f"{middle} ({form(values[0])}–{form(values[-1])})"
 
 
 def ratios(rounds, others, value, form):
-    """What comes out of each round by itself. Empty without the others."""
+    """The spread of the ratios within each round; empty without the other server."""
     return spread([value(r) / value(o) for r, o in zip(rounds, others)], form) if others else ""
 
 
@@ -50,7 +50,7 @@ def cpu(found):
 
 
 def columns(name, rounds, floor, original):
-    """The cells of a server behind its name."""
+    """The cells of a server after its name."""
     def median(pick, form):
         return form.format(statistics.median(pick(r) for r in rounds))
     return [
@@ -67,12 +67,12 @@ def columns(name, rounds, floor, original):
 
 
 def by_connections(connections, entries):
-    """The table of one number of connections."""
+    """The table for a number of connections."""
     found = {(entry["verb"], entry["server"]): entry["rounds"] for entry in entries}
     lines = []
     for verb in dict.fromkeys(verb for verb, _ in found):
         first = verb
-        # The servers in this order, whatever that of the rounds was.
+        # In a fixed order of servers, independent of that in the rounds.
         for name in NAMES:
             if rounds := found.get((verb, name)):
                 cells = columns(name, rounds, found.get((verb, FLOOR)), found.get((verb, ORIGINAL)))
@@ -82,7 +82,7 @@ def by_connections(connections, entries):
 
 
 def titled(title, head, lines, entry):
-    """A table with what it was made of in its title."""
+    """A table whose title names the number and the length of the rounds."""
     rounds = len(entry["rounds"])
     title += f": {rounds} round{'s' * (rounds > 1)} of {entry['seconds']} s"
     return "\n".join([f"### {title}", "", row(head), "|" + "---|" * len(head), *map(row, lines)])
@@ -103,14 +103,14 @@ def half(entries):
 def hmget(entry):
     rounds = entry["rounds"]
     rates, costs = spread([rate(r) for r in rounds], whole), spread([cpu(r) for r in rounds], "{:.2f}".format)
-    return (f"`HMGET` alone, one connection with {DEPTH} requests under way: {rates} a second, "
+    return (f"`HMGET` alone, one connection with {DEPTH} requests in flight: {rates} a second, "
             f"{costs} µs of Redis' CPU for each.")
 
 
 def markdown(results):
     entries, parts = results["results"], []
     http = [entry for entry in entries if entry["verb"] not in ("half", "hmget")]
-    # 64 first: it is what the plot shows.
+    # 64 connections first, as in the plot.
     for connections in sorted({entry["connections"] for entry in http}, key=lambda n: (n != 64, n)):
         parts.append(by_connections(connections, [entry for entry in http if entry["connections"] == connections]))
     if halves := [entry for entry in entries if entry["verb"] == "half"]:

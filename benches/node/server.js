@@ -1,5 +1,5 @@
-// What the benchmarks measure as the original: redis-sessions behind Express, with the ten routes of rest-sessions
-// 2.0.1. It logs no requests; the original does unless told otherwise.
+// The benchmarks' stand-in for the original: redis-sessions behind Express, with the ten routes of rest-sessions 2.0.1.
+// Unlike the original's default it logs no requests.
 //
 //   node server.js VERSION PORT REDIS_PORT     3 or 4, and ports of 127.0.0.1
 'use strict';
@@ -9,14 +9,14 @@ const express = require('express');
 const [version, port, redisPort] = process.argv.slice(2);
 const settings = { host: '127.0.0.1', port: Number(redisPort) };
 
-// Version 3 takes callbacks. Its answer for a session that does not exist is {}.
+// Version 3 takes callbacks and answers {} for a missing session.
 function version3() {
     const RedisSessions = require('redis-sessions-3');
     const sessions = new RedisSessions(settings);
     return (name, options, done) => (name === 'ping' ? sessions.ping(done) : sessions[name](options, done));
 }
 
-// Version 4 returns promises, says deltaTime for dt, takes numbers as numbers, and says null where there is no session.
+// Version 4 returns promises, names dt deltaTime, requires numbers, and answers null for a missing session.
 function version4() {
     const RedisSessions = require('redis-sessions-4').default;
     const sessions = new RedisSessions(settings);
@@ -29,7 +29,7 @@ function version4() {
 
 const call = { 3: version3, 4: version4 }[version]();
 
-// A route that calls the operation with what `pick` takes from the request.
+// A route that calls the operation with the options that `pick` extracts from the request.
 const route = (name, pick) => (request, response) => {
     call(name, { app: request.params.app, ...pick(request) }, (error, answer) => {
         response.type('json').status(error ? 500 : 200).send(error || answer);

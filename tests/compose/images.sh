@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Gives parts of one Debian system the names of the images that the compose files and the Dockerfile use. Each behaves like
-# the official one where these files count on it: user, folders, volumes, entry point.
+# Builds stand-ins for the images that the compose files and the Dockerfile name, from one Debian system. Each matches
+# the official image in everything that these files rely on: user, folders, volumes, entry point.
 set -euo pipefail
 : "${repo:?run.sh calls this}" "${here:?}" "${cache:?}"
 
-# The stamp of what stand-ins are made of; the toolchain and node are this machine's.
+# The stamp covers all inputs of the stand-ins; the toolchain and node are this machine's.
 stamp=$(cat "$here/images.sh" "$cache/system.stamp" "$cache/vendor.stamp" <(rustc --version) <(node --version) | sha256sum | cut -c 1-16)
 [ "$(cat "$cache/images.stamp" 2>/dev/null)" != "$stamp" ] || [ -z "$(docker images --quiet rest-sessions-test/system)" ] || exit 0
 rm -f "$cache/images.stamp"
@@ -17,7 +17,7 @@ docker import "$cache/system.tar" "$system" >/dev/null
 
 # image NAME: builds an image of the Dockerfile on standard input.
 image() { docker build --quiet --network none --tag "$1" --file - "$context" >/dev/null; }
-# The image that a file asks for, by the beginning of its name: files and stand-ins cannot disagree.
+# named NAME: the full image name in the compose files, so that files and stand-ins cannot disagree.
 named() { awk -v name="$1" '$1 == "image:" && index($2, name ":") == 1 { print $2; exit }' "$repo"/docker-compose.yml \
     "$repo"/examples/shared-login/docker-compose.yml; }
 base() { awk '$1 == "FROM"' "$repo/Dockerfile" | awk -v n="$1" 'NR == n { print $2 }'; }
@@ -35,7 +35,7 @@ http {
 CONF
 cat >"$context/nginx-entrypoint" <<'SH'
 #!/bin/sh
-# As the official image: fills templates in with the variables that are set, then runs nginx.
+# Like the official image: substitutes environment variables in the templates, then runs nginx.
 set -eu
 names=$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/${\1}/p' | tr '\n' ' ')
 for template in /etc/nginx/templates/*.template; do
@@ -57,7 +57,7 @@ ENTRYPOINT ["/nginx-entrypoint"]
 CMD ["nginx", "-g", "daemon off;"]
 DOCKER
 
-# The official image is built with protected mode off.
+# The official image disables protected mode.
 printf '#!/bin/sh\nexec /usr/bin/redis-server "$@" --protected-mode no\n' >"$context/redis-server"
 image "$(named redis)" <<DOCKER
 FROM $system
@@ -102,7 +102,7 @@ WORKDIR /var/www/html
 CMD ["php-fpm", "--fpm-config", "/usr/local/etc/php-fpm.conf"]
 DOCKER
 
-# The two images of the Dockerfile: this machine's toolchain with the sources of all crates, and what a program needs to run.
+# The Dockerfile's two base images: this machine's toolchain with vendored crates, and the runtime libraries.
 mkdir "$context/toolchain"
 sysroot=$(rustc --print sysroot)
 cp -a --reflink=auto "$sysroot/bin" "$sysroot/lib" "$context/toolchain/"
@@ -120,7 +120,7 @@ FROM $system
 COPY toolchain /usr/local
 COPY vendor /usr/local/vendor
 COPY config.toml /usr/local/cargo/config.toml
-# Quicker to build than the release profile; what is tried here is the image, not the speed.
+# Builds faster than the release profile. This tests the image, not its speed.
 ENV CARGO_HOME=/usr/local/cargo CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 DOCKER

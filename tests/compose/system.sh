@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the system that all stand-in images are made of, and the sources of all crates, once: TOOLS/docker/system.tar and
-# TOOLS/docker/vendor.tar. The one part of this folder that needs the network.
+# Creates TOOLS/docker/system.tar, the Debian system of all stand-in images, and TOOLS/docker/vendor.tar, the sources of
+# all crates. Both are kept until their inputs change. Only this script of the folder needs the network.
 set -euo pipefail
 : "${repo:?run.sh calls this}" "${here:?}" "${cache:?}"
 
@@ -14,9 +14,9 @@ if [ "$(cat "$cache/system.stamp" 2>/dev/null)" != "$stamp" ]; then
     trap 'rm -rf "$root"' EXIT
     debootstrap --variant=minbase --include="$packages" bookworm "$root" >"$cache/debootstrap.log" 2>&1 ||
         { tail -n 20 "$cache/debootstrap.log"; exit 1; }
-    # The packages themselves serve the image without a package manager; lists and documents serve nothing.
+    # Keep the packages: the image without a package manager is made of them. Drop lists and documents.
     rm -rf "$root"/var/lib/apt/lists/* "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale
-    : >"$root/etc/apt/sources.list" # no network in there; whatever is asked for is installed
+    : >"$root/etc/apt/sources.list" # there is no network inside, and all needed packages are installed
     tar --create --file "$cache/system.tar" --directory "$root" .
     echo "$stamp" >"$cache/system.stamp"
 fi

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Builds the image with buildah, starts it once, asks it, stops it. Run by hand, as root; needs buildah,
-# curl and iproute2.
+# Builds the image with buildah, runs it once with requests and health checks, and stops it. Run by hand, as root; needs
+# buildah, curl and iproute2.
 #
 #   tests/container/build.sh [--stand-ins] [FURTHER ARGUMENTS OF buildah bud]
 #
-# --stand-ins first makes the two base images on this machine and gives them the names that the Dockerfile uses, for
-# places without an image registry. They have the packages of the real ones; the toolchain is the local one. Needs
-# debootstrap, a Debian mirror, and a rustc of the version in the Dockerfile. They stay until `buildah rmi` removes them.
+# --stand-ins first builds the two base images on this machine under the names in the Dockerfile, for machines without
+# an image registry. They have the packages of the real ones and the local toolchain. Needs debootstrap, a Debian
+# mirror, and a rustc of the version in the Dockerfile. The images stay until `buildah rmi` removes them.
 #
 # Environment: CONTEXT (folder to build, default: this repository), IMAGE, DEBIAN_MIRROR.
 set -eu
@@ -38,7 +38,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# new_container IMAGE: makes a container, sets $container and its root folder $root.
+# new_container IMAGE: creates a container; sets $container and its root folder $root.
 new_container() {
     container=$(buildah from --pull-never "$1")
     containers="$containers $container"
@@ -56,7 +56,7 @@ stand_ins() {
     debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$root" "$mirror" \
         >"$work/log" 2>&1 || { cat "$work/log" >&2; die "debootstrap failed"; }
 
-    # Packages unpacked without their scripts: how distroless images are made.
+    # Unpack packages without running their scripts, as distroless images do.
     mkdir -p "$root/tmp/debs" "$work/runtime"
     chroot "$root" sh -c 'cd /tmp/debs && apt-get -qq download \
         base-files netbase tzdata media-types ca-certificates libc6 libssl3 libgcc-s1 libgomp1 libstdc++6 gcc-12-base'
@@ -96,8 +96,8 @@ started=$(date +%s)
 buildah bud --format docker --tag "$image" --file "$context/Dockerfile" "$@" "$context"
 say "built in $(($(date +%s) - started)) s, $(buildah images --format '{{.Size}}' "$image")"
 
-# Run as the image says: its user, environment and entry point, with a read-only root as in docker-compose.yml. Not with
-# `buildah run`: under `chroot` isolation that hands on SIGTERM as SIGKILL.
+# Run with the image's user, environment and entry point, and a read-only root as in docker-compose.yml. Not with
+# `buildah run`, which under `chroot` isolation turns SIGTERM into SIGKILL.
 say "run it"
 new_container "$image"
 config() { buildah inspect --format "{{range .Docker.Config.$1}}{{println .}}{{end}}" "$container"; }
@@ -106,14 +106,14 @@ binary=$(config Entrypoint)
 environment=$(config Env)
 [ "$(stat --format %u:%g "$root/data")" = "$user" ] || die "/data does not belong to $user"
 buildah inspect --format '{{.Docker.Config.Healthcheck.Test}}' "$container" | grep -q healthcheck || die "no HEALTHCHECK"
-cp -a "$root/data" "$work/data" # a new volume begins as a copy, too
+cp -a "$root/data" "$work/data" # a new volume starts as a copy, too
 
-# A network of its own: the image's port is free there, and 0.0.0.0 reaches nobody.
+# In a new network namespace the image's port is free, and 0.0.0.0 is not reachable from outside.
 network=rest-sessions-$$
 ip netns add "$network"
 ip -netns "$network" link set lo up
 
-# in_image ARGUMENTS: replaces this process by the program in the image; its mounts end with it.
+# in_image ARGUMENTS: replaces this process by the service in the image; its mounts end with the process.
 in_image() {
     # shellcheck disable=SC2016,SC2086 # the inner shell expands the script; the environment is split on purpose
     exec ip netns exec "$network" env -i $environment unshare --mount sh -euc '

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs config/nginx.conf before a real service and asks both listeners. Run by hand, as root; needs nginx, iproute2, curl.
+# Tests config/nginx.conf in front of a real service, on both listeners. Run as root; needs nginx, iproute2 and curl.
 #
 #   tests/container/nginx.sh [BINARY]       (default: target/release/rest-sessions)
 #
-# In network and mount namespaces of its own: the ports and addresses are free there, and nothing of it stays.
+# Runs in new network and mount namespaces: ports and addresses are free, and nothing stays behind.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,9 +39,9 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/log/nginx
 mkdir /run/data
 ip link set lo up
-ip address add 203.0.113.9/32 dev lo # stands for a visitor from the internet
+ip address add 203.0.113.9/32 dev lo # the address of a visitor from the internet
 
-# The service behind a cable of its own, as in docker-compose.yml: both listen on port 3000.
+# The service runs in a network namespace of its own, as in docker-compose.yml, since both listen on port 3000.
 ip netns add service
 ip link add cable type veth peer name cable netns service
 ip address add "${address%.*}.1/24" dev cable
@@ -54,26 +54,26 @@ until_ok curl --silent --fail "http://$address:3000/readyz"
 nginx -c "$config" -g 'daemon off;' &
 until_ok curl --silent --fail "$private/nginx-health"
 
-nobody='id= ttl= name= role='
+anonymous='id= ttl= name= role='
 for path in / /ping /readyz /metrics /openapi.yaml /myapp/killall /shop/auth; do
-    is "public: $path does not reach the service" "$nobody" "$(ask "$public$path")"
+    is "public: $path does not reach the service" "$anonymous" "$(ask "$public$path")"
 done
-is "public: no way through a path that leads back" "$nobody" "$(ask --path-as-is "$public/x/..//ping")"
-is "public: no way through a Host header" "$nobody" "$(ask --header 'Host: sessions' "$public/ping")"
-is "public: nobody can ask nginx's question" 404 "$(status "$public/_session")"
-is "public: nor by a path that leads back" 404 "$(status --path-as-is "$public/account/../_session")"
+is "public: a path with .. does not reach the service" "$anonymous" "$(ask --path-as-is "$public/x/..//ping")"
+is "public: a Host header does not reach the service" "$anonymous" "$(ask --header 'Host: sessions' "$public/ping")"
+is "public: the internal auth location is hidden" 404 "$(status "$public/_session")"
+is "public: the internal auth location is hidden from a path with .." 404 "$(status --path-as-is "$public/account/../_session")"
 
 is "private: /ping" PONG "$(ask "$private/ping")"
 is "private: closed to public addresses" 403 "$(status --interface 203.0.113.9 "$private/ping")"
 token=$(ask --request PUT "$private/myapp/create/a%2Fb?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
-is "private: create gives a token" 64 "${#token}"
-is "private: %2F in an id stays" '"id":"a/b"' "$(ask "$private/myapp/get/$token" | grep -o '"id":"[^"]*"')"
+is "private: create returns a token" 64 "${#token}"
+is "private: nginx keeps %2F in an id" '"id":"a/b"' "$(ask "$private/myapp/get/$token" | grep -o '"id":"[^"]*"')"
 is "private: the same id in a list" 1 "$(ask "$private/myapp/soid/a%2Fb" | grep -c '"id":"a/b"')"
-is "private: errors are the service's" invalidFormat "$(name "$private/x/get/$token")"
+is "private: the service's errors pass unchanged" invalidFormat "$(name "$private/x/get/$token")"
 head -c 70000 /dev/zero | tr '\0' ' ' >/run/large
-is "private: a large body gets the service's answer" tooLarge \
+is "private: the service refuses a large body, not nginx" tooLarge \
     "$(name --header 'Content-Type: application/json' --data-binary @/run/large "$private/myapp/set/$token")"
-is "private: connections are kept" yes \
+is "private: nginx reuses connections" yes \
     "$(ss --no-header --tcp state established dst "$address:3000" | grep -q . && echo yes)"
 
 data='{"name":"Jürgen \"J\" Ä","role":"admin\r\nX-Session-Id: root"}'
@@ -82,34 +82,34 @@ visitor=$(ask --request PUT --header 'Content-Type: application/json' --data "$d
 known='id=j%40example.com ttl=100 name=J%C3%BCrgen%20%22J%22%20%C3%84 role=admin%0D%0AX-Session-Id%3A%20root'
 redirect() { ask --output /dev/null --write-out '%{http_code} %{redirect_url}' "$@"; }
 account=$public/account/
-is "auth: a visitor with a session is known" "$known" "$(ask --cookie "a=b; session=$visitor" "$account")"
-is "auth: also by the header" "$known" "$(ask --header "X-Session-Token: $visitor" "$account")"
-is "auth: also when posting" "$known" "$(ask --cookie "session=$visitor" --data 'a=b' "$account")"
-is "auth: also when posting in chunks" "$known" \
+is "auth: a visitor with a session cookie is recognized" "$known" "$(ask --cookie "a=b; session=$visitor" "$account")"
+is "auth: a visitor with the header is recognized" "$known" "$(ask --header "X-Session-Token: $visitor" "$account")"
+is "auth: a visitor who posts is recognized" "$known" "$(ask --cookie "session=$visitor" --data 'a=b' "$account")"
+is "auth: a visitor who posts in chunks is recognized" "$known" \
     "$(ask --cookie "session=$visitor" --header 'Transfer-Encoding: chunked' --data 'a=b' "$account")"
 is "auth: forged headers are replaced" "$known" "$(ask --cookie "session=$visitor" --header 'X-Session-Id: root' \
     --header 'X-Session-Data-Role: root' --header 'x-session-data-name: root' --header 'X-Session-Ttl: 9' "$account")"
-is "auth: so are those with underscores" "$known" "$(ask --cookie "session=$visitor" --header 'X_Session_Id: root' \
+is "auth: forged headers with underscores are replaced" "$known" "$(ask --cookie "session=$visitor" --header 'X_Session_Id: root' \
     --header 'X_Session_Data_Role: root' "$account")"
-is "public: forged headers end at nginx" "$nobody" "$(ask --header 'X-Session-Id: root' \
+is "public: nginx removes forged headers" "$anonymous" "$(ask --header 'X-Session-Id: root' \
     --header 'X-Session-Data-Role: root' --header 'X-Session-Data-Name: root' --header 'X-Session-Ttl: 9' "$public/")"
-is "auth: a stranger is sent to the login" "302 $public/login" "$(redirect "$account")"
-is "auth: so is one who forges" "302 $public/login" "$(redirect --header 'X-Session-Id: root' "$account")"
-is "auth: and a token of another app" "302 $public/login" "$(redirect --cookie "session=$token" "$account")"
-is "auth: and what is no token" "302 $public/login" "$(redirect --cookie 'session=../../killall' "$account")"
+is "auth: a visitor without a session is redirected to the login" "302 $public/login" "$(redirect "$account")"
+is "auth: a visitor with forged headers is redirected to the login" "302 $public/login" "$(redirect --header 'X-Session-Id: root' "$account")"
+is "auth: a token of another app is redirected to the login" "302 $public/login" "$(redirect --cookie "session=$token" "$account")"
+is "auth: an invalid token is redirected to the login" "302 $public/login" "$(redirect --cookie 'session=../../killall' "$account")"
 guest=$(ask --request PUT "$private/shop/create/anonymous?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
-is "auth: a guest with a session is a stranger" "302 $public/login" "$(redirect --cookie "session=$guest" "$account")"
-is "auth: the login does not tell the app" '' "$(ask --include "$account" | grep -i shop)"
+is "auth: a guest with an anonymous session is redirected to the login" "302 $public/login" "$(redirect --cookie "session=$guest" "$account")"
+is "auth: the redirect does not reveal the app" '' "$(ask --include "$account" | grep -i shop)"
 bob=$(ask --request PUT "$private/shop/create/bob?ip=10.0.0.1" | sed 's/.*"token":"\([A-Za-z0-9]*\)".*/\1/')
-is "auth: keys that are not there are empty" 'id=bob ttl=7200 name= role=' "$(ask --cookie "session=$bob" "$account")"
-is "auth: it counts as a read" '"r":2' "$(ask "$private/shop/get/$bob" | grep -o '"r":[0-9]*')"
+is "auth: headers of missing keys are empty" 'id=bob ttl=7200 name= role=' "$(ask --cookie "session=$bob" "$account")"
+is "auth: an auth request counts as a read" '"r":2' "$(ask "$private/shop/get/$bob" | grep -o '"r":[0-9]*')"
 large=$(head -c 4000 /dev/zero | tr '\0' 'x')
 ask --header 'Content-Type: application/json' --data "{\"name\":\"$large\"}" "$private/shop/set/$bob" >/dev/null
 is "auth: a long value passes" "id=bob ttl=7200 name=$large role=" "$(ask --cookie "session=$bob" "$account")"
 ask --request DELETE "$private/shop/kill/$bob" >/dev/null
-is "auth: a session that has ended is nobody's" "302 $public/login" "$(redirect --cookie "session=$bob" "$account")"
+is "auth: a killed session is redirected to the login" "302 $public/login" "$(redirect --cookie "session=$bob" "$account")"
 
-# The same question through nginx, to somebody who writes down what is asked.
+# The auth request itself, received by a server that logs it.
 cat >/run/recorder.conf <<CONF
 error_log /run/recorder.log; pid /run/recorder.pid;
 events {}
@@ -124,12 +124,12 @@ sed -e "s|server $address:3000;|server 127.0.0.1:8099;|" -e 's|listen 8080 defau
     "$config" >/run/second.conf
 nginx -c /run/second.conf
 ask --data "$large" http://127.0.0.1:8090/account/ >/dev/null
-is "auth: what a visitor posts is not sent along" 'GET /shop/auth length=- coding=-' "$(sed 's/ body=.*//' /run/asked.log)"
-is "auth: nor is it sent without a length" yes "$([ "$(sed 's/.*body=//' /run/asked.log)" -lt 1000 ] && echo yes)"
+is "auth: the auth request carries no body" 'GET /shop/auth length=- coding=-' "$(sed 's/ body=.*//' /run/asked.log)"
+is "auth: the auth request carries no body without a length" yes "$([ "$(sed 's/.*body=//' /run/asked.log)" -lt 1000 ] && echo yes)"
 nginx -c /run/second.conf -s stop 2>/dev/null
 nginx -c /run/recorder.conf -s stop 2>/dev/null
 
-# The short form of it in README.md.
+# The short configuration in README.md.
 {
     echo 'error_log /run/short.log; pid /run/short.pid; events {} http { access_log off;'
     echo "upstream sessions { server $address:3000; } upstream backend { server 127.0.0.1:8081; }"
@@ -145,24 +145,24 @@ nginx -c /run/short.conf -s stop 2>/dev/null
 
 kill -TERM "$service"
 wait "$service" || true
-is "lost service: status" 503 "$(status "$private/myapp/get/$token")"
-is "lost service: name" storeUnavailable "$(name "$private/myapp/get/$token")"
-is "lost service: Retry-After" 1 "$(ask --include "$private/ping" | tr -d '\r' | sed -n 's/^Retry-After: //p')"
-is "lost service: nobody is sent to the login" 503 "$(status --cookie "session=$visitor" "$account")"
-is "lost service: nor is a stranger let in" 503 "$(status "$account")"
-is "lost service: other pages are there" "$nobody" "$(ask "$public/")"
-is "lost service: nginx is well" 204 "$(status "$private/nginx-health")"
+is "service down: status" 503 "$(status "$private/myapp/get/$token")"
+is "service down: error name" storeUnavailable "$(name "$private/myapp/get/$token")"
+is "service down: Retry-After" 1 "$(ask --include "$private/ping" | tr -d '\r' | sed -n 's/^Retry-After: //p')"
+is "service down: a visitor with a session is not redirected to the login" 503 "$(status --cookie "session=$visitor" "$account")"
+is "service down: a visitor without a session gets no access" 503 "$(status "$account")"
+is "service down: public pages are served" "$anonymous" "$(ask "$public/")"
+is "service down: nginx is healthy" 204 "$(status "$private/nginx-health")"
 
 
-# Here, and without its store: an answer that nginx does not expect. It must not become one that lets in or logs out.
+# The service without its store answers auth with 503. nginx must neither grant access nor redirect to the login.
 ip netns exec service env RS_HOST="$address" RS_PORT=3000 RS_REDIS_URL=redis://127.0.0.1:1 RS_TIMEOUT=0.5 "$binary" \
     >/run/service.log 2>&1 &
 until_ok curl --silent --fail "http://$address:3000/livez"
-is "store away: the service says 503" 503 "$(status "$private/shop/get/$visitor")"
-is "store away: so does nginx" 503 "$(status --cookie "session=$visitor" "$account")"
-is "store away: a stranger is one all the same" "302 $public/login" "$(redirect "$account")"
+is "store unavailable: the service answers 503" 503 "$(status "$private/shop/get/$visitor")"
+is "store unavailable: nginx answers 503" 503 "$(status --cookie "session=$visitor" "$account")"
+is "store unavailable: a visitor without a session is redirected to the login" "302 $public/login" "$(redirect "$account")"
 
-# The same configuration over a Unix socket. nginx's workers are another user than the service.
+# The same configuration over a Unix socket. nginx's workers run as another user than the service.
 nginx -c "$config" -s stop
 sed 's|server [0-9.]*:3000;|server unix:/run/http.sock;|' "$config" >/run/socket.conf
 over_socket() {
@@ -175,11 +175,11 @@ until_ok test ! -e /run/nginx.pid
 nginx -c /run/socket.conf -g 'daemon off;' &
 until_ok curl --silent --fail "$private/nginx-health"
 is "socket: /ping" PONG "$(ask "$private/ping")"
-is "socket: a visitor is known" "$known" "$(ask --cookie "session=$visitor" "$account")"
+is "socket: a visitor is recognized" "$known" "$(ask --cookie "session=$visitor" "$account")"
 kill -TERM "$service"
 wait "$service" || true
 over_socket 0600
-is "socket: its mode keeps others away" 503 "$(status "$private/ping")"
+is "socket: mode 0600 excludes nginx" 503 "$(status "$private/ping")"
 
 is "no token in nginx's logs" 0 "$(cat /var/log/nginx/*.log | grep -c -e "$token" -e "$visitor" -e "$bob")"
 exit "$failed"

@@ -1,40 +1,49 @@
-//! Clients, faults, and whether what was answered meanwhile is what the contract allows: [`run`] does and records,
-//! [`faults`] disturb, [`check`] explains the history by the [`model`] or tells the first answer that nothing explains.
+//! Linearizability tests: random clients under injected faults, checked against a sequential model.
 //!
-//! A failure names its seed. `HISTORY_SEED` makes the same choices again, though clients will meet otherwise;
-//! `HISTORY_STEPS` makes histories longer.
+//! [`workload`] sends requests and records their answers, [`faults`] disrupt the store meanwhile, and [`check`] looks
+//! for an order of the operations in which the [`model`] gives the same answers; it reports the first answer that has
+//! none. [`faulty_store`] and [`mutate`] test the checker itself.
+//!
+//! A failure names its seed. `HISTORY_SEED` repeats the random choices, not the interleaving of the clients;
+//! `HISTORY_STEPS` sets the number of operations.
 
-mod broken;
 mod check;
+mod client;
 mod examples;
 mod faults;
+mod faulty_store;
 mod model;
 mod mutate;
+mod read_bounds;
 mod record;
-mod run;
+mod search;
+mod workload;
 
 use fastrand::Rng;
 
 use self::{
-    broken::{Broken, Defect, Victims},
     check::{Reads, Rules, Scope, check},
     faults::{
         Embedded,
-        Fault::{Cut, Deafen, Flush, KillProgram, KillServer, Pause},
-        OnRedis, Scene, disturb,
+        Fault::{CutConnections, FlushScripts, FreezeServer, KillInstance, KillServer, LoseReplies},
+        OnRedis, Scene, inject_until_done,
     },
-    mutate::Break,
+    faulty_store::{Defect, FaultyStore, Victims},
+    mutate::Mutation,
     record::Operation,
-    run::World,
+    workload::Workload,
 };
 
-/// Operations in a history.
+/// Default number of operations in a history.
 const STEPS: usize = 1500;
 
-/// A number of the environment, if there is one.
+/// A number from the environment, if the variable is set.
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
 }
 
 fn seed() -> u64 {
@@ -43,108 +52,120 @@ fn seed() -> u64 {
     seed
 }
 
-/// Ends what clients and faults do, however the test ends.
-struct Ending<'a>(&'a World);
+/// Stops clients and faults when the test ends, also by a panic.
+struct StopOnDrop<'a>(&'a Workload);
 
-impl Drop for Ending<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.stop();
     }
 }
 
-/// Lets clients loose on a scene that is disturbed; answers the history.
-async fn play(scene: impl Scene + 'static, seed: u64, steps: usize) -> Vec<Operation> {
+/// Runs clients against a scene while faults are injected; returns the recorded history.
+async fn record_history(scene: impl Scene + 'static, seed: u64, steps: usize) -> Vec<Operation> {
     let mut rng = Rng::with_seed(seed);
-    let world = World::new(variable("HISTORY_STEPS").unwrap_or(steps));
-    let ending = Ending(&world);
-    // Processes are waited for by blocking.
+    let workload = Workload::new(variable("HISTORY_STEPS").unwrap_or(steps));
+    let stop = StopOnDrop(&workload);
+    // Starting and killing processes blocks the thread.
     let opening = tokio::task::spawn_blocking({
-        let (world, mut scene) = (world.clone(), scene);
+        let (workload, mut scene) = (workload.clone(), scene);
         move || {
-            scene.open(&world);
+            scene.open(&workload);
             scene
         }
     });
     let mut scene = opening.await.expect("no panic");
-    let disturbing = tokio::task::spawn_blocking({
-        let (world, mut rng) = (world.clone(), rng.fork());
+    let injecting = tokio::task::spawn_blocking({
+        let (workload, mut rng) = (workload.clone(), rng.fork());
         move || {
-            let times = disturb(&mut scene, &mut rng, &world);
-            (scene, times)
+            let faults = inject_until_done(&mut scene, &mut rng, &workload);
+            (scene, faults)
         }
     });
-    world.clients(&mut rng).await;
-    let (scene, times) = disturbing.await.expect("no panic");
-    let history = world.finish().await;
-    drop((ending, scene));
+    workload.run_clients(&mut rng).await;
+    let (scene, faults) = injecting.await.expect("no panic");
+    let history = workload.finish().await;
+    drop((stop, scene));
     let unknown = history.iter().filter(|operation| operation.unknown()).count();
     eprintln!(
-        "{} operations, {unknown} of unknown outcome, {times} faults",
+        "{} operations, {unknown} of unknown outcome, {faults} faults",
         history.len()
     );
-    assert!(times > 0, "no fault");
+    assert!(faults > 0, "no fault was injected");
     history
 }
 
-/// Whether the history of a scene is as the rules say.
-async fn keeps(scene: impl Scene + 'static, scope: Scope, reads: Reads) {
+/// Records a history of a scene and checks it by these rules.
+async fn assert_linearizable(scene: impl Scene + 'static, scope: Scope, reads: Reads) {
     let seed = seed();
-    let history = play(scene, seed, STEPS).await;
+    let history = record_history(scene, seed, STEPS).await;
     if let Err(violation) = check(&history, Rules { scope, reads }) {
         panic!("HISTORY_SEED={seed}: {violation}");
     }
 }
 
-/// A killsoid becomes visible session by session.
+/// The embedded store ends the sessions of a killsoid one by one, so the scope is a session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_store_that_stands_still_at_times() {
-    keeps(Embedded::new(false), Scope::Session, Reads::Apart).await;
+async fn the_embedded_store_is_linearizable_across_freezes() {
+    assert_linearizable(Embedded::new(false), Scope::Session, Reads::Separate).await;
 }
 
-/// What a kill may cost is a second of reads.
+/// A crash may lose the reads of the last second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_store_that_is_killed() {
-    keeps(Embedded::new(true), Scope::Session, Reads::AtMost).await;
+async fn the_embedded_store_is_linearizable_across_crashes() {
+    assert_linearizable(Embedded::new(true), Scope::Session, Reads::AtMost).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn programs_that_share_redis_and_write_reads_at_once() {
-    let faults = &[Cut, Deafen, Pause, Flush, KillServer, KillProgram];
-    keeps(OnRedis::single(2, "0", faults).await, Scope::User, Reads::Exact).await;
+async fn instances_sharing_redis_without_a_read_buffer_are_linearizable() {
+    let faults = &[
+        CutConnections,
+        LoseReplies,
+        FreezeServer,
+        FlushScripts,
+        KillServer,
+        KillInstance,
+    ];
+    assert_linearizable(OnRedis::single(2, "0", faults).await, Scope::User, Reads::Exact).await;
 }
 
-/// A batch of reads whose answer is lost may count twice.
+/// A flush of buffered reads is retried when its reply is lost, so its reads may count twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_program_that_writes_reads_later() {
-    let faults = &[Cut, Deafen, Pause, Flush, KillServer];
-    keeps(OnRedis::single(1, "1", faults).await, Scope::User, Reads::AtLeast).await;
+async fn an_instance_with_a_read_buffer_is_linearizable() {
+    let faults = &[CutConnections, LoseReplies, FreezeServer, FlushScripts, KillServer];
+    assert_linearizable(OnRedis::single(1, "1", faults).await, Scope::User, Reads::AtLeast).await;
 }
 
-/// What it answers from memory is what Redis would have answered, as nobody else changes anything.
+/// With a single instance no other writer exists, so cached answers must equal those of Redis.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_program_with_a_near_cache() {
-    let faults = &[Cut, Deafen, Pause, Flush, KillServer];
+async fn an_instance_with_a_near_cache_is_linearizable() {
+    let faults = &[CutConnections, LoseReplies, FreezeServer, FlushScripts, KillServer];
     let scene = OnRedis::single(1, "1", faults).await.with_near_cache();
-    keeps(scene, Scope::User, Reads::AtLeast).await;
+    assert_linearizable(scene, Scope::User, Reads::AtLeast).await;
 }
 
-/// Without a fault that a lease ends by, most is answered from memory.
+/// `FlushScripts` does not end the cache's lease, so the cache answers most gets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_program_with_a_near_cache_that_is_always_in_use() {
-    let scene = OnRedis::single(1, "1", &[Flush]).await.with_near_cache();
-    keeps(scene, Scope::User, Reads::Apart).await;
+async fn an_uninterrupted_near_cache_is_linearizable() {
+    let scene = OnRedis::single(1, "1", &[FlushScripts]).await.with_near_cache();
+    assert_linearizable(scene, Scope::User, Reads::Separate).await;
 }
 
-/// No batch is lost here.
+/// `FlushScripts` loses no reply, so no flush of buffered reads is repeated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_that_are_written_later_are_counted_once() {
-    keeps(OnRedis::single(1, "1", &[Flush]).await, Scope::User, Reads::Apart).await;
+async fn buffered_reads_are_counted_once() {
+    assert_linearizable(
+        OnRedis::single(1, "1", &[FlushScripts]).await,
+        Scope::User,
+        Reads::Separate,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn programs_that_share_a_cluster() {
-    keeps(
-        OnRedis::cluster(2, "0", &[Cut, Pause, Flush, KillProgram]),
+async fn instances_sharing_a_cluster_are_linearizable() {
+    assert_linearizable(
+        OnRedis::cluster(2, "0", &[CutConnections, FreezeServer, FlushScripts, KillInstance]),
         Scope::User,
         Reads::Exact,
     )
@@ -152,7 +173,7 @@ async fn programs_that_share_a_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_history_is_told_by_its_session() {
+async fn the_checker_names_the_session_of_a_mutated_history() {
     const TIMES: usize = 8;
     const RULES: Rules = Rules {
         scope: Scope::User,
@@ -160,45 +181,51 @@ async fn a_broken_history_is_told_by_its_session() {
     };
     const HISTORIES: u64 = 6;
     let first = seed();
-    let mut missing = Break::ALL.to_vec();
-    // A history may have no place for some break; several do not.
+    let mut untested = Mutation::ALL.to_vec();
+    // One history may lack the operations that a mutation needs, so several are tried.
     for seed in (0..HISTORIES).map(|n| first.wrapping_add(n)) {
         let mut rng = Rng::with_seed(seed);
-        let history = play(OnRedis::single(1, "0", &[Flush]).await, seed, STEPS).await;
+        let scene = OnRedis::single(1, "0", &[FlushScripts]).await;
+        let history = record_history(scene, seed, STEPS).await;
         check(&history, RULES).unwrap_or_else(|violation| panic!("HISTORY_SEED={seed}: {violation}"));
-        missing.retain(|promise| {
+        untested.retain(|mutation| {
             for _ in 0..TIMES {
-                let mut broken = history.clone();
-                let Some(session) = promise.apply(&mut broken, &mut rng) else {
+                let mut mutated = history.clone();
+                let Some(session) = mutation.apply(&mut mutated, &mut rng) else {
                     return true;
                 };
                 let violation =
-                    check(&broken, RULES).expect_err(&format!("HISTORY_SEED={seed}: {promise:?} of {session}"));
-                let told = violation.session;
-                assert_eq!(told, Some(session), "HISTORY_SEED={seed}: {promise:?}: {violation}");
+                    check(&mutated, RULES).expect_err(&format!("HISTORY_SEED={seed}: {mutation:?} of {session}"));
+                let reported = violation.session;
+                assert_eq!(
+                    reported,
+                    Some(session),
+                    "HISTORY_SEED={seed}: {mutation:?}: {violation}"
+                );
             }
             false
         });
-        if missing.is_empty() {
+        if untested.is_empty() {
             return;
         }
     }
-    panic!("HISTORY_SEED={first}: nothing to break for {missing:?}");
+    panic!("HISTORY_SEED={first}: no history had the operations for {untested:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_store_is_caught() {
+async fn the_checker_detects_a_faulty_store() {
     for defect in Defect::ALL {
         let seed = seed();
         let victims = Victims::default();
-        let history = play(Broken::new(defect, seed, victims.clone()), seed, STEPS / 3).await;
+        let scene = FaultyStore::new(defect, seed, victims.clone());
+        let history = record_history(scene, seed, STEPS / 3).await;
         let rules = Rules {
             scope: Scope::Session,
-            reads: Reads::Apart,
+            reads: Reads::Separate,
         };
         let violation = check(&history, rules).expect_err(&format!("HISTORY_SEED={seed}: {defect:?}"));
-        let session = violation.session.expect("one session suffered");
-        let victims = victims.lock().expect("nobody panics with it");
+        let session = violation.session.expect("the violation concerns one session");
+        let victims = victims.lock().expect("the lock is not poisoned");
         assert!(
             victims.contains(&session),
             "HISTORY_SEED={seed}: {defect:?} of {victims:?}: {violation}"

@@ -1,9 +1,9 @@
-//! The near cache: what is answered from memory is what Redis would have answered, and what has ended is not answered.
+//! The near cache: cached answers equal those of Redis, and an ended session is never answered.
 
 mod answers;
-mod away;
-mod bounds;
-mod drops;
+mod invalidation;
+mod limits;
+mod lost_subscription;
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const HIT: &str = r#"rest_sessions_near_cache_total{result="hit"}"#;
 const MISS: &str = r#"rest_sessions_near_cache_total{result="miss"}"#;
 const BYPASSED: &str = r#"rest_sessions_near_cache_total{result="bypassed"}"#;
 
-/// Stamps each named function, an `async fn(Store)`, as a test of one Redis and of a cluster.
+/// Makes each named `async fn(Store)` a test of a single Redis and of a cluster.
 macro_rules! for_every_redis {
     ($($test:ident),+ $(,)?) => {
         $crate::support::for_one_store!(redis, Redis, $($test),+);
@@ -25,19 +25,19 @@ macro_rules! for_every_redis {
 
 use for_every_redis;
 
-/// Nothing is too old for it in a test.
-fn for_an_hour(config: &mut Config) {
+/// Enables the near cache for so long that no entry becomes too old during a test.
+fn enable_cache(config: &mut Config) {
     config.cachetime = DurationArg(Duration::from_hours(1));
 }
 
 async fn start(store: Store) -> Server {
-    Server::start_with(store, for_an_hour).await
+    Server::start_with(store, enable_cache).await
 }
 
-/// Gets until an answer comes from memory: the first ones may be too early, or too late for a busy machine.
+/// Reads the session until the cache answers. The first reads may come before the subscription serves a lease.
 async fn warm(server: &Server, app: &App, token: &str) -> Session {
     let mut last = None;
-    eventually("an answer from memory", async || {
+    eventually("the cache answers", async || {
         let before = server.metric(HIT).await;
         last = app.get(token).await;
         server.metric(HIT).await > before
@@ -46,15 +46,15 @@ async fn warm(server: &Server, app: &App, token: &str) -> Session {
     last.expect("alive")
 }
 
-/// Waits until it is gone, and sees that it stays so.
-async fn gone(app: &App, token: &str) {
-    eventually("it is gone", async || app.get(token).await.is_none()).await;
+/// Waits until the session is gone, and asserts that it stays gone.
+async fn assert_gone(app: &App, token: &str) {
+    eventually("the session is gone", async || app.get(token).await.is_none()).await;
     for _ in 0..50 {
-        assert!(app.get(token).await.is_none(), "it is back");
+        assert!(app.get(token).await.is_none(), "the session came back");
     }
 }
 
-/// Changes the ip of a session behind everybody's back.
+/// Changes the ip of a session in Redis without an invalidation message.
 fn set_ip(server: &Server, token: &str, ip: &str) {
     let _: u64 = redis_server::ask(&format!("HSET {}:forum:{token} ip {ip}", server.config.namespace));
 }

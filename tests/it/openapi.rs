@@ -1,4 +1,4 @@
-//! openapi.yaml is what the service does: every route, every answer, every limit that it declares is asked for.
+//! The service conforms to openapi.yaml: the tests request every route, answer and limit that it declares.
 
 mod answers;
 mod cases;
@@ -7,6 +7,6 @@ mod errors;
 mod inputs;
 mod request;
 mod routes;
+mod scenarios;
 mod schema;
 mod shape;
-mod worlds;

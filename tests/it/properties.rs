@@ -1,9 +1,12 @@
-//! What holds for whatever a client, a file or a store gives us: no parser panics, what is accepted comes back as it
-//! was, what is refused changes nothing, and every answer is the contract's.
+//! Property tests on arbitrary input from clients, files and stores: no parser panics, accepted values come back
+//! unchanged, refused input changes nothing, and every answer follows the contract.
 
 mod body;
 mod hold;
 mod json;
 mod options;
-mod requests;
+mod paths;
+mod queries;
+mod query_model;
+mod router;
 mod texts;

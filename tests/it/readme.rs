@@ -1,4 +1,4 @@
-//! What the README says, held to the real program.
+//! The README's commands, programs, tables and statements, checked against the real service.
 
 mod console;
 mod document;

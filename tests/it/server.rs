@@ -1,10 +1,10 @@
-//! The accept loop over bare TCP, how the program ends, and what it says meanwhile.
+//! The HTTP server over raw sockets: connection limits and timeouts, shutdown, Unix socket, errors, health and logs.
 
 mod connections;
-mod ending;
 mod errors;
 mod health;
 mod logs;
+mod shutdown;
 mod socket;
 mod storm;
 mod unread;
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::process::PATIENCE;
 
-/// One connection, on which everything is written and read by hand.
+/// A raw HTTP connection.
 struct Wire(BufReader<TcpStream>);
 
 impl Wire {
@@ -26,21 +26,21 @@ impl Wire {
     }
 
     async fn send(&mut self, bytes: &str) {
-        self.0.write_all(bytes.as_bytes()).await.expect("it is written");
+        self.0.write_all(bytes.as_bytes()).await.expect("a write");
     }
 
-    /// Asks for a path and waits for the answer.
+    /// Sends a GET and returns the answer.
     async fn get(&mut self, path: &str) -> (u16, String) {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
         self.answer().await
     }
 
-    /// The next answer: its status and its body.
+    /// The status and the body of the next answer.
     async fn answer(&mut self) -> (u16, String) {
         timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
     }
 
-    /// The same without a limit, for those who expect none.
+    /// As [`Self::answer`], without a time limit.
     async fn read_answer(&mut self) -> (u16, String) {
         let (mut status, mut length) = (None, 0);
         loop {
@@ -48,7 +48,7 @@ impl Wire {
             self.0.read_line(&mut line).await.expect("a line");
             let line = line
                 .strip_suffix("\r\n")
-                .unwrap_or_else(|| panic!("closed within an answer: {line:?}"));
+                .unwrap_or_else(|| panic!("the server closed the connection within an answer: {line:?}"));
             if line.is_empty() {
                 break;
             }
@@ -64,13 +64,13 @@ impl Wire {
         (status.expect("a status"), String::from_utf8(body).expect("text"))
     }
 
-    /// Waits until the server closes the connection, without an answer.
-    async fn closed(mut self) {
+    /// Asserts that the server closes the connection without a further answer.
+    async fn assert_closed(mut self) {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset closes the connection, too.
         let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest))
             .await
-            .expect("an end in time");
+            .expect("the server closes the connection in time");
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 }

@@ -1,10 +1,10 @@
-// One redis-sessions, driven over pipes: each line in is {"call":NAME,"with":OPTIONS}, each line out {"answer":ANSWER} or
-// {"error":TEXT}, in the same order.
+// The npm package redis-sessions, driven over pipes: each input line is {"call":NAME,"with":OPTIONS}, each output line
+// {"answer":ANSWER} or {"error":TEXT}, in the same order.
 //
-//   node peer.js VERSION OPTIONS     3 or 4, and JSON: what the library's constructor takes, and perhaps "now"
+//   node peer.js VERSION OPTIONS     3 or 4, and JSON: the options of the library's constructor, optionally with "now"
 //
-// With "now", seconds since the Unix epoch, time stands still, and the call `advance` moves it: Date and the library's own
-// timer (setInterval), nothing else. The library itself stays as it is.
+// "now", in seconds since the Unix epoch, starts a mock clock for Date and the library's timer (setInterval). The call
+// `advance` moves it. The library itself is unmodified.
 'use strict';
 
 const { createInterface } = require('node:readline');
@@ -13,14 +13,14 @@ const { promisify } = require('node:util');
 
 const OPERATIONS = ['create', 'get', 'set', 'activity', 'soapp', 'soid', 'kill', 'killsoid', 'killall'];
 
-// Version 3 takes callbacks. Its answer for a session that does not exist is {}.
+// Version 3 takes callbacks and answers {} for a missing session.
 function version3(options) {
     const RedisSessions = require('redis-sessions-3');
     const sessions = new RedisSessions(options);
     return Object.fromEntries(OPERATIONS.map(name => [name, promisify(sessions[name])]));
 }
 
-// Version 4 returns promises, says deltaTime for dt, and null where there is no session.
+// Version 4 returns promises, names dt deltaTime, and answers null for a missing session.
 function version4(options) {
     const RedisSessions = require('redis-sessions-4').default;
     const sessions = new RedisSessions(options);
@@ -43,7 +43,7 @@ async function main([version, text]) {
         const answered = peer[call](options).then(answer => ({ answer }), error => ({ error: `${error}` }));
         process.stdout.write(`${JSON.stringify(await answered)}\n`);
     }
-    // The end of the input. Connections that are still open would keep the process.
+    // At the end of the input open Redis connections would keep the process alive.
     process.exit(0);
 }
 

@@ -1,7 +1,7 @@
-"""Cases that are left out: create and set take a little more than openapi.yaml declares, and a cursor has to come from a page.
+"""Filters out cases that openapi.yaml covers in words only.
 
-openapi.yaml says both in words only. A schema that had the first too would be an awkward type in generated clients, and
-would advise what is only tolerated; the second no schema can express.
+create and set accept slightly more than the schemas declare: schemas for it would make awkward types in generated
+clients and recommend what is merely tolerated. And a cursor must come from a page, which no schema can express.
 """
 
 import re
@@ -16,23 +16,23 @@ CURSOR = re.compile("[0-9a-f]{40}")
 
 @schemathesis.hook
 def filter_body(context, body):
-    # PHP writes an empty map as [], which therefore means a session without data.
+    # PHP encodes an empty map as [], so the service accepts it as a session without data.
     return context.operation.path != CREATE or body != []
 
 
 @schemathesis.hook
 def filter_query(context, query):
-    # As in the service's forerunner, any other value of no_resave counts as false, so none is refused.
+    # As in the original, any other value of no_resave counts as false, so none is refused.
     return context.operation.path != CREATE or not query or isinstance(query.get("no_resave", False), bool)
 
 
 @schemathesis.hook
 def filter_case(context, case):
-    # A made-up cursor is refused, as one of another list is.
+    # A well-formed cursor that no page has returned is refused.
     cursor = (case.query or {}).get("cursor")
     if isinstance(cursor, str) and CURSOR.fullmatch(cursor):
         return False
-    # What the body of a set may be depends on its query, which OpenAPI cannot express.
+    # Which bodies set accepts depends on its query, which OpenAPI cannot express.
     if case.operation.path != SET:
         return True
     keys = (case.query or {}).get("unset") or []

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Tries what openapi.yaml allows, and what it does not, on the program: first on the embedded store, then on a Redis of
-# its own. Fails if any answer is not as declared.
+# Sends requests that openapi.yaml allows, and requests that it forbids, to the service: first on the embedded store,
+# then on a private Redis. Fails if an answer is not as declared.
 #
-#   run.sh [BINARY]      BINARY   the program, default target/release/rest-sessions
+#   run.sh [BINARY]      BINARY   the service, default target/release/rest-sessions
 #                        TOOLS    folder with venv/, made from requirements.txt, default .tools
-#                        SEED     repeats a run that printed it
+#                        SEED     repeats the run that printed this seed
 set -euo pipefail
 
 repo=$(cd "$(dirname "$0")/../.." && pwd)
 binary=$(realpath -m "${1:-$repo/target/release/rest-sessions}")
 venv=${TOOLS:-$repo/.tools}/venv/bin
 seed=${SEED:-$RANDOM}
-examples=50 # for each operation, in each way of trying
+examples=50 # per operation and phase
 
 fail() {
     echo "run.sh: $*" >&2
@@ -47,40 +47,40 @@ until_true() {
 }
 
 start_redis() {
-    # On a socket in our own folder: nobody else can have that address.
+    # A socket in our own folder cannot collide with another process.
     redis-server --port 0 --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis.log" &
     redis=$!
     until_true test -S "$work/redis.sock" || fail "redis-server did not start: $(cat "$work/redis.log")"
 }
 
-# Tries the program on a store; further arguments are variables that name it.
+# try STORE VARIABLE=VALUE ...: tests the service on a store that the variables configure.
 try() {
     local store=$1 log=$work/$1.log
     shift
     echo "== $store store, SEED=$seed"
     env -i PATH="$PATH" RS_PORT=0 RS_DRAIN_DELAY=0 "$@" "$binary" 2>"$log" &
     server=$!
-    until_true grep -q 'listening on http://' "$log" || fail "the program did not start: $(cat "$log")"
+    until_true grep -q 'listening on http://' "$log" || fail "the service did not start: $(cat "$log")"
     local url
     url=$(grep -o 'http://[0-9.:]*' "$log" | head -n 1)
-    "$venv/python" - "$url/openapi.yaml" <<'PYTHON' | cmp - "$repo/openapi.yaml" || fail "$binary is not of this openapi.yaml: build it again"
+    "$venv/python" - "$url/openapi.yaml" <<'PYTHON' | cmp - "$repo/openapi.yaml" || fail "$binary has another openapi.yaml: build it again"
 import sys, urllib.request
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 sys.stdout.buffer.write(direct.open(sys.argv[1]).read())
 PYTHON
-    # One worker: several of them make CPython 3.11 fail now and then. A request that hangs is a failure, not a wait.
+    # One worker, since CPython 3.11 sometimes crashes with several. A hanging request fails after ten seconds.
     SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$repo/tests/schemathesis PYTHONDONTWRITEBYTECODE=1 NO_PROXY='*' \
         "$venv/schemathesis" run "$repo/openapi.yaml" --url "$url" --checks all --max-examples $examples \
         --seed "$seed" --workers 1 --request-timeout 10 --continue-on-failure --no-color
     kill "$server"
-    wait "$server" || fail "the program did not end well: $(cat "$log")"
+    wait "$server" || fail "the service did not shut down cleanly: $(cat "$log")"
     server=''
     if grep -E ' (WARN|ERROR) |panicked' "$log"; then
-        fail "the program had something to complain about"
+        fail "the service logged a warning, an error or a panic"
     fi
 }
 
-cd "$work" # where Schemathesis leaves its own files
+cd "$work" # Schemathesis writes files into the working directory
 "$venv/openapi-spec-validator" --schema 3.0 "$repo/openapi.yaml"
 try embedded RS_DATA_DIR="$work/data"
 start_redis

@@ -1,4 +1,4 @@
-//! Small histories, and whether they can be explained.
+//! Unit tests of the checker: short histories, each linearizable or not.
 
 use super::{
     check::{Reads, Rules, Scope, check},
@@ -10,7 +10,7 @@ const EXACT: Rules = Rules {
     reads: Reads::Exact,
 };
 
-/// One operation from one moment to another.
+/// An operation in flight between two ticks.
 fn during(began: u64, ended: u64, call: Call, outcome: Outcome) -> Operation {
     Operation {
         user: 0,
@@ -25,7 +25,7 @@ fn answered(began: u64, ended: u64, call: Call, answer: Answer) -> Operation {
     during(began, ended, call, Outcome::Answered(answer))
 }
 
-/// A session with so many reads and writes; every set stores its own number in `a`.
+/// A session after this many reads and writes; the set that makes `w` equal n stores n in `a`.
 fn seen(session: usize, reads: u64, writes: u64) -> Seen {
     let mut data = vec![("n".to_owned(), session as u64)];
     data.extend((writes > 1).then(|| ("a".to_owned(), writes)));
@@ -42,13 +42,13 @@ fn create(moment: u64, session: usize) -> Operation {
     answered(moment, moment, Call::Create { session, data }, Answer::Created)
 }
 
-/// A get, and what it found: reads and writes.
+/// A get, and the reads and writes of the session that it found.
 fn get(moment: u64, found: Option<(u64, u64)>) -> Operation {
     let found = found.map(|(reads, writes)| seen(0, reads, writes));
     answered(moment, moment, Call::Get { session: 0 }, Answer::Session(found))
 }
 
-/// The set that makes so many writes of it.
+/// The set after which `w` is `writes`.
 fn set(writes: u64) -> Call {
     Call::Set {
         session: 0,
@@ -72,7 +72,7 @@ fn a_set_of_unknown_outcome_counts_once_or_never() {
 }
 
 #[test]
-fn what_a_dead_process_was_asked_happens_before_its_death() {
+fn an_unanswered_set_takes_effect_before_its_process_ends_or_never() {
     let unknown = during(2, 4, set(2), Outcome::Unknown);
     let with = |gets: &[Operation]| explained(&[&[create(1, 0), unknown.clone()], gets].concat());
     assert!(with(&[
@@ -111,11 +111,11 @@ fn a_kill_is_final() {
     assert!(!explained(&[create(1, 0), one(), get(3, None), get(5, Some((1, 1)))]));
     assert!(!explained(&[create(1, 0), one(), get(5, Some((1, 1)))]));
     assert!(!explained(&[create(1, 0), kill(Outcome::Answered(Answer::Killed(0)))]));
-    assert!(!explained(&[create(1, 0), get(5, None)]), "nobody killed it");
+    assert!(!explained(&[create(1, 0), get(5, None)]), "no kill was sent");
 }
 
 #[test]
-fn a_killsoid_is_one_moment_for_a_user_and_several_for_its_sessions() {
+fn a_killsoid_is_atomic_in_the_scope_of_a_user_only() {
     let killed = answered(3, 6, Call::KillUser, Answer::Killed(2));
     let list = |sessions: &[usize]| {
         let sessions = sessions.iter().map(|session| seen(*session, 1, 1)).collect();
@@ -126,7 +126,7 @@ fn a_killsoid_is_one_moment_for_a_user_and_several_for_its_sessions() {
         assert_eq!(explained(&history), whole, "{sessions:?}");
         let each = Rules {
             scope: Scope::Session,
-            reads: Reads::Apart,
+            reads: Reads::Separate,
         };
         check(&history, each).unwrap_or_else(|violation| panic!("{sessions:?}: {violation}"));
     }

@@ -1,67 +1,66 @@
-//! What goes wrong meanwhile: processes that are killed or stand still, connections that are cut, scripts that are
-//! lost.
+//! Faults: processes are killed or frozen, connections are cut, replies and scripts are lost.
 
 use std::{thread::sleep, time::Duration};
 
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::run::World;
+use super::workload::Workload;
 use crate::{
     process::Process,
     support::{
-        line::Line,
+        lossy_proxy::LossyProxy,
         redis_cluster::Cluster,
         redis_server::{self, Redis},
     },
 };
 
-/// Operations from one fault to the next, at most.
-const APART: usize = 200;
-/// How long something may stand still, in milliseconds: longer than the service waits for Redis.
-const PAUSE: u64 = 1300;
+/// Upper bound on the operations between two faults.
+const FAULT_INTERVAL: usize = 200;
+/// Upper bound on a freeze in milliseconds: longer than the service's one second deadline for Redis.
+const MAX_FREEZE: u64 = 1300;
 
-/// A store with services, and what can happen to it.
+/// A store, the instances that serve it, and the faults that can hit them.
 pub(super) trait Scene: Send {
-    /// Says where the services are.
-    fn open(&mut self, world: &World);
+    /// Starts the instances and publishes their addresses.
+    fn open(&mut self, workload: &Workload);
 
-    /// One random fault. At its end everything runs.
-    fn disturb(&mut self, rng: &mut Rng, world: &World);
+    /// Injects one random fault and undoes it: all processes run when this returns.
+    fn inject(&mut self, rng: &mut Rng, workload: &Workload);
 }
 
-/// Disturbs until the clients have had enough; answers how often.
-pub(super) fn disturb(scene: &mut dyn Scene, rng: &mut Rng, world: &World) -> usize {
-    let mut times = 0;
+/// Injects faults until the workload is done; returns how many.
+pub(super) fn inject_until_done(scene: &mut dyn Scene, rng: &mut Rng, workload: &Workload) -> usize {
+    let mut faults = 0;
     loop {
-        let next = world.done() + rng.usize(APART / 2..APART);
-        while world.done() < next {
-            if world.over() {
-                return times;
+        let next = workload.operations() + rng.usize(FAULT_INTERVAL / 2..FAULT_INTERVAL);
+        while workload.operations() < next {
+            if workload.is_done() {
+                return faults;
             }
             sleep(Duration::from_millis(2));
         }
-        scene.disturb(rng, world);
-        times += 1;
+        scene.inject(rng, workload);
+        faults += 1;
     }
 }
 
-fn pause(rng: &mut Rng) {
-    sleep(Duration::from_millis(rng.u64(1..PAUSE)));
+fn sleep_while_frozen(rng: &mut Rng) {
+    sleep(Duration::from_millis(rng.u64(1..MAX_FREEZE)));
 }
 
-/// The program on a folder of its own.
+/// One instance on the embedded store.
 pub(super) struct Embedded {
-    folder: TempDir,
+    data_dir: TempDir,
     process: Option<Process>,
-    /// Whether it is killed, too.
+    /// Whether faults include killing the process.
     kills: bool,
 }
 
 impl Embedded {
     pub(super) fn new(kills: bool) -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            data_dir: tempfile::tempdir().expect("a temporary folder"),
             process: None,
             kills,
         }
@@ -69,84 +68,81 @@ impl Embedded {
 }
 
 impl Scene for Embedded {
-    fn open(&mut self, world: &World) {
-        let process = Process::start(self.folder.path(), &["--timeout", "1"]);
-        world.publish(0, process.address());
+    fn open(&mut self, workload: &Workload) {
+        let process = Process::start(self.data_dir.path(), &["--timeout", "1"]);
+        workload.publish(0, process.address());
         self.process = Some(process);
     }
 
-    fn disturb(&mut self, rng: &mut Rng, world: &World) {
+    fn inject(&mut self, rng: &mut Rng, workload: &Workload) {
         if self.kills && rng.u32(..3) > 0 {
-            self.process.take().expect("it runs").kill();
-            world.died(0);
-            self.open(world);
+            self.process.take().expect("the instance runs").kill();
+            workload.instance_ended(0);
+            self.open(workload);
         } else {
-            let process = self.process.as_ref().expect("it runs");
+            let process = self.process.as_ref().expect("the instance runs");
             process.signal("STOP");
-            pause(rng);
+            sleep_while_frozen(rng);
             process.signal("CONT");
         }
     }
 }
 
-/// Redis, one server or a cluster.
-pub(super) enum Servers {
-    One(Box<Redis>, Line),
-    Many(Cluster),
+/// A single Redis server, reached through a proxy that can lose replies, or a cluster.
+pub(super) enum Deployment {
+    Single(Box<Redis>, LossyProxy),
+    Cluster(Cluster),
 }
 
-/// Programs that share Redis.
+/// Instances that share Redis.
 pub(super) struct OnRedis {
-    servers: Servers,
-    /// Where the programs run; nothing is written there.
-    folder: TempDir,
-    /// How many programs.
+    deployment: Deployment,
+    /// Working directory of the instances; they write nothing there.
+    working_dir: TempDir,
+    /// Number of instances.
     count: usize,
     processes: Vec<Process>,
-    /// As `RS_TOUCH`.
+    /// `--touch`: seconds for which reads are buffered.
     touch: &'static str,
-    /// As `RS_CACHETIME`.
+    /// `--cachetime`: seconds for which the near cache keeps a session.
     cachetime: &'static str,
     faults: &'static [Fault],
 }
 
-/// What can happen to Redis and those who use it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
-    /// Every connection to a server is cut.
-    Cut,
-    /// The same, but before that no reply arrives for a moment; only to one that stands alone.
-    Deafen,
-    /// A server stands still.
-    Pause,
-    /// A server forgets all scripts.
-    Flush,
-    /// The server is killed and comes back; only one that stands alone.
+    /// All connections to a server are cut.
+    CutConnections,
+    /// Replies are lost for a moment, then all connections are cut. Single server only.
+    LoseReplies,
+    /// A server is frozen for a while.
+    FreezeServer,
+    /// A server drops its cached scripts.
+    FlushScripts,
+    /// The server is killed and restarted on its data. Single server only.
     KillServer,
-    /// One of the programs is killed, and another takes its place.
-    KillProgram,
+    /// An instance is killed and replaced.
+    KillInstance,
 }
 
 impl OnRedis {
     pub(super) async fn single(count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        // What it has answered is on disk.
+        // With fsync on each write a killed server loses nothing that it has acknowledged.
         let options = ["--appendonly", "yes", "--appendfsync", "always"];
         let server = redis_server::start(&options).unwrap_or_else(|why| panic!("{why}"));
-        let line = Line::to(server.port).await;
-        Self::new(Servers::One(Box::new(server), line), folder, count, touch, faults)
+        let proxy = LossyProxy::to(server.port).await;
+        Self::new(Deployment::Single(Box::new(server), proxy), count, touch, faults)
     }
 
     pub(super) fn cluster(count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
         let cluster = Cluster::start(3, 0).unwrap_or_else(|why| panic!("{why}"));
-        let folder = tempfile::tempdir().expect("a folder");
-        Self::new(Servers::Many(cluster), folder, count, touch, faults)
+        Self::new(Deployment::Cluster(cluster), count, touch, faults)
     }
 
-    fn new(servers: Servers, folder: TempDir, count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
+    fn new(deployment: Deployment, count: usize, touch: &'static str, faults: &'static [Fault]) -> Self {
         Self {
-            servers,
-            folder,
+            deployment,
+            working_dir: tempfile::tempdir().expect("a temporary folder"),
             count,
             processes: Vec::new(),
             touch,
@@ -155,7 +151,7 @@ impl OnRedis {
         }
     }
 
-    /// The same with a near cache in each program.
+    /// Enables the near cache in every instance.
     pub(super) fn with_near_cache(self) -> Self {
         Self {
             cachetime: "60",
@@ -164,9 +160,9 @@ impl OnRedis {
     }
 
     fn start(&self) -> Process {
-        let (mode, urls) = match &self.servers {
-            Servers::One(_, line) => ("single", format!("redis://{}", line.address())),
-            Servers::Many(cluster) => ("cluster", cluster.urls()),
+        let (mode, urls) = match &self.deployment {
+            Deployment::Single(_, proxy) => ("single", format!("redis://{}", proxy.address())),
+            Deployment::Cluster(cluster) => ("cluster", cluster.urls()),
         };
         let args = [
             "--redis-mode",
@@ -180,62 +176,63 @@ impl OnRedis {
             "--timeout",
             "1",
         ];
-        Process::start(self.folder.path(), &args)
+        Process::start(self.working_dir.path(), &args)
     }
 
+    /// The single server, or a random node of the cluster.
     fn server(&mut self, rng: &mut Rng) -> &mut Redis {
-        match &mut self.servers {
-            Servers::One(server, _) => server,
-            Servers::Many(cluster) => rng.choice(&mut cluster.nodes).expect("there are some"),
+        match &mut self.deployment {
+            Deployment::Single(server, _) => server,
+            Deployment::Cluster(cluster) => rng.choice(&mut cluster.nodes).expect("a cluster has nodes"),
         }
     }
 }
 
 impl Scene for OnRedis {
-    fn open(&mut self, world: &World) {
-        for place in 0..self.count {
+    fn open(&mut self, workload: &Workload) {
+        for slot in 0..self.count {
             let process = self.start();
-            world.publish(place, process.address());
+            workload.publish(slot, process.address());
             self.processes.push(process);
         }
     }
 
-    fn disturb(&mut self, rng: &mut Rng, world: &World) {
-        let fault = *rng.choice(self.faults).expect("there are some");
+    fn inject(&mut self, rng: &mut Rng, workload: &Workload) {
+        let fault = *rng.choice(self.faults).expect("a scene has faults");
         match fault {
-            Fault::Cut => {
+            Fault::CutConnections => {
                 let server = self.server(rng);
                 for kind in ["normal", "pubsub"] {
                     let _: u64 = server.ask(&format!("CLIENT KILL TYPE {kind}"));
                 }
             }
-            Fault::Deafen => {
-                let Servers::One(_, line) = &self.servers else {
-                    panic!("{fault:?}: there is no line to a cluster");
+            Fault::LoseReplies => {
+                let Deployment::Single(_, proxy) = &self.deployment else {
+                    panic!("{fault:?}: a cluster has no proxy in front of it");
                 };
-                line.deafen();
+                proxy.lose_replies();
                 sleep(Duration::from_millis(rng.u64(1..30)));
-                line.cut();
+                proxy.cut();
             }
-            Fault::Pause => {
+            Fault::FreezeServer => {
                 let server = self.server(rng);
                 server.freeze();
-                pause(rng);
+                sleep_while_frozen(rng);
                 server.thaw();
             }
-            Fault::Flush => self.server(rng).ask::<()>("SCRIPT FLUSH"),
+            Fault::FlushScripts => self.server(rng).ask::<()>("SCRIPT FLUSH"),
             Fault::KillServer => {
                 let server = self.server(rng);
                 server.kill();
                 sleep(Duration::from_millis(rng.u64(..50)));
                 server.start_again().unwrap_or_else(|why| panic!("{why}"));
             }
-            Fault::KillProgram => {
-                let place = rng.usize(..self.count);
+            Fault::KillInstance => {
+                let slot = rng.usize(..self.count);
                 let new = self.start();
-                world.publish(place, new.address());
-                // Those that are still on their way to the old one are cut off.
-                std::mem::replace(&mut self.processes[place], new).kill();
+                workload.publish(slot, new.address());
+                // Requests in flight to the old instance lose their connection.
+                std::mem::replace(&mut self.processes[slot], new).kill();
             }
         }
     }

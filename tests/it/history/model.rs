@@ -1,17 +1,17 @@
-//! The contract for one client at a time: what each call makes of the sessions, and what it answers.
+//! The sequential model: how each call changes the sessions of a user and which answer it gives.
 
 use std::collections::BTreeMap;
 
 use super::record::{Answer, Call, Changes, Data, Operation, Outcome, Seen};
 
-/// What of a session is looked at: `r`, and all else. Together they are the whole session.
+/// Which parts of a session are compared: `r`, and all other fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) reads: bool,
     pub(super) record: bool,
 }
 
-/// A session that is there. What is not looked at stays zero, so that states differ in what matters only.
+/// An existing session. Parts outside the view stay zero, so that equal views make equal states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Live {
     reads: u64,
@@ -20,36 +20,36 @@ struct Live {
 }
 
 impl Live {
-    fn answers(&self, seen: &Seen, view: View) -> bool {
+    fn matches(&self, seen: &Seen, view: View) -> bool {
         (!view.reads || self.reads == seen.reads)
             && (!view.record || (self.writes == seen.writes && self.data == seen.data))
     }
 }
 
-/// The sessions of one user that are there, by number.
+/// The existing sessions of one user, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State(BTreeMap<usize, Live>);
 
-/// What becomes of a state.
+/// The result of applying an operation to a state.
 pub(super) enum Step {
-    /// The call is answered otherwise.
+    /// In this state the call would have been answered differently.
     Impossible,
-    Same,
+    Unchanged,
     New(State),
 }
 
 impl State {
-    /// Whether a session is there.
+    /// Whether the session exists.
     pub(super) fn has(&self, session: usize) -> bool {
         self.0.contains_key(&session)
     }
 
-    /// The reads and writes of a session, as far as they are looked at.
+    /// The reads and writes of a session, as far as the view includes them.
     pub(super) fn counts(&self, session: usize) -> (u64, u64) {
         self.0.get(&session).map_or((0, 0), |live| (live.reads, live.writes))
     }
 
-    /// Lets one operation happen, all of it at this moment.
+    /// Applies one operation atomically.
     pub(super) fn step(&self, operation: &Operation, view: View) -> Step {
         let answer = match &operation.outcome {
             Outcome::Answered(answer) => Some(answer),
@@ -67,13 +67,16 @@ impl State {
             }
             Call::Get { session } => {
                 let Some(live) = self.0.get(session) else {
-                    return possible(answer.is_none_or(|answer| *answer == Answer::Session(None)), Step::Same);
+                    return possible_if(
+                        answer.is_none_or(|answer| *answer == Answer::Session(None)),
+                        Step::Unchanged,
+                    );
                 };
-                if !answer.is_none_or(|answer| is(answer, live, view)) {
+                if !answer.is_none_or(|answer| matches_session(answer, live, view)) {
                     return Step::Impossible;
                 }
                 if !view.reads {
-                    return Step::Same;
+                    return Step::Unchanged;
                 }
                 let mut live = live.clone();
                 live.reads += 1;
@@ -81,39 +84,48 @@ impl State {
             }
             Call::Set { session, changes } => {
                 let Some(live) = self.0.get(session) else {
-                    return possible(answer.is_none_or(|answer| *answer == Answer::Session(None)), Step::Same);
+                    return possible_if(
+                        answer.is_none_or(|answer| *answer == Answer::Session(None)),
+                        Step::Unchanged,
+                    );
                 };
                 let mut live = live.clone();
                 if view.record {
                     live.writes += 1;
                     merge(&mut live.data, changes);
                 }
-                if !answer.is_none_or(|answer| is(answer, &live, view)) {
+                if !answer.is_none_or(|answer| matches_session(answer, &live, view)) {
                     return Step::Impossible;
                 }
                 if view.record {
                     self.with(*session, Some(live))
                 } else {
-                    Step::Same
+                    Step::Unchanged
                 }
             }
             Call::Kill { session } => {
-                let there = self.has(*session);
-                let killed = answer.is_none_or(|answer| *answer == Answer::Killed(usize::from(there)));
-                possible(killed, if there { self.with(*session, None) } else { Step::Same })
+                let exists = self.has(*session);
+                let killed = answer.is_none_or(|answer| *answer == Answer::Killed(usize::from(exists)));
+                let step = if exists {
+                    self.with(*session, None)
+                } else {
+                    Step::Unchanged
+                };
+                possible_if(killed, step)
             }
             Call::KillUser => {
                 let killed = answer.is_none_or(|answer| *answer == Answer::Killed(self.0.len()));
-                possible(
-                    killed,
-                    if self.0.is_empty() {
-                        Step::Same
-                    } else {
-                        Step::New(Self::default())
-                    },
-                )
+                let step = if self.0.is_empty() {
+                    Step::Unchanged
+                } else {
+                    Step::New(Self::default())
+                };
+                possible_if(killed, step)
             }
-            Call::List => possible(answer.is_none_or(|answer| self.lists(answer, view)), Step::Same),
+            Call::List => possible_if(
+                answer.is_none_or(|answer| self.matches_list(answer, view)),
+                Step::Unchanged,
+            ),
         }
     }
 
@@ -126,10 +138,10 @@ impl State {
         Step::New(state)
     }
 
-    fn lists(&self, answer: &Answer, view: View) -> bool {
+    fn matches_list(&self, answer: &Answer, view: View) -> bool {
         let Answer::List(list) = answer else { return false };
-        let listed = |seen: &Seen| self.0.get(&seen.session).is_some_and(|live| live.answers(seen, view));
-        // No session is listed twice, for then their number would not do.
+        let listed = |seen: &Seen| self.0.get(&seen.session).is_some_and(|live| live.matches(seen, view));
+        // Equal lengths exclude a session that is listed twice, since every session must be listed.
         list.len() == self.0.len()
             && list.iter().all(listed)
             && self
@@ -139,15 +151,15 @@ impl State {
     }
 }
 
-fn possible(answered: bool, step: Step) -> Step {
-    if answered { step } else { Step::Impossible }
+fn possible_if(answer_fits: bool, step: Step) -> Step {
+    if answer_fits { step } else { Step::Impossible }
 }
 
-fn is(answer: &Answer, live: &Live, view: View) -> bool {
-    matches!(answer, Answer::Session(Some(seen)) if live.answers(seen, view))
+fn matches_session(answer: &Answer, live: &Live, view: View) -> bool {
+    matches!(answer, Answer::Session(Some(seen)) if live.matches(seen, view))
 }
 
-/// Keys that are there keep their place, new ones follow.
+/// Applies changes to `d`: existing keys keep their position, new keys are appended, null removes a key.
 pub(super) fn merge(data: &mut Data, changes: &Changes) {
     for (key, value) in changes {
         let place = data.iter().position(|(old, _)| old == key);

@@ -1,35 +1,34 @@
-//! Breaks a history that was right, as a store would that breaks one promise.
+//! Mutates a correct history into one that a faulty store would produce, to test the checker.
 
 use fastrand::Rng;
 
 use super::record::{Answer, Call, Operation, Outcome, Seen};
 
-/// The promise that is broken.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Break {
-    /// An answered set is gone.
+pub(super) enum Mutation {
+    /// An acknowledged set has no effect.
     LostSet,
-    /// Its keys are gone, though `w` counts it.
+    /// The keys of an acknowledged set are lost, though `w` counts the set.
     LostUpdate,
-    /// It counts twice in `w`.
+    /// A set counts twice in `w`.
     CountedTwice,
-    /// A get answers what was there before an answered set.
+    /// A get returns the state before an acknowledged set.
     StaleRead,
     /// A get does not count in `r`.
     ReadNotCounted,
-    /// The keys of `d` change places.
+    /// The keys of `d` change their order.
     Reordered,
-    /// A get finds a session after its answered kill or killsoid.
+    /// A get finds a session after an acknowledged kill or killsoid.
     Ghost,
-    /// A get does not find one that is there.
-    Gone,
-    /// A list leaves out one that is there.
+    /// A get does not find an existing session.
+    Missing,
+    /// A list omits an existing session.
     Unlisted,
-    /// A session is killed twice, and both times that counts.
+    /// Two kills of one session both answer 1.
     KilledTwice,
 }
 
-impl Break {
+impl Mutation {
     pub(super) const ALL: [Self; 10] = [
         Self::LostSet,
         Self::LostUpdate,
@@ -38,12 +37,13 @@ impl Break {
         Self::ReadNotCounted,
         Self::Reordered,
         Self::Ghost,
-        Self::Gone,
+        Self::Missing,
         Self::Unlisted,
         Self::KilledTwice,
     ];
 
-    /// Breaks the promise once, to one of the sessions where nothing could excuse it; answers which one.
+    /// Mutates one random session for which the result is certainly not linearizable, and returns its number.
+    /// `None` if the history has no such session.
     pub(super) fn apply(self, history: &mut [Operation], rng: &mut Rng) -> Option<usize> {
         let mut users: Vec<_> = history.iter().map(|operation| operation.user).collect();
         users.sort_unstable();
@@ -84,7 +84,7 @@ impl Break {
                         data: vec![("n".into(), session as u64)],
                     })));
                 }
-                Self::Gone if operation.began == first.began => {
+                Self::Missing if operation.began == first.began => {
                     operation.outcome = Outcome::Answered(Answer::Session(None));
                 }
                 Self::Unlisted if operation.began == first.began => {
@@ -99,7 +99,7 @@ impl Break {
         Some(session)
     }
 
-    /// Whether the second of two operations, which began after the first had ended, shows that the promise is broken.
+    /// Whether this mutation of a pair is visible. The second operation began after the first had ended.
     fn fits(self, first: &Operation, then: &Operation) -> bool {
         let is_set = matches!(first.call, Call::Set { .. });
         let read_again = matches!(then.call, Call::Get { .. }) && then.seen().is_some();
@@ -129,12 +129,12 @@ impl Break {
                 matches!(first.call, Call::Get { .. }) && read_again && before.session == after.session
             }
             Self::Reordered => read_again && after.data.len() > 1,
-            Self::Gone => matches!(first.call, Call::Get { .. }) && read_again,
+            Self::Missing => matches!(first.call, Call::Get { .. }) && read_again,
             Self::Ghost | Self::Unlisted | Self::KilledTwice => false,
         }
     }
 
-    /// What an answer is, if a set was dealt with wrongly.
+    /// Rewrites an answer as if the store had mishandled an earlier set.
     fn rewrite(self, seen: &mut Seen, set: &Seen, call: &Call) {
         if seen.writes < set.writes {
             return;
@@ -163,8 +163,8 @@ fn answers(operation: &mut Operation) -> &mut [Seen] {
     }
 }
 
-/// Two operations of one user, one after the other, of which the second is about a session that was there before both
-/// and has no unknown operations: those might excuse much.
+/// Pairs of consecutive operations of one user. The second one names a session that was created before both and has no
+/// operation of unknown outcome, since such an operation could explain the mutated answer.
 fn pairs<'a>(history: &'a [Operation], user: usize) -> Vec<(&'a Operation, &'a Operation)> {
     let history: Vec<_> = history.iter().filter(|operation| operation.user == user).collect();
     let about = |session: usize, operation: &Operation| operation.call.session().is_none_or(|other| other == session);
@@ -173,7 +173,7 @@ fn pairs<'a>(history: &'a [Operation], user: usize) -> Vec<(&'a Operation, &'a O
         .iter()
         .filter(|operation| matches!(operation.call, Call::Create { .. }))
     {
-        let session = create.call.session().expect("a create has one");
+        let session = create.call.session().expect("a create names a session");
         let concerned: Vec<_> = history
             .iter()
             .copied()

@@ -1,14 +1,14 @@
-//! A history: what was asked, what was answered, and in which order that began and ended.
+//! A recorded history: calls, their outcomes, and the ticks at which each began and ended.
 
 use std::fmt;
 
-/// The keys of `d` with their values, in order. Every value is of one write only, so it tells which one was read.
+/// The keys of `d` with their values, in order. Each write stores a unique value, so a read identifies its write.
 pub(super) type Data = Vec<(String, u64)>;
 
-/// Keys to store, and keys to remove.
+/// Keys to store, and keys to remove (`None`).
 pub(super) type Changes = Vec<(String, Option<u64>)>;
 
-/// What is asked. Users and sessions have numbers, in the order in which they were thought of.
+/// A request. Users and sessions are numbered in the order in which clients chose them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Create {
@@ -25,14 +25,14 @@ pub(super) enum Call {
     Kill {
         session: usize,
     },
-    /// A killsoid.
+    /// killsoid
     KillUser,
-    /// A soid.
+    /// soid
     List,
 }
 
 impl Call {
-    /// The session that it is about, if it is about one.
+    /// The session that the call names, if it names one.
     pub(super) fn session(&self) -> Option<usize> {
         match self {
             Self::Create { session, .. }
@@ -44,7 +44,7 @@ impl Call {
     }
 }
 
-/// A session as it was answered. A list tells which one it is by the first key of its data.
+/// A session as it was answered. Key `n` of `d`, always the first, holds its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) session: usize,
@@ -53,7 +53,7 @@ pub(super) struct Seen {
     pub(super) data: Data,
 }
 
-/// What a request was answered.
+/// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Created,
@@ -62,24 +62,23 @@ pub(super) enum Answer {
     List(Vec<Seen>),
 }
 
-/// What is known of a request's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// A 503, a lost connection, a client that did not wait: it was done, or will be, or never.
+    /// After a 503, a lost connection or a client timeout: the call took effect, will take effect, or never does.
     Unknown,
-    /// It was done; what it answered is not looked at.
+    /// The call took effect; its answer is not compared.
     Done,
     Answered(Answer),
 }
 
-/// One request. Its moments are ticks of one clock that all clients share.
+/// One call. Its times are ticks of a logical clock that all clients share.
 #[derive(Clone)]
 pub(super) struct Operation {
     pub(super) user: usize,
     pub(super) call: Call,
-    /// Before it was sent.
+    /// The tick before it was sent.
     pub(super) began: u64,
-    /// After it was answered. If the outcome is unknown: from when on it cannot happen any more.
+    /// The tick after it was answered. If the outcome is unknown: the tick after which it can no longer take effect.
     pub(super) ended: u64,
     pub(super) outcome: Outcome,
 }
@@ -89,7 +88,7 @@ impl Operation {
         self.outcome == Outcome::Unknown
     }
 
-    /// Every session that was answered.
+    /// All sessions in the answer.
     pub(super) fn answers(&self) -> &[Seen] {
         match &self.outcome {
             Outcome::Answered(Answer::Session(Some(seen))) => std::slice::from_ref(seen),
@@ -98,7 +97,7 @@ impl Operation {
         }
     }
 
-    /// The answer to a read or a write of one session.
+    /// The session in the answer to a get or a set.
     pub(super) fn seen(&self) -> Option<&Seen> {
         match &self.outcome {
             Outcome::Answered(Answer::Session(seen)) => seen.as_ref(),

@@ -1,18 +1,18 @@
-//! An answer from memory is the one that Redis would have led to.
+//! The cache answers as Redis would.
 
-use super::{HIT, for_an_hour, for_every_redis, set_ip, start, warm};
+use super::{HIT, enable_cache, for_every_redis, set_ip, start, warm};
 use crate::support::{Answer, Server, Store, eventually, redis_server};
 
 for_every_redis![
-    reads_count_as_ever,
-    idle_and_ttl_go_on,
-    a_fixed_end_stays,
-    a_session_that_seems_to_have_expired_is_looked_up,
-    a_look_counts_nothing,
+    cached_reads_are_counted,
+    cached_answers_follow_the_clock,
+    cached_no_resave_sessions_keep_their_end,
+    an_expired_cache_entry_is_read_from_redis,
+    auth_without_touch_counts_no_read,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_is_not_asked() {
+async fn the_cache_answers_without_redis() {
     let server = start(Store::Redis).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -24,7 +24,7 @@ async fn redis_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_option_redis_is_asked() {
+async fn without_the_option_every_read_reaches_redis() {
     let server = Server::start(Store::Redis).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -36,22 +36,25 @@ async fn without_the_option_redis_is_asked() {
     assert_eq!(listeners.1, 0);
 }
 
-async fn reads_count_as_ever(store: Store) {
+async fn cached_reads_are_counted(store: Store) {
     let server = start(store).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
     let mut reads = warm(&server, &app, &token).await.r;
-    // Some before, some after and some while they are written.
+    // The reads fall before, during and after flushes of the read buffer.
     let hits = server.metric(HIT).await;
     for _ in 0..300 {
         reads += 1;
         assert_eq!(app.get(&token).await.expect("alive").r, reads);
         tokio::time::sleep(std::time::Duration::from_millis(8)).await;
     }
-    assert!(server.metric(HIT).await > hits + 100, "from memory");
-    // Redis hears of all of them.
+    assert!(
+        server.metric(HIT).await > hits + 100,
+        "the cache answered too few reads"
+    );
+    // All of them reach Redis.
     let peer = Server::start_peer(&server).await;
-    eventually("they are written", async || {
+    eventually("all reads are flushed", async || {
         let list = peer.app("forum").soid("ann").await;
         list[0].r == reads + 1
     })
@@ -60,7 +63,7 @@ async fn reads_count_as_ever(store: Store) {
     assert_eq!(set.r, reads + 1);
 }
 
-async fn idle_and_ttl_go_on(store: Store) {
+async fn cached_answers_follow_the_clock(store: Store) {
     let server = start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=60", "").await;
@@ -70,7 +73,7 @@ async fn idle_and_ttl_go_on(store: Store) {
         let session = app.get(&token).await.expect("alive");
         assert_eq!((session.idle, session.ttl), (seconds, 60));
     }
-    // Whoever else looks knows of it.
+    // `activity` flushes the read buffer, so a peer sees the last read.
     app.activity(10).await;
     let peer = server.start_peer().await;
     assert_eq!(peer.app("forum").get(&token).await.expect("alive").idle, 0);
@@ -78,7 +81,7 @@ async fn idle_and_ttl_go_on(store: Store) {
     assert!(app.get(&token).await.is_none());
 }
 
-async fn a_fixed_end_stays(store: Store) {
+async fn cached_no_resave_sessions_keep_their_end(store: Store) {
     let server = start(store).await;
     let app = server.app("forum");
     let token = app.create_with("ann", "ttl=60&no_resave=1", "").await;
@@ -93,8 +96,8 @@ async fn a_fixed_end_stays(store: Store) {
     assert!(app.get(&token).await.is_none());
 }
 
-/// Somebody else may have renewed it.
-async fn a_session_that_seems_to_have_expired_is_looked_up(store: Store) {
+/// Another instance may have renewed the session.
+async fn an_expired_cache_entry_is_read_from_redis(store: Store) {
     let server = start(store).await;
     let other = Server::start_peer(&server).await;
     let (app, others) = (server.app("forum"), other.app("forum"));
@@ -107,17 +110,17 @@ async fn a_session_that_seems_to_have_expired_is_looked_up(store: Store) {
     assert_eq!(app.get(&token).await.expect("alive").idle, 40);
 }
 
-async fn a_look_counts_nothing(store: Store) {
-    let server = Server::start_with(store, for_an_hour).await;
+async fn auth_without_touch_counts_no_read(store: Store) {
+    let server = Server::start_with(store, enable_cache).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
     let reads = warm(&server, &app, &token).await.r;
     server.advance(5);
     for _ in 0..3 {
-        let look = app
+        let auth = app
             .request(reqwest::Method::GET, "/auth?touch=0")
             .header("X-Session-Token", &token);
-        assert_eq!(Answer::of(look).await.status, 204);
+        assert_eq!(Answer::of(auth).await.status, 204);
     }
     let session = app.get(&token).await.expect("alive");
     assert_eq!((session.r, session.idle), (reads + 1, 5));

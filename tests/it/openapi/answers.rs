@@ -1,4 +1,4 @@
-//! Each declared answer is given, and is as it is declared: status, headers, type, body, and every example of an error.
+//! Each declared answer is obtained and matches its declaration: status, headers, type, body, and all error examples.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,31 +12,36 @@ use super::{
     cases::{Case, cases},
     contract::Node,
     request::Request,
+    scenarios::Running,
     schema::must_match,
-    worlds::Running,
 };
 use crate::support::{Answer, Store, for_every_store, json as parse, raw};
 
 for_every_store!(every_declared_answer_is_given);
 
 async fn every_declared_answer_is_given(store: Store) {
-    let mut worlds = BTreeMap::new();
+    let mut servers = BTreeMap::new();
     let mut errors: BTreeMap<(&str, u16), BTreeSet<String>> = BTreeMap::new();
     for case in cases() {
-        eprintln!("{} {} in {:?}", case.request.operation().id(), case.status, case.world);
-        let running = match worlds.remove(&case.world) {
+        eprintln!(
+            "{} {} in {:?}",
+            case.request.operation().id(),
+            case.status,
+            case.scenario
+        );
+        let running = match servers.remove(&case.scenario) {
             Some(running) => running,
-            None => case.world.start(store).await,
+            None => case.scenario.start(store).await,
         };
-        let answer = ask(&running, &case).await;
-        let body = declared(&case, &answer);
+        let answer = send(&running, &case).await;
+        let body = assert_declared(&case, &answer);
         if case.status >= 400 {
             let seen = errors.entry((case.request.operation().id(), case.status)).or_default();
             seen.insert(body.to_string());
         }
-        worlds.insert(case.world, running);
+        servers.insert(case.scenario, running);
     }
-    let mut complaints = String::new();
+    let mut mismatches = String::new();
     for ((operation, status), seen) in errors {
         let media = super::contract::operation(operation)
             .response(status)
@@ -44,20 +49,20 @@ async fn every_declared_answer_is_given(store: Store) {
         let examples: BTreeSet<_> = media.examples().into_iter().map(ToString::to_string).collect();
         if examples != seen {
             writeln!(
-                complaints,
+                mismatches,
                 "{operation} {status}: examples {examples:?}, answers {seen:?}"
             )
-            .expect("memory");
+            .expect("writing to a String");
         }
     }
-    assert!(complaints.is_empty(), "{complaints}");
+    assert!(mismatches.is_empty(), "{mismatches}");
 }
 
-async fn ask(running: &Running, case: &Case) -> Answer {
+async fn send(running: &Running, case: &Case) -> Answer {
     let origin = format!("http://{}", running.address);
     let mut request = case.request.clone();
     if let Some(data) = &case.session {
-        // No session of an earlier case is in its way.
+        // Sessions of earlier cases would change the answers.
         Answer::of(Request::of("killall").at(&running.client, &origin))
             .await
             .ok();
@@ -69,14 +74,14 @@ async fn ask(running: &Running, case: &Case) -> Answer {
             }
         }
     }
-    if case.halved {
-        return half(running, &request).await;
+    if case.half_body {
+        return send_half_body(running, &request).await;
     }
     Answer::of(request.at(&running.client, &origin)).await
 }
 
 /// Sends half of the body and waits for the answer.
-async fn half(running: &Running, request: &Request) -> Answer {
+async fn send_half_body(running: &Running, request: &Request) -> Answer {
     let (method, target) = (&request.operation().method, request.path_and_query());
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\n",
@@ -90,28 +95,28 @@ async fn half(running: &Running, request: &Request) -> Answer {
     raw::read(stream).await
 }
 
-/// Checks an answer against what the document declares for it, and returns its body.
+/// Asserts that an answer matches its declaration; returns the body.
 #[track_caller]
-fn declared(case: &Case, answer: &Answer) -> Value {
+fn assert_declared(case: &Case, answer: &Answer) -> Value {
     assert_eq!(answer.status, case.status, "{:?} {answer:?}", case.request);
     let response = case.request.operation().response(case.status);
-    headers(&response, answer);
-    let body = body(case.status, &response, answer);
-    // What is there for a session is not what is there for none.
+    assert_headers(&response, answer);
+    let body = assert_body(case.status, &response, answer);
+    // A case with a session must not get the answer for a missing session.
     if case.session.is_some() && case.status == 200 {
-        let nothing = [
+        let without_session = [
             json!({}),
             json!({"sessions": []}),
             json!({"kill": 0}),
             json!({"activity": 0}),
         ];
-        assert!(!nothing.contains(&body), "{:?} {answer:?}", case.request);
+        assert!(!without_session.contains(&body), "{:?} {answer:?}", case.request);
     }
     body
 }
 
 #[track_caller]
-fn headers(response: &Node, answer: &Answer) {
+fn assert_headers(response: &Node, answer: &Answer) {
     let declared = response.entries("headers");
     for (name, header) in &declared {
         let value = answer.header(name);
@@ -124,7 +129,7 @@ fn headers(response: &Node, answer: &Answer) {
             .map_or_else(|_| json!(value), |number| json!(number));
         must_match(&header.to(["schema"]), &value);
     }
-    // And the other way round: those that mean something are declared.
+    // Conversely, these headers must be declared where they are sent.
     for name in [
         "Cache-Control",
         "Retry-After",
@@ -145,7 +150,7 @@ fn headers(response: &Node, answer: &Answer) {
 }
 
 #[track_caller]
-fn body(status: u16, response: &Node, answer: &Answer) -> Value {
+fn assert_body(status: u16, response: &Node, answer: &Answer) -> Value {
     if status == 204 {
         assert_eq!(
             (answer.body.as_str(), answer.header("content-type")),

@@ -1,57 +1,57 @@
-//! What to ask to be given each answer that the document declares.
+//! One or more requests for each answer that the document declares.
 
 use std::collections::BTreeSet;
 
 use super::{
     contract::operations,
     request::Request,
-    worlds::World::{self, Away, Broken, Ending, Hurried, Plain},
+    scenarios::Scenario::{self, Healthy, Panicking, ShortTimeout, ShuttingDown, StoreUnavailable},
 };
 
-/// A request, and the status that it has to be given.
+/// A request and the status that it must be answered with.
 #[derive(Debug)]
 pub(super) struct Case {
-    pub(super) world: World,
+    pub(super) scenario: Scenario,
     pub(super) request: Request,
     pub(super) status: u16,
-    /// The data of a session that is created before; the request is for its token.
+    /// The data of a session that is created first; the request uses its token.
     pub(super) session: Option<String>,
-    /// Whether half of the body is all that is sent.
-    pub(super) halved: bool,
+    /// Whether only the first half of the body is sent.
+    pub(super) half_body: bool,
 }
 
-fn case(request: Request, status: u16, world: World) -> Case {
+fn case(request: Request, status: u16, scenario: Scenario) -> Case {
     Case {
-        world,
+        scenario,
         request,
         status,
         session: None,
-        halved: false,
+        half_body: false,
     }
 }
 
-/// The operations that the store serves.
+/// The operations that use the store.
 const SESSIONS: [&str; 10] = [
     "create", "get", "auth", "set", "activity", "soapp", "soid", "kill", "killsoid", "killall",
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let probes = ["ping", "livez", "readyz", "metrics", "openapi"].map(|id| case(Request::of(id), 200, Plain));
-    let not_ready = [Away, Ending].map(|world| case(Request::of("readyz"), 503, world));
+    let probes = ["ping", "livez", "readyz", "metrics", "openapi"].map(|id| case(Request::of(id), 200, Healthy));
+    let not_ready = [StoreUnavailable, ShuttingDown].map(|scenario| case(Request::of("readyz"), 503, scenario));
     let mut cases: Vec<_> = probes.into_iter().chain(not_ready).collect();
     for id in SESSIONS {
         let request = Request::of(id);
         let (some, none) = if id == "auth" { (204, 401) } else { (200, 200) };
-        cases.push(case(request.clone(), none, Plain));
+        cases.push(case(request.clone(), none, Healthy));
         cases.push(Case {
             session: Some(r#"{"name":"Ada","cart":3,"beta":true,"half":0.5}"#.into()),
-            ..case(request.clone(), some, Plain)
+            ..case(request.clone(), some, Healthy)
         });
-        cases.push(case(request.clone(), 500, Broken));
-        cases.push(case(request.clone(), 503, Away));
-        cases.extend(bad_names(&request).map(|request| case(request, 400, Plain)));
+        cases.push(case(request.clone(), 500, Panicking));
+        cases.push(case(request.clone(), 503, StoreUnavailable));
+        cases.extend(with_bad_parameters(&request).map(|request| case(request, 400, Healthy)));
         if !request.body.is_empty() {
-            cases.extend(bad_bodies(&request));
+            cases.extend(with_bad_bodies(&request));
         }
     }
     cases.extend(only_create());
@@ -60,9 +60,9 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The same request with each of its names and spans spoilt.
-fn bad_names(request: &Request) -> impl Iterator<Item = Request> {
-    let spoilt = [
+/// The request with each parameter invalid in turn, and without `dt`.
+fn with_bad_parameters(request: &Request) -> impl Iterator<Item = Request> {
+    let invalid = [
         ("app", "x"),
         ("id", "line\nbreak"),
         ("token", "short"),
@@ -70,88 +70,92 @@ fn bad_names(request: &Request) -> impl Iterator<Item = Request> {
         ("limit", "0"),
         ("cursor", "0"),
     ];
-    let spoilt = spoilt.into_iter().filter(|(name, _)| request.has(name));
-    let spoilt = spoilt.map(|(name, value)| request.clone().with(name, value));
+    let invalid = invalid.into_iter().filter(|(name, _)| request.has(name));
+    let invalid = invalid.map(|(name, value)| request.clone().with(name, value));
     let absent = request.has("dt").then(|| request.clone().without("dt"));
-    spoilt.chain(absent)
+    invalid.chain(absent)
 }
 
-/// The same request with bodies that are not taken.
-fn bad_bodies(request: &Request) -> Vec<Case> {
-    let body = |body: &str, status| case(request.clone().body(body), status, Plain);
+/// The request with bodies that the service refuses.
+fn with_bad_bodies(request: &Request) -> Vec<Case> {
+    let body = |body: &str, status| case(request.clone().body(body), status, Healthy);
     vec![
         body("{", 400),
         body("[1]", 400),
         body(r#"{"cart":[]}"#, 400),
         body(r#"{"cart":1e999}"#, 400),
         body(&large(60_000), 413),
-        case(request.clone().content_type("text/plain"), 415, Plain),
+        case(request.clone().content_type("text/plain"), 415, Healthy),
         Case {
-            halved: true,
-            ..case(request.clone(), 408, Hurried)
+            half_body: true,
+            ..case(request.clone(), 408, ShortTimeout)
         },
     ]
 }
 
 fn only_create() -> Vec<Case> {
     let create = || Request::of("create");
-    let barely = create().without("ttl").without("no_resave");
+    let minimal = create().without("ttl").without("no_resave");
     vec![
-        case(barely.clone(), 200, Plain),
-        case(barely.body(""), 200, Plain),
-        case(create().body("{}"), 200, Plain),
-        case(create().without("ip"), 400, Plain),
-        case(create().with("ip", "line\nbreak"), 400, Plain),
-        case(create().with("ttl", "9"), 400, Plain),
+        case(minimal.clone(), 200, Healthy),
+        case(minimal.body(""), 200, Healthy),
+        case(create().body("{}"), 200, Healthy),
+        case(create().without("ip"), 400, Healthy),
+        case(create().with("ip", "line\nbreak"), 400, Healthy),
+        case(create().with("ttl", "9"), 400, Healthy),
     ]
 }
 
 fn only_set() -> Vec<Case> {
-    let grown = Case {
+    let grown_too_large = Case {
         session: Some(large(40_000)),
-        ..case(Request::of("set").body(large(40_000).replace('x', "y")), 413, Plain)
+        ..case(Request::of("set").body(large(40_000).replace('x', "y")), 413, Healthy)
     };
-    let barely = || Request::of("set").without("unset");
-    let both = r#"{"cart":1}"#;
+    let minimal = || Request::of("set").without("unset");
+    let set_and_unset = r#"{"cart":1}"#;
     vec![
-        case(barely().body("{}"), 400, Plain),
-        case(Request::of("set").with("unset", "cart").body(both), 400, Plain),
-        case(Request::of("set").body(""), 200, Plain),
-        case(barely(), 200, Plain),
-        grown,
+        case(minimal().body("{}"), 400, Healthy),
+        case(
+            Request::of("set").with("unset", "cart").body(set_and_unset),
+            400,
+            Healthy,
+        ),
+        case(Request::of("set").body(""), 200, Healthy),
+        case(minimal(), 200, Healthy),
+        grown_too_large,
     ]
 }
 
 fn only_auth() -> Vec<Case> {
     let auth = || Request::of("auth");
     vec![
-        case(auth().without("X-Session-Token"), 401, Plain),
-        case(auth().with("X-Session-Token", "short"), 401, Plain),
-        case(auth().with("d", "a b"), 400, Plain),
-        case(auth().with("d", "a,A"), 400, Plain),
-        case(auth().with("touch", "2"), 400, Plain),
-        case(auth().with("except", "line\nbreak"), 400, Plain),
+        case(auth().without("X-Session-Token"), 401, Healthy),
+        case(auth().with("X-Session-Token", "short"), 401, Healthy),
+        case(auth().with("d", "a b"), 400, Healthy),
+        case(auth().with("d", "a,A"), 400, Healthy),
+        case(auth().with("touch", "2"), 400, Healthy),
+        case(auth().with("except", "line\nbreak"), 400, Healthy),
     ]
 }
 
-/// An object whose one value has this many characters, all of which are its key's too.
+/// An object with one key, whose value is this many times the letter x.
 fn large(length: usize) -> String {
     format!(r#"{{"x":"{}"}}"#, "x".repeat(length))
 }
 
-/// A status without a case is a claim that nobody looks at; a case without a status is an answer that nobody is told of.
+/// A status without a case is an untested declaration; a case without a status is an undocumented answer.
 #[test]
 fn every_declared_status_has_a_case() {
     let declared: BTreeSet<_> = operations()
         .iter()
         .flat_map(|operation| operation.statuses().into_iter().map(|status| (operation.id(), status)))
         .collect();
-    let asked = cases()
+    let tested = cases()
         .iter()
         .map(|case| (case.request.operation().id(), case.status))
         .collect();
-    let missing: Vec<_> = declared.difference(&asked).collect();
-    let undeclared: Vec<_> = asked.difference(&declared).collect();
+    let missing: Vec<_> = declared.difference(&tested).collect();
+    let undeclared: Vec<_> = tested.difference(&declared).collect();
     assert!(
         missing.is_empty() && undeclared.is_empty(),
         "without a case: {missing:?}; not declared: {undeclared:?}"

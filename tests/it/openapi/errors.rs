@@ -1,4 +1,4 @@
-//! The names of errors, in the schema and in the table of the description, are those of the service.
+//! The error names in the schema and in the description's table are those of the service.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::contract::at;
 
-/// One of each; a new one makes this fail to compile.
+/// One error of each kind. A new kind makes the match fail to compile.
 fn all() -> Vec<Error> {
     let all = vec![
         Error::MissingParameter("ip"),
@@ -54,7 +54,7 @@ fn all() -> Vec<Error> {
     all
 }
 
-/// Status and name as they are answered.
+/// Status and name of each error answer.
 async fn answered() -> BTreeSet<(String, String)> {
     let mut answered = BTreeSet::new();
     for error in all() {

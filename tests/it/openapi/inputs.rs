@@ -1,22 +1,22 @@
-//! What the schemas accept is what the service accepts, and where the service takes more, the document says so in words.
+//! The service accepts exactly the inputs that the schemas accept; further accepted inputs are described in words.
 
 use serde_json::{Value, json};
 
 use super::{contract::Node, request::Request, schema::check};
 use crate::support::{Answer, Server, Store, json as parse};
 
-/// Whether the service takes the request; what it does not take has to be a 400.
-async fn taken(server: &Server, request: &Request) -> bool {
+/// Whether the service accepts the request. Otherwise it must answer 400.
+async fn is_accepted(server: &Server, request: &Request) -> bool {
     let answer = Answer::of(request.at(server.client(), &server.url(""))).await;
     match answer.status {
-        // Whose session it is, is looked at last.
+        // 401 too: the session is looked up after all checks.
         200 | 204 | 401 => true,
         400 => false,
         _ => panic!("{request:?} {answer:?}"),
     }
 }
 
-/// What a parameter's text means by its type.
+/// A parameter's text as a JSON value of its declared type.
 fn value(parameter: &Node, text: &str) -> Value {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     match parameter.to(["schema"]).text("type") {
@@ -26,21 +26,53 @@ fn value(parameter: &Node, text: &str) -> Value {
     }
 }
 
-/// A cursor of a list, and what is none by its form. Whether another one of that form is one, only the service can tell.
+/// A valid cursor and malformed ones. Well-formed cursors that the service refuses are beyond a schema.
 fn cursors(operation: &str) -> Vec<String> {
     let cursor = Request::of(operation).value("cursor").to_owned();
-    let others = [
+    let malformed = [
         "0".to_owned(),
         String::new(),
         cursor.to_uppercase(),
         format!("{cursor}0"),
         cursor[1..].to_owned(),
     ];
-    [cursor].into_iter().chain(others).collect()
+    [cursor].into_iter().chain(malformed).collect()
+}
+
+/// Asserts that an operation accepts these values of a parameter exactly if the schema accepts them.
+async fn assert_accepted_as_declared(server: &Server, operation: &str, name: &str, texts: Vec<String>) {
+    let mut request = Request::of(operation);
+    if request.has("cursor") && name != "cursor" {
+        // The example cursor fits only the app and the id of the examples.
+        request = request.without("cursor");
+    }
+    let parameters = request.operation().parameters();
+    let parameter = parameters
+        .iter()
+        .find(|parameter| parameter.text("name") == name)
+        .expect("a declared parameter");
+    for text in texts {
+        let empty = text.is_empty() && parameter.value["allowEmptyValue"] == true;
+        let valid = check(&parameter.to(["schema"]), &value(parameter, &text));
+        let accepted = is_accepted(server, &request.clone().with(name, &text)).await;
+        assert_eq!(
+            accepted,
+            empty || valid.is_ok(),
+            "{operation} {name}={text:?}: {valid:?}"
+        );
+    }
+    let required = parameter.value["required"] == true;
+    if parameter.text("in") == "query" {
+        assert_eq!(
+            is_accepted(server, &request.without(name)).await,
+            !required,
+            "{operation} without {name}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parameters_are_bounded_as_they_are_declared() {
+async fn parameters_are_accepted_as_declared() {
     let server = Server::start(Store::Embedded).await;
     let (x, wide) = (|length| "x".repeat(length), |length| "한".repeat(length));
     let seconds = [
@@ -115,35 +147,12 @@ async fn parameters_are_bounded_as_they_are_declared() {
         ("soid", "cursor", cursors("soid")),
         ("soid", "limit", ["1", "0", "ten"].map(str::to_owned).to_vec()),
     ] {
-        let mut request = Request::of(operation);
-        if request.has("cursor") && name != "cursor" {
-            // It belongs to the app and id of the examples.
-            request = request.without("cursor");
-        }
-        let parameters = request.operation().parameters();
-        let parameter = parameters
-            .iter()
-            .find(|parameter| parameter.text("name") == name)
-            .expect("it is there");
-        for text in texts {
-            let empty = text.is_empty() && parameter.value["allowEmptyValue"] == true;
-            let valid = check(&parameter.to(["schema"]), &value(parameter, &text));
-            let taken = taken(&server, &request.clone().with(name, &text)).await;
-            assert_eq!(taken, empty || valid.is_ok(), "{operation} {name}={text:?}: {valid:?}");
-        }
-        let required = parameter.value["required"] == true;
-        if parameter.text("in") == "query" {
-            assert_eq!(
-                taken(&server, &request.without(name)).await,
-                !required,
-                "{operation} without {name}"
-            );
-        }
+        assert_accepted_as_declared(&server, operation, name, texts).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_are_taken_as_they_are_declared() {
+async fn bodies_are_accepted_as_declared() {
     let server = Server::start(Store::Embedded).await;
     for request in [Request::of("create"), Request::of("set").without("unset")] {
         let operation = request.operation().id();
@@ -168,21 +177,21 @@ async fn bodies_are_taken_as_they_are_declared() {
             r#""a""#,
         ] {
             let valid = check(&body.to(["content", "application/json", "schema"]), &parse(text));
-            let taken = taken(&server, &request.clone().body(text)).await;
-            assert_eq!(taken, valid.is_ok(), "{operation} {text}: {valid:?}");
+            let accepted = is_accepted(&server, &request.clone().body(text)).await;
+            assert_eq!(accepted, valid.is_ok(), "{operation} {text}: {valid:?}");
         }
         assert_ne!(body.value["required"], true, "{operation}");
     }
     for operation in ["create", "set"] {
         assert!(
-            taken(&server, &Request::of(operation).body("")).await,
+            is_accepted(&server, &Request::of(operation).body("")).await,
             "{operation} without a body"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_service_takes_beyond_the_schemas_is_told_in_words() {
+async fn inputs_accepted_beyond_the_schemas_are_described() {
     let server = Server::start(Store::Embedded).await;
     let create = || Request::of("create");
     let long = "0000:0000:0000:0000:0000:ffff:255.255.255.255";
@@ -228,24 +237,24 @@ async fn what_the_service_takes_beyond_the_schemas_is_told_in_words() {
             "A byte order mark before it is skipped",
         ),
     ] {
-        assert!(taken(&server, &request).await, "{request:?}");
+        assert!(is_accepted(&server, &request).await, "{request:?}");
         let text = super::contract::at(place).text("description").replace('\n', " ");
         assert!(text.contains(words), "{place} does not say {words:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_left_out_is_what_is_declared() {
+async fn omitted_parameters_have_the_declared_defaults() {
     let server = Server::start(Store::Embedded).await;
     let create = Request::of("create").without("ttl").without("no_resave");
     Answer::of(create.at(server.client(), &server.url(""))).await.ok();
     let list = Answer::of(Request::of("soid").at(server.client(), &server.url(""))).await;
     let session = &parse(list.ok())["sessions"][0];
-    for (name, left_out) in [
+    for (name, value) in [
         ("ttl", &session["ttl"]),
         ("no_resave", &json!(session["no_resave"] == true)),
     ] {
         let schema = super::contract::at(&format!("/components/parameters/{name}/schema"));
-        assert_eq!(&schema.value["default"], left_out, "{name}");
+        assert_eq!(&schema.value["default"], value, "{name}");
     }
 }

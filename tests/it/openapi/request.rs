@@ -1,4 +1,4 @@
-//! A request made of what the document declares: its parameters' examples, and its body's.
+//! Requests built from the document: the example values of the parameters and of the body.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::contract::{Operation, operation};
 
-/// Where a parameter is.
+/// The `in` of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Path,
@@ -19,14 +19,14 @@ enum Place {
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     operation: Operation,
-    /// By name: where it is, and its value; of a list, its only item.
+    /// Place and value by name; an array parameter has its first item only.
     parameters: BTreeMap<&'static str, (Place, String)>,
     pub(super) body: String,
     pub(super) content_type: &'static str,
 }
 
 impl Request {
-    /// The one that the document gives as an example.
+    /// The example request of an operation.
     #[track_caller]
     pub(super) fn of(id: &str) -> Self {
         let operation = operation(id);
@@ -57,7 +57,7 @@ impl Request {
         }
     }
 
-    /// With another value of a parameter that the document knows.
+    /// Replaces the value of a parameter; panics if the request lacks it.
     #[track_caller]
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         let parameter = self.parameters.get_mut(name);
@@ -65,7 +65,7 @@ impl Request {
         self
     }
 
-    /// Without a parameter that the document knows.
+    /// Removes a parameter; panics if the request lacks it.
     #[track_caller]
     pub(super) fn without(mut self, name: &str) -> Self {
         let removed = self.parameters.remove(name);
@@ -73,7 +73,7 @@ impl Request {
         self
     }
 
-    /// The value of a parameter that it has.
+    /// The value of a parameter; panics if the request lacks it.
     #[track_caller]
     pub(super) fn value(&self, name: &str) -> &str {
         let (_, value) = self
@@ -83,7 +83,7 @@ impl Request {
         value
     }
 
-    /// Whether it has this parameter, with its example.
+    /// Whether the request has this parameter.
     pub(super) fn has(&self, name: &str) -> bool {
         self.parameters.contains_key(name)
     }
@@ -102,7 +102,7 @@ impl Request {
         &self.operation
     }
 
-    /// The target, everything in it percent-encoded.
+    /// The request target, with all values percent-encoded.
     pub(super) fn path_and_query(&self) -> String {
         let mut target = self.operation.path.to_owned();
         let mut separator = "?";
@@ -120,7 +120,7 @@ impl Request {
         target
     }
 
-    /// The request at this origin.
+    /// The request to this origin.
     pub(super) fn at(&self, client: &reqwest::Client, origin: &str) -> reqwest::RequestBuilder {
         let method = self.operation.method.parse().expect("a method");
         let mut request = client.request(method, format!("{origin}{}", self.path_and_query()));

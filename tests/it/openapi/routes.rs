@@ -1,4 +1,4 @@
-//! The paths and methods of the document are those of the service.
+//! The document's paths and methods are those of the service.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use super::{
 use crate::support::{Answer, Server, Store};
 
 #[test]
-fn the_paths_are_those_of_the_service() {
+fn every_path_is_declared() {
     let declared: BTreeSet<_> = at("").entries("paths").into_iter().map(|(path, _)| path).collect();
     assert_eq!(declared, rest_sessions::http::router::paths().into_iter().collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_methods_of_each_path_are_those_of_the_service() {
+async fn every_method_is_declared() {
     let server = Server::start(Store::Embedded).await;
     for (path, _) in at("").entries("paths") {
         let operations: Vec<_> = operations().into_iter().filter(|other| other.path == path).collect();
@@ -23,7 +23,7 @@ async fn the_methods_of_each_path_are_those_of_the_service() {
         let answer = Answer::of(server.client().request("BREW".parse().expect("a method"), url)).await;
         answer.refused(405, "methodNotAllowed", "The route does not have this method");
         let allowed = answer.header("allow").split(',').map(str::trim);
-        // HEAD comes with every GET, which the document says once and for all.
+        // HEAD accompanies every GET; the document says so once for all paths.
         let allowed: BTreeSet<_> = allowed.filter(|method| *method != "HEAD").collect();
         let declared: BTreeSet<_> = operations.iter().map(|operation| operation.method.as_str()).collect();
         assert_eq!(declared, allowed, "{path}");
@@ -31,7 +31,7 @@ async fn the_methods_of_each_path_are_those_of_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_document_is_served_as_it_is() {
+async fn the_service_serves_the_document() {
     let server = Server::start(Store::Embedded).await;
     let answer = Answer::of(server.client().get(server.url("/openapi.yaml"))).await;
     assert_eq!(answer.body, TEXT);
@@ -46,7 +46,7 @@ async fn the_metrics_in_the_example_exist() {
         .response(200)
         .to(["content", "text/plain"]);
     for line in media.text("example").lines() {
-        // A value is the reader's own.
+        // Values differ; only the series must exist.
         let line = if line.starts_with('#') {
             line
         } else {

@@ -1,5 +1,5 @@
-//! Values against the schemas of the document. `OpenAPI` 3.0 has those of JSON Schema draft 4, but for `nullable`, which
-//! adds null to the type beside it.
+//! Validates values against the document's schemas. `OpenAPI` 3.0 schemas are JSON Schema draft 4, except for
+//! `nullable`, which adds null to the type beside it.
 
 use boon::{Compiler, Draft, Schemas};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::contract::{Node, root};
 
-/// Why the value is not of this schema, in many lines; `Ok` if it is.
+/// Fails with a multi-line explanation if the value does not match the schema.
 #[track_caller]
 pub(super) fn check(schema: &Node, value: &Value) -> Result<(), String> {
     const DOCUMENT: &str = "https://contract.invalid/openapi";
@@ -19,19 +19,19 @@ pub(super) fn check(schema: &Node, value: &Value) -> Result<(), String> {
     let mut schemas = Schemas::new();
     let index = compiler
         .compile(&format!("{DOCUMENT}#{pointer}"), &mut schemas)
-        .unwrap_or_else(|error| panic!("{} is no schema: {error:#}", schema.pointer));
+        .unwrap_or_else(|error| panic!("{} is not a schema: {error:#}", schema.pointer));
     schemas
         .validate(value, index)
-        .map_err(|error| format!("{value} is not of {}: {error:#}", schema.pointer))
+        .map_err(|error| format!("{value} does not match {}: {error:#}", schema.pointer))
 }
 
-/// Fails if the value is not of this schema.
+/// Panics if the value does not match the schema.
 #[track_caller]
 pub(super) fn must_match(schema: &Node, value: &Value) {
     check(schema, value).unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// The document with `nullable` in the words of draft 4.
+/// The document with `nullable` expressed in draft 4.
 fn draft_4(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {

@@ -1,4 +1,4 @@
-//! What the document has to be in itself: complete, open to what comes later, and true in its examples.
+//! Quality rules for the document itself: complete, open to new fields, with valid examples.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,21 @@ use super::{
     schema::{check, must_match},
 };
 
-/// Looks at every object of the document, and where it is.
-fn each(place: &str, value: &'static Value, look: &mut impl FnMut(&str, &'static Value)) {
-    look(place, value);
+/// Calls `visit` with the JSON pointer and the value of every node below `value`.
+fn walk(pointer: &str, value: &'static Value, visit: &mut impl FnMut(&str, &'static Value)) {
+    visit(pointer, value);
     let children: Vec<(String, &Value)> = match value {
         Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), value)).collect(),
         Value::Array(items) => (0..).map(|n: usize| n.to_string()).zip(items).collect(),
         _ => Vec::new(),
     };
     for (key, child) in children {
-        each(&format!("{place}/{key}"), child, look);
+        walk(&format!("{pointer}/{key}"), child, visit);
     }
 }
 
 #[test]
-fn it_is_of_this_version() {
+fn the_document_names_this_version_and_the_default_address() {
     assert_eq!(at("").text("openapi"), "3.0.3");
     assert_eq!(at("/info").text("version"), env!("CARGO_PKG_VERSION"));
     let defaults = rest_sessions::config::Config::default();
@@ -32,12 +32,12 @@ fn it_is_of_this_version() {
 }
 
 #[test]
-fn every_operation_has_a_name_a_tag_and_words() {
+fn every_operation_has_an_id_a_tag_and_a_description() {
     let tags = root()["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]);
     let tags: Vec<_> = tags.collect();
     let mut ids = BTreeSet::new();
     for operation in operations() {
-        assert!(ids.insert(operation.id()), "{} is there twice", operation.id());
+        assert!(ids.insert(operation.id()), "{} exists twice", operation.id());
         assert!(tags.contains(&&operation.node.value["tags"][0]), "{}", operation.id());
         assert!(!operation.node.text("summary").is_empty() && !operation.node.text("description").is_empty());
         for parameter in operation.parameters() {
@@ -64,7 +64,7 @@ fn every_answer_declares_its_headers() {
 }
 
 #[test]
-fn every_error_is_of_one_schema_and_has_an_example() {
+fn every_error_has_the_error_schema_and_an_example() {
     for operation in operations() {
         for status in operation.statuses().into_iter().filter(|status| *status >= 400) {
             let contents = operation.response(status).entries("content");
@@ -78,9 +78,9 @@ fn every_error_is_of_one_schema_and_has_an_example() {
 }
 
 #[test]
-fn answers_are_open_to_new_fields() {
-    each("", root(), &mut |place, value| {
-        assert_ne!(value["additionalProperties"], json!(false), "{place}");
+fn schemas_allow_additional_fields() {
+    walk("", root(), &mut |pointer, value| {
+        assert_ne!(value["additionalProperties"], json!(false), "{pointer}");
     });
     for (name, schema) in at("/components").entries("schemas") {
         if schema.get("properties").is_some() {
@@ -89,9 +89,9 @@ fn answers_are_open_to_new_fields() {
     }
 }
 
-/// Every schema that has examples, with them.
-fn illustrated() -> Vec<(Node, Vec<&'static Value>)> {
-    let mut illustrated = Vec::new();
+/// All schemas with their examples, if any.
+fn schemas_with_examples() -> Vec<(Node, Vec<&'static Value>)> {
+    let mut found = Vec::new();
     for operation in operations() {
         let body = operation.node.get("requestBody");
         let responses = operation
@@ -101,24 +101,24 @@ fn illustrated() -> Vec<(Node, Vec<&'static Value>)> {
             .map(|(_, response)| response);
         for node in responses.chain(body) {
             for (_, part) in [node.entries("content"), node.entries("headers")].concat() {
-                illustrated.extend(part.get("schema").map(|schema| (schema, part.examples())));
+                found.extend(part.get("schema").map(|schema| (schema, part.examples())));
             }
         }
         for parameter in operation.parameters() {
-            illustrated.push((parameter.to(["schema"]), parameter.examples()));
+            found.push((parameter.to(["schema"]), parameter.examples()));
         }
     }
     for (_, schema) in at("/components").entries("schemas") {
         let examples = schema.examples();
-        illustrated.push((schema, examples));
+        found.push((schema, examples));
     }
-    illustrated
+    found
 }
 
 #[test]
-fn examples_are_of_their_schemas() {
+fn examples_match_their_schemas() {
     let mut seen = 0;
-    for (schema, examples) in illustrated() {
+    for (schema, examples) in schemas_with_examples() {
         for example in examples {
             must_match(&schema, example);
             seen += 1;
@@ -128,7 +128,7 @@ fn examples_are_of_their_schemas() {
 }
 
 #[test]
-fn schemas_refuse_what_is_never_answered() {
+fn schemas_reject_invalid_answers() {
     let session = json!({"id": "a", "r": 1, "w": 1, "ttl": 10, "idle": 0, "ip": "1", "d": {"a": 1}});
     let with = |key: &str, value: Value| {
         let mut session = session.clone();
@@ -157,16 +157,20 @@ fn schemas_refuse_what_is_never_answered() {
         ("ErrorBody", json!({"name": 1, "message": ""})),
     ] {
         let schema = at(&format!("/components/schemas/{schema}"));
-        assert!(check(&schema, &value).is_err(), "{value} is of {}", schema.pointer);
+        assert!(check(&schema, &value).is_err(), "{value} matches {}", schema.pointer);
     }
     must_match(&at("/components/schemas/Session"), &session);
     must_match(&at("/components/schemas/Session"), &with("new", json!([1])));
 }
 
 #[test]
-fn links_lead_to_parameters_of_operations() {
+fn links_name_existing_operations_and_parameters() {
     for operation in operations() {
-        let success = operation.statuses().into_iter().next().expect("it answers something");
+        let success = operation
+            .statuses()
+            .into_iter()
+            .next()
+            .expect("an operation has an answer");
         for (_, link) in operation.response(success).entries("links") {
             let target = super::contract::operation(link.text("operationId"));
             let known: BTreeSet<_> = target
@@ -182,7 +186,7 @@ fn links_lead_to_parameters_of_operations() {
 }
 
 #[test]
-fn nothing_is_left_over() {
+fn every_component_is_referenced() {
     for (kind, _) in at("").entries("components") {
         for (name, _) in at("/components").entries(kind) {
             let reference = format!("\"#/components/{kind}/{name}\"");

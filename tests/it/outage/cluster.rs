@@ -1,4 +1,4 @@
-//! A cluster at work: slots move, and masters die.
+//! A cluster in operation: migrating slots, wrong modes, a changed number of shards.
 
 use std::{
     collections::HashMap,
@@ -6,50 +6,44 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use tokio::task::JoinSet;
 
-use super::{
-    DEADLINE, MARGIN, all_unavailable, all_well,
-    replicated::{Clients, not_replicated},
-    stop,
-};
+use super::{assert_all_succeed, assert_all_unavailable, stop};
 use crate::{
-    process::{Process, eventually},
+    process::Process,
     support::{
         Session, json,
         redis_cluster::{self, Cluster},
-        redis_server::{self, Redis},
-        side_by_side,
+        redis_server,
     },
 };
 
-/// The program on a cluster.
-fn start(folder: &std::path::Path, urls: &str, args: &[&str]) -> Arc<Process> {
+/// Starts the service on a cluster.
+pub(super) fn start(folder: &std::path::Path, urls: &str, args: &[&str]) -> Arc<Process> {
     let mut all = vec!["--redis-mode", "cluster", "--redis-url", urls];
     all.extend(args);
     Arc::new(Process::start(folder, &all))
 }
 
-/// Moves a slot with all that is in it.
+/// Moves a slot with all its keys.
 fn move_slot(cluster: &Cluster, slot: u16, from: usize, to: usize) {
     cluster.open_slot(slot, from, to);
     while cluster.move_keys(slot, from, to) {}
     cluster.close_slot(slot, from, to);
 }
 
-/// What one client did, and has been told.
+/// The sessions of one client.
 #[derive(Default)]
 struct Done {
-    /// Token, and how many sets were answered.
+    /// Token, and the number of successful sets.
     alive: HashMap<String, u64>,
     killed: Vec<String>,
     requests: u64,
 }
 
-/// Creates, gets, sets, lists and kills sessions until it is told to end. Every answer has to be a success.
+/// Creates, gets, sets, lists and kills sessions until `end` is set. Every request must succeed.
 async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> Done {
     let app = process.app();
     let mut done = Done::default();
@@ -61,10 +55,10 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> D
             let session = app
                 .set(&token, format!(r#"{{"n{write}":{round}}}"#))
                 .await
-                .expect("it is there");
+                .expect("an existing session");
             assert_eq!(session.w, write + 2);
         }
-        assert_eq!(app.get(&token).await.expect("it is there").id, *id);
+        assert_eq!(app.get(&token).await.expect("an existing session").id, *id);
         assert!(app.soid(id).await.iter().any(|session: &Session| session.w == 4));
         if round % 3 == 0 {
             assert_eq!(app.kill(&token).await, 1);
@@ -85,15 +79,15 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> D
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slots_that_move_cost_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn migrating_slots_fail_no_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let cluster = Cluster::start(3, 0).expect("a cluster");
     let process = start(
         folder.path(),
         &cluster.nodes[0].url(),
         &["--shards", "8", "--timeout", "20"],
     );
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     let end = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for number in 0..6 {
@@ -108,7 +102,7 @@ async fn slots_that_move_cost_nothing() {
                 let (from, to) = ((owner + round) % 3, (owner + round + 1) % 3);
                 let keys: usize = cluster.nodes[from].ask(&format!("CLUSTER COUNTKEYSINSLOT {slot}"));
                 move_slot(&cluster, slot, from, to);
-                cluster.agreed().expect("all nodes hear of it");
+                cluster.agreed().expect("all nodes agree");
                 moved += keys;
             }
         }
@@ -120,16 +114,16 @@ async fn slots_that_move_cost_nothing() {
     let app = process.app();
     let (mut requests, mut sessions) = (0, 0);
     while let Some(done) = clients.join_next().await {
-        let done = done.expect("every answer was a success");
+        let done = done.expect("every request succeeded");
         requests += done.requests;
         for (token, sets) in done.alive {
-            let session = app.get(&token).await.expect("it is there");
+            let session = app.get(&token).await.expect("an existing session");
             assert_eq!((session.w, session.r), (sets + 1, 2), "{}", session.id);
             assert_eq!(json(session.d()).as_object().expect("data").len() as u64, sets);
             sessions += 1;
         }
         for token in done.killed {
-            assert!(app.get(&token).await.is_none(), "it was killed");
+            assert!(app.get(&token).await.is_none(), "a killed session came back");
         }
     }
     assert!(
@@ -137,202 +131,37 @@ async fn slots_that_move_cost_nothing() {
         "{requests} requests, {sessions} sessions"
     );
     assert_eq!(
-        app.soapp(7200).await.len() - app.soid("somebody").await.len(),
+        app.soapp(7200).await.len() - app.soid("ann").await.len(),
         sessions,
-        "lists are whole"
+        "the list is complete"
     );
     stop(process);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_dies_costs_its_own_slots_until_it_is_replaced() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::start(3, 1).expect("a cluster");
-    let process = start(folder.path(), &cluster.urls(), &["--timeout", "0.3"]);
-    let app = process.app();
-    let mut tokens = Vec::new();
-    for n in 0..60 {
-        tokens.push(app.create(&format!("user-{n}")).await);
-    }
-    // What is acknowledged has to be at the replica, or it may be lost: that is Redis' own way.
-    eventually("the replicas have it all", || {
-        let replicated: u64 = cluster.nodes[..3]
-            .iter()
-            .map(|node| node.ask::<u64>("WAIT 1 100"))
-            .sum();
-        (replicated == 3).then_some(())
-    });
-    let dead = |token: &str| {
-        let slot: u16 = cluster.nodes[1].ask(&format!("CLUSTER KEYSLOT {{rs:{}}}", &token[..2]));
-        slot < 16384 / 3
-    };
-    let (lost, kept): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| dead(token));
-    assert!(!lost.is_empty() && !kept.is_empty());
-    cluster.nodes[0].kill();
-    let start = Instant::now();
-    let mut outages = 0;
-    // Others go on as if nothing had happened; what is lost answers 503 until the replica has taken over.
-    loop {
-        for token in &kept {
-            assert!(app.get(token).await.is_some(), "it is on another node");
-        }
-        let answer = process.ask("GET", &format!("/test-app/get/{}", lost[0]), "").await;
-        if answer.status == 200 {
-            assert_ne!(answer.body, "{}", "an outage is no missing session");
-            break;
-        }
-        super::unavailable(&answer);
-        outages += 1;
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "not replaced: {}",
-            process.log()
-        );
-    }
-    assert!(outages > 0, "the master was not dead");
-    for token in &lost {
-        assert!(app.get(token).await.is_some(), "the replica had it");
-    }
-    assert_eq!(process.ask("GET", "/readyz", "").await.status, 200);
-    all_well(&process).await;
-    drop(app);
-    stop(process);
-}
-
-/// What was answered holds when the master that has done it leaves in the midst of answers, and its replica takes over.
-async fn answered_changes_outlive_a_master(leaves: impl FnOnce(&mut Redis), comes_back: impl FnOnce(&Redis)) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::start(3, 1).expect("a cluster");
-    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1"]);
-    let clients = Clients::start(&process);
-    clients.are_at_work().await;
-    leaves(&mut cluster.nodes[0]);
-    let told = clients.end().await;
-    eventually("the replica takes over", || {
-        let role: String = cluster.nodes[3].ask("INFO replication");
-        role.contains("role:master").then_some(())
-    });
-    comes_back(&cluster.nodes[0]);
-    told.holds(&process).await;
-    stop(process);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_replica_has_acknowledged_outlives_the_master() {
-    answered_changes_outlive_a_master(Redis::kill, |_| {}).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_replica_has_acknowledged_outlives_a_master_that_has_lost_it() {
-    let lonely = |node: &mut Redis| {
-        node.ask::<()>("ACL SETUSER default -psync -sync");
-        assert_eq!(node.ask::<u64>("CLIENT KILL TYPE replica"), 1);
-        // Time enough to answer what would be lost.
-        std::thread::sleep(Duration::from_millis(300));
-        node.kill();
-    };
-    answered_changes_outlive_a_master(lonely, |_| {}).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_replica_has_acknowledged_outlives_a_master_that_comes_back() {
-    answered_changes_outlive_a_master(|node| node.freeze(), Redis::thaw).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_that_no_replica_has_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut cluster = Cluster::start(3, 1).expect("a cluster");
-    let process = start(folder.path(), &cluster.urls(), &["--redis-wait", "1", "--timeout", "3"]);
-    let app = process.app();
-    let mut tokens = Vec::new();
-    for n in 0..12 {
-        tokens.push(app.create(&format!("user-{n}")).await);
-    }
-    for replica in &mut cluster.nodes[3..] {
-        replica.kill();
-    }
-    // At once, as each change takes its time to give up.
-    let changes = tokens.iter().enumerate().map(|(n, token)| {
-        let (process, app, token) = (process.clone(), app.clone(), token.clone());
-        async move {
-            let path = format!("/test-app/create/new-{n}?ip=::1");
-            not_replicated(&process.ask("PUT", &path, "").await);
-            not_replicated(&app.try_set(&token, r#"{"a":1}"#).await);
-            // It was made, as the error says; and reads wait for nobody.
-            assert_eq!(app.get(&token).await.expect("it is there").d(), r#"{"a":1}"#);
-            not_replicated(&process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await);
-            assert!(app.get(&token).await.is_none());
-        }
-    });
-    side_by_side(12, changes).await;
-    assert_eq!(app.soapp(60).await.len(), 12, "those that were created");
-    drop(app);
-    stop(process);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_node_costs_only_its_own_slots() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cluster = Cluster::start(3, 0).expect("a cluster");
-    let process = start(folder.path(), &cluster.urls(), &["--timeout", "0.5"]);
-    let app = process.app();
-    let mut tokens = Vec::new();
-    for n in 0..30 {
-        tokens.push(app.create(&format!("user-{n}")).await);
-    }
-    cluster.nodes[2].freeze();
-    let (mut served, mut refused) = (0, 0);
-    for token in &tokens {
-        let asked = Instant::now();
-        let answer = process.ask("GET", &format!("/test-app/get/{token}"), "").await;
-        assert!(asked.elapsed() < DEADLINE + MARGIN);
-        if answer.status == 200 {
-            served += 1;
-        } else {
-            super::unavailable(&answer);
-            refused += 1;
-        }
-    }
-    assert!(served >= 10 && refused >= 5, "{served} served, {refused} refused");
-    cluster.nodes[2].thaw();
-    eventually("all is well again", || {
-        cluster.nodes[0]
-            .ask::<String>("CLUSTER INFO")
-            .contains("cluster_state:ok")
-            .then_some(())
-    });
-    for token in &tokens {
-        assert!(app.get(token).await.is_some(), "nothing was lost");
-    }
-    drop(app);
-    stop(process);
-}
-
-/// Whether a line of the log says this, after every request was refused in time.
-async fn refused(args: &[&str], says: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Asserts that the store is unavailable and that a warning contains `reason`.
+async fn assert_refused(args: &[&str], reason: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Arc::new(Process::start(folder.path(), args));
-    all_unavailable(&process, crate::support::NO_TOKEN).await;
+    assert_all_unavailable(&process, crate::support::NO_TOKEN).await;
     let log = stop(process);
     assert!(
-        log.lines().any(|line| line.contains(" WARN ") && line.contains(says)),
+        log.lines().any(|line| line.contains(" WARN ") && line.contains(reason)),
         "{log}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_no_cluster_is_told() {
+async fn a_single_server_in_cluster_mode_is_logged() {
     let url = redis_server::url();
-    refused(&["--redis-mode", "cluster", "--redis-url", &url], "no cluster").await;
+    assert_refused(&["--redis-mode", "cluster", "--redis-url", &url], "no cluster").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_taken_for_one_server_is_told() {
+async fn a_cluster_in_single_mode_is_logged() {
     let cluster = Cluster::start(2, 0).expect("a cluster");
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--redis-url", &cluster.nodes[0].url()]);
-    // One of them is elsewhere.
+    // Some of these keys belong to the other node.
     for n in 0..20 {
         process
             .ask("PUT", &format!("/test-app/create/user-{n}?ip=::1"), "")
@@ -343,16 +172,16 @@ async fn a_cluster_that_is_taken_for_one_server_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_number_of_shards_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_changed_number_of_shards_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let urls = redis_cluster::urls();
     let namespace = redis_server::fresh_namespace();
     let with = |shards| start(folder.path(), &urls, &["--namespace", &namespace, "--shards", shards]);
     let process = with("16");
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     stop(process);
     let process = with("8");
-    all_unavailable(&process, crate::support::NO_TOKEN).await;
+    assert_all_unavailable(&process, crate::support::NO_TOKEN).await;
     let log = stop(process);
     assert!(
         log.lines()
@@ -360,6 +189,6 @@ async fn another_number_of_shards_is_refused() {
         "{log}"
     );
     let process = with("16");
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     stop(process);
 }

@@ -1,4 +1,5 @@
-//! A Redis that writes all to disk before it answers: what was answered outlives it. And one that cannot, or not yet.
+//! Redis persistence: acknowledged changes survive a crash of a Redis that syncs every write; a Redis that is loading
+//! or cannot save.
 
 use std::{
     fs,
@@ -11,23 +12,23 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Redis, back_soon, start, stop, unavailable};
+use super::{Redis, assert_unavailable, await_recovery, start, stop};
 use crate::{
     process::{Process, eventually},
     support::json,
 };
 
-/// What one client was told before and after the crash.
+/// The changes that one client got acknowledged.
 #[derive(Default)]
-struct Told {
-    /// Token, and the number in its last answered set.
+struct Acknowledged {
+    /// Token, and the number in its last acknowledged set.
     alive: Vec<(String, Option<u64>)>,
     killed: Vec<String>,
 }
 
-/// Creates, sets and kills until it is told to end, and takes a 503 for what it is.
-async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> Told {
-    let mut told = Told::default();
+/// Creates, sets and kills sessions until `end` is set. A 503 acknowledges nothing.
+async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
     for round in 0.. {
         if end.load(Ordering::Relaxed) {
             break;
@@ -36,7 +37,7 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> T
             .ask("PUT", &format!("/test-app/create/user-{number}?ip=::1"), "")
             .await;
         if created.status != 200 {
-            unavailable(&created);
+            assert_unavailable(&created);
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         }
@@ -51,18 +52,18 @@ async fn client(process: Arc<Process>, number: usize, end: Arc<AtomicBool>) -> T
         if round % 3 == 0 {
             let kill = process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await;
             if kill.status == 200 {
-                told.killed.push(token);
+                acknowledged.killed.push(token);
             }
             continue;
         }
-        told.alive.push((token, (set.status == 200).then_some(round)));
+        acknowledged.alive.push((token, (set.status == 200).then_some(round)));
     }
-    told
+    acknowledged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_answered_outlives_a_crash() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn acknowledged_changes_survive_a_crash_of_redis() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::durable();
     let process = start(folder.path(), &redis, &[]);
     let end = Arc::new(AtomicBool::new(false));
@@ -75,22 +76,22 @@ async fn what_was_answered_outlives_a_crash() {
         redis.kill();
         tokio::time::sleep(Duration::from_millis(50)).await;
         redis.start();
-        back_soon(&process).await;
+        await_recovery(&process).await;
     }
     end.store(true, Ordering::Relaxed);
     let app = process.app();
     let (mut alive, mut killed) = (0, 0);
-    while let Some(told) = clients.join_next().await {
-        let told = told.expect("no panic");
-        for (token, round) in told.alive {
-            let session = app.get(&token).await.expect("its create was answered");
+    while let Some(acknowledged) = clients.join_next().await {
+        let acknowledged = acknowledged.expect("no panic");
+        for (token, round) in acknowledged.alive {
+            let session = app.get(&token).await.expect("its create was acknowledged");
             if let Some(round) = round {
-                assert_eq!(json(session.d())["round"], round, "its set was answered");
+                assert_eq!(json(session.d())["round"], round, "its set was acknowledged");
             }
             alive += 1;
         }
-        for token in told.killed {
-            assert!(app.get(&token).await.is_none(), "its kill was answered");
+        for token in acknowledged.killed {
+            assert!(app.get(&token).await.is_none(), "its kill was acknowledged");
             killed += 1;
         }
     }
@@ -100,26 +101,26 @@ async fn what_was_answered_outlives_a_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_loading_is_waited_for() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn the_service_recovers_when_redis_has_loaded() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut redis = Redis::running();
     let process = start(folder.path(), &redis, &[]);
     let app = process.app();
-    let token = app.create("somebody").await;
+    let token = app.create("ann").await;
     for n in 0..300 {
         app.create(&format!("user-{n}")).await;
     }
     let () = redis.ask("SAVE");
     redis.kill();
-    // Five milliseconds for each key, of which there are hundreds; it answers LOADING meanwhile.
+    // 5 ms for each of several hundred keys; meanwhile Redis answers LOADING.
     redis.start_slowly(5000);
     for _ in 0..5 {
         let answer = process.ask("GET", &format!("/test-app/get/{token}"), "").await;
-        unavailable(&answer);
+        assert_unavailable(&answer);
     }
     assert_eq!(process.ask("GET", "/readyz", "").await.status, 503);
-    redis.loaded();
-    back_soon(&process).await;
+    redis.await_loaded();
+    await_recovery(&process).await;
     assert!(app.get(&token).await.is_some());
     drop(app);
     let log = stop(process);
@@ -127,32 +128,32 @@ async fn a_redis_that_is_loading_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_cannot_save_refuses_changes_only() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_redis_that_cannot_save_still_serves_reads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with(&["--save", "3600 1"]);
     let process = start(folder.path(), &redis, &["--touch", "0.05"]);
     let app = process.app();
-    let token = app.create("somebody").await;
-    // It saves into its folder, which is gone.
-    let place = redis.folder().to_owned();
-    fs::remove_dir_all(&place).expect("a folder");
+    let token = app.create("ann").await;
+    // Without its folder Redis cannot save.
+    let folder = redis.folder().to_owned();
+    fs::remove_dir_all(&folder).expect("the folder is removed");
     let _: Result<String, _> = redis.try_ask("BGSAVE");
     let create = "/test-app/create/other?ip=::1";
-    eventually("it says so", || {
+    eventually("Redis reports the failed save", || {
         redis
             .ask::<String>("INFO persistence")
             .contains("last_bgsave_status:err")
             .then_some(())
     });
-    unavailable(&process.ask("PUT", create, "").await);
-    unavailable(
+    assert_unavailable(&process.ask("PUT", create, "").await);
+    assert_unavailable(
         &process
             .ask("POST", &format!("/test-app/set/{token}"), r#"{"a":1}"#)
             .await,
     );
-    unavailable(&process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await);
-    assert!(app.get(&token).await.is_some(), "reading needs no disk");
-    fs::create_dir(&place).expect("a folder");
+    assert_unavailable(&process.ask("DELETE", &format!("/test-app/kill/{token}"), "").await);
+    assert!(app.get(&token).await.is_some(), "reads need no disk");
+    fs::create_dir(&folder).expect("a folder");
     let () = redis.ask("CONFIG SET stop-writes-on-bgsave-error no");
     assert_eq!(process.ask("PUT", create, "").await.status, 200);
     assert_eq!(app.kill(&token).await, 1);

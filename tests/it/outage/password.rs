@@ -1,6 +1,6 @@
-//! A wrong password is told, and no password is.
+//! Passwords: a wrong or missing one is logged as the reason, and no password ever appears in the log.
 
-use super::{Redis, all_unavailable, all_well, start, stop};
+use super::{Redis, assert_all_succeed, assert_all_unavailable, start, stop};
 use crate::{process::Process, support::NO_TOKEN};
 
 const PASSWORD: &str = "open/sesame@7";
@@ -12,30 +12,30 @@ fn secrets(log: &str) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_password_is_used_and_not_told() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_password_is_used_and_never_logged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with_password(PASSWORD, CREDENTIALS);
     let process = start(folder.path(), &redis, &["--loglevel", "trace"]);
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     let log = stop(process);
     assert_eq!(secrets(&log), Vec::<&str>::new(), "{log}");
 }
 
 async fn refused(credentials: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::with_password(PASSWORD, CREDENTIALS);
     let url = format!("redis://{credentials}127.0.0.1:{}", redis.port());
     let process = Process::start(folder.path(), &["--redis-url", &url, "--loglevel", "trace"]).into();
-    all_unavailable(&process, NO_TOKEN).await;
+    assert_all_unavailable(&process, NO_TOKEN).await;
     let log = stop(process);
-    let why = |line: &str| (line.contains(" WARN ") || line.contains("ERROR")) && line.contains("Redis");
-    let why: Vec<_> = log.lines().filter(|line| why(line)).collect();
-    assert!(why.iter().any(|line| says_why(line)), "no line says why: {log}");
+    let is_reason = |line: &str| (line.contains(" WARN ") || line.contains("ERROR")) && line.contains("Redis");
+    let mut reasons = log.lines().filter(|line| is_reason(line));
+    assert!(reasons.any(mentions_password), "no line mentions the password: {log}");
     assert_eq!(secrets(&log), Vec::<&str>::new(), "{log}");
 }
 
-/// Whether an operator who reads the line thinks of the password.
-fn says_why(line: &str) -> bool {
+/// Whether the line points an operator to the password.
+fn mentions_password(line: &str) -> bool {
     let line = line.to_lowercase();
     ["password", "wrongpass", "noauth", "auth"]
         .iter()
@@ -43,23 +43,23 @@ fn says_why(line: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_told_without_it() {
+async fn a_wrong_password_is_logged_without_the_password() {
     refused(":wrongsesame@").await;
     refused("default:wrongsesame@").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_password_is_told() {
+async fn a_missing_password_is_logged() {
     refused("").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_comma_in_a_password_separates_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_password_may_contain_a_comma() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     for credentials in [":ses,ame@", "default:ses%2Came@"] {
         let redis = Redis::with_password("ses,ame", credentials);
         let process = start(folder.path(), &redis, &[]);
-        all_well(&process).await;
+        assert_all_succeed(&process).await;
         stop(process);
     }
 }

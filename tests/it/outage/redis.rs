@@ -1,4 +1,4 @@
-//! A Redis of one test, to be killed, frozen and started again on the same port.
+//! A Redis server of a single test, which can kill, freeze and restart it on the same port.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -15,44 +15,44 @@ pub(super) struct Redis {
     arguments: Vec<String>,
     child: Option<Child>,
     folder: TempDir,
-    /// In a URL, with the `@` behind it.
+    /// User and password for a URL, including the `@`.
     credentials: &'static str,
 }
 
 impl Redis {
-    /// One that is not running yet.
-    pub(super) fn away() -> Self {
+    /// A server that is not running yet.
+    pub(super) fn stopped() -> Self {
         Self {
             port: free_port(),
             arguments: Vec::new(),
             child: None,
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: tempfile::tempdir().expect("a temporary folder"),
             credentials: "",
         }
     }
 
     pub(super) fn running() -> Self {
-        let mut redis = Self::away();
+        let mut redis = Self::stopped();
         redis.start();
         redis
     }
 
-    /// One with further options, as in its configuration file.
+    /// A running server with further options.
     pub(super) fn with(arguments: &[&str]) -> Self {
-        let mut redis = Self::away();
+        let mut redis = Self::stopped();
         redis.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         redis.start();
         redis
     }
 
-    /// One whose answers outlive it: every change is on disk before it is answered.
+    /// A running server that syncs every change to disk before it answers.
     pub(super) fn durable() -> Self {
         Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// One that wants `password`, which in a URL is written as `credentials` say.
+    /// A running server that requires `password`; `credentials` is its form in a URL.
     pub(super) fn with_password(password: &'static str, credentials: &'static str) -> Self {
-        let mut redis = Self::away();
+        let mut redis = Self::stopped();
         redis.arguments = vec!["--requirepass".into(), password.into()];
         redis.credentials = credentials;
         redis.start();
@@ -64,10 +64,11 @@ impl Redis {
         eventually("Redis", || self.try_connect());
     }
 
-    /// Starts it with so many microseconds for each key that it loads, and does not wait for that.
-    pub(super) fn start_slowly(&mut self, each: u32) {
-        let often = ["--loading-process-events-interval-bytes", "1024"];
-        self.launch(&[&["--key-load-delay", &each.to_string()], &often[..]].concat());
+    /// Starts it with a delay for each key that it loads, in microseconds, and returns while it is loading.
+    pub(super) fn start_slowly(&mut self, delay_per_key: u32) {
+        // It answers clients between chunks of this many bytes.
+        let chunks = ["--loading-process-events-interval-bytes", "1024"];
+        self.launch(&[&["--key-load-delay", &delay_per_key.to_string()], &chunks[..]].concat());
         eventually("Redis", || {
             let loading = self
                 .try_ask::<String>("PING")
@@ -76,12 +77,12 @@ impl Redis {
         });
     }
 
-    /// Waits until it has loaded what it has to.
-    pub(super) fn loaded(&self) {
+    /// Waits until it has loaded its data.
+    pub(super) fn await_loaded(&self) {
         let () = self
             .try_ask("CONFIG SET key-load-delay 0")
-            .expect("it takes this meanwhile");
-        eventually("loaded", || self.try_ask::<String>("PING").ok());
+            .expect("CONFIG SET works while loading");
+        eventually("Redis has loaded", || self.try_ask::<String>("PING").ok());
     }
 
     fn launch(&mut self, more: &[&str]) {
@@ -96,15 +97,15 @@ impl Redis {
         self.child = Some(command.spawn().expect("redis-server starts"));
     }
 
-    /// Ends it without a word to anybody.
+    /// Kills it with SIGKILL.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().expect("it can be killed");
-            child.wait().expect("it can be waited for");
+            child.kill().expect("kill");
+            child.wait().expect("wait");
         }
     }
 
-    /// Stops it: connections stay, and nothing answers.
+    /// Stops the process with SIGSTOP: connections stay open without any reply.
     pub(super) fn freeze(&self) {
         self.signal("STOP");
     }
@@ -114,7 +115,7 @@ impl Redis {
     }
 
     fn signal(&self, name: &str) {
-        signal(self.child.as_ref().expect("it runs").id(), name);
+        signal(self.child.as_ref().expect("a running server").id(), name);
     }
 
     pub(super) fn folder(&self) -> &std::path::Path {
@@ -134,7 +135,7 @@ impl Redis {
         client.get_connection_with_timeout(Duration::from_secs(1)).ok()
     }
 
-    /// What a command answers, its words separated by spaces.
+    /// Runs a command, written as in redis-cli without quoting, and returns its reply.
     pub(super) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         self.try_ask(command)
             .unwrap_or_else(|error| panic!("{command}: {error}"))
@@ -151,7 +152,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // A frozen process dies of SIGKILL too.
+        // SIGKILL also ends a frozen process.
         self.kill();
     }
 }

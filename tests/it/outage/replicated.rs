@@ -1,4 +1,5 @@
-//! Clients of a service that answers when a replica has a change, and whether what they were told holds without the master.
+//! Clients of a service with `--redis-wait`: they record acknowledged changes, which must survive the loss of the
+//! master.
 
 use std::{
     sync::{
@@ -15,33 +16,33 @@ use crate::{
     support::{Answer, eventually, json},
 };
 
-/// What clients were told of their sessions.
+/// The changes that clients got acknowledged.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Acknowledged {
     created: Vec<String>,
-    /// Token, and the number that the answered set has stored.
+    /// Token, and the number that the acknowledged set has stored.
     set: Vec<(String, u64)>,
     killed: Vec<String>,
 }
 
-impl Told {
-    /// All of it is so, as soon as somebody answers for it again.
-    pub(super) async fn holds(&self, process: &Process) {
+impl Acknowledged {
+    /// Asserts that none of the changes is lost. Retries reads until the store is available.
+    pub(super) async fn assert_kept(&self, process: &Process) {
         for token in &self.created {
-            assert_ne!(read(process, token).await, "{}", "its create was answered");
+            assert_ne!(read(process, token).await, "{}", "its create was acknowledged");
         }
         for (token, round) in &self.set {
             let session = read(process, token).await;
-            assert_ne!(session, "{}", "its set was answered");
+            assert_ne!(session, "{}", "its set was acknowledged");
             assert_eq!(json(&session)["d"]["round"], *round);
         }
         for token in &self.killed {
-            assert_eq!(read(process, token).await, "{}", "its kill was answered");
+            assert_eq!(read(process, token).await, "{}", "its kill was acknowledged");
         }
     }
 }
 
-/// What a get answers, once it does.
+/// The answer to a get, once the store is available.
 async fn read(process: &Process, token: &str) -> String {
     let path = format!("/test-app/get/{token}");
     let start = Instant::now();
@@ -50,14 +51,14 @@ async fn read(process: &Process, token: &str) -> String {
         if answer.status == 200 {
             return answer.body;
         }
-        super::unavailable(&answer);
-        assert!(start.elapsed() < PATIENCE, "not back: {}", process.log());
+        super::assert_unavailable(&answer);
+        assert!(start.elapsed() < PATIENCE, "not recovered: {}", process.log());
     }
 }
 
-/// Clients that create, set and kill, each until something is not answered.
+/// Clients that create, set and kill sessions, each until its first failed request.
 pub(super) struct Clients {
-    running: JoinSet<Told>,
+    running: JoinSet<Acknowledged>,
     kills: Arc<AtomicU64>,
 }
 
@@ -65,34 +66,34 @@ impl Clients {
     pub(super) fn start(process: &Arc<Process>) -> Self {
         let (mut running, kills) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
         for number in 0..8 {
-            running.spawn(until_it_fails(process.clone(), number, kills.clone()));
+            running.spawn(run_until_failure(process.clone(), number, kills.clone()));
         }
         Self { running, kills }
     }
 
-    /// Waits until they have been answered a good deal.
-    pub(super) async fn are_at_work(&self) {
-        eventually("clients are answered", async || {
+    /// Waits until the clients have received many answers.
+    pub(super) async fn await_load(&self) {
+        eventually("100 kills are answered", async || {
             self.kills.load(Ordering::Relaxed) > 100
         })
         .await;
     }
 
-    /// Waits until each has met a failure.
-    pub(super) async fn end(mut self) -> Told {
-        let mut all = Told::default();
-        while let Some(told) = self.running.join_next().await {
-            let told = told.expect("no panic");
-            all.created.extend(told.created);
-            all.set.extend(told.set);
-            all.killed.extend(told.killed);
+    /// Waits until each client has met a failure; returns all acknowledged changes.
+    pub(super) async fn await_failures(mut self) -> Acknowledged {
+        let mut all = Acknowledged::default();
+        while let Some(one) = self.running.join_next().await {
+            let one = one.expect("no panic");
+            all.created.extend(one.created);
+            all.set.extend(one.set);
+            all.killed.extend(one.killed);
         }
         all
     }
 }
 
-async fn until_it_fails(process: Arc<Process>, number: usize, kills: Arc<AtomicU64>) -> Told {
-    let mut told = Told::default();
+async fn run_until_failure(process: Arc<Process>, number: usize, kills: Arc<AtomicU64>) -> Acknowledged {
+    let mut acknowledged = Acknowledged::default();
     for round in 0.. {
         let path = format!("/test-app/create/user-{number}-{round}?ip=::1");
         let created = process.ask("PUT", &path, "").await;
@@ -100,31 +101,30 @@ async fn until_it_fails(process: Arc<Process>, number: usize, kills: Arc<AtomicU
             break;
         }
         let token = json(&created.body)["token"].as_str().expect("a token").to_owned();
-        told.created.push(token.clone());
+        acknowledged.created.push(token.clone());
         let (path, body) = (format!("/test-app/set/{token}"), format!(r#"{{"round":{round}}}"#));
         if process.ask("POST", &path, &body).await.status != 200 {
             break;
         }
-        told.set.push((token.clone(), round));
+        acknowledged.set.push((token.clone(), round));
         if round % 2 == 0 {
-            // Unknown from here on, until it is answered.
-            told.created.pop();
-            told.set.pop();
+            // Until the kill is answered, the session may or may not exist.
+            acknowledged.created.pop();
+            acknowledged.set.pop();
             let path = format!("/test-app/kill/{token}");
             if process.ask("DELETE", &path, "").await.status != 200 {
                 break;
             }
-            told.killed.push(token);
+            acknowledged.killed.push(token);
             kills.fetch_add(1, Ordering::Relaxed);
         }
-        // Reads of the others come in between.
+        // Let requests of other clients come in between.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    told
+    acknowledged
 }
 
-/// Says that a change was made, but is not safe.
-pub(super) fn not_replicated(answer: &Answer) {
+pub(super) fn assert_not_replicated(answer: &Answer) {
     answer.refused(
         503,
         "notReplicated",

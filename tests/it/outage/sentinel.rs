@@ -1,9 +1,7 @@
-//! A master that sentinels watch over, with passwords of its own and of theirs.
+//! Failover by sentinels: the service follows the new master and writes nothing to the old one.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,12 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::{Client, FromRedisValue, RedisResult, cmd};
-use tempfile::TempDir;
-
 use super::{
-    MARGIN, all_well,
-    replicated::{Clients, not_replicated},
+    MARGIN, assert_all_succeed,
+    replicated::{Clients, assert_not_replicated},
+    sentinel_nodes::{PASSWORD, SENTINEL_PASSWORD, Watched},
     stop,
 };
 use crate::{
@@ -25,187 +21,10 @@ use crate::{
     support,
 };
 
-const PASSWORD: &str = "opensesame";
-const WATCHWORD: &str = "whogoesthere";
-/// How long the sentinels wait before they take a master for dead, in milliseconds.
-const DOWN: u64 = 1000;
-
-/// One redis-server.
-struct Node {
-    port: u16,
-    child: Child,
-    folder: PathBuf,
-    arguments: Vec<String>,
-}
-
-impl Node {
-    fn start(folder: &Path, name: &str, arguments: Vec<String>) -> Self {
-        let (port, folder) = (free_port(), folder.join(name));
-        fs::create_dir(&folder).expect("a folder");
-        let child = launch(port, &folder, &arguments);
-        Self {
-            port,
-            child,
-            folder,
-            arguments,
-        }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it can be waited for");
-    }
-
-    fn start_again(&mut self) {
-        self.child = launch(self.port, &self.folder, &self.arguments);
-    }
-
-    fn ask<T: FromRedisValue>(&self, password: &str, command: &str) -> RedisResult<T> {
-        let url = format!("redis://:{password}@127.0.0.1:{}", self.port);
-        let mut connection = Client::open(url)?.get_connection_with_timeout(Duration::from_secs(1))?;
-        let mut words = command.split(' ');
-        let mut request = cmd(words.next().expect("a command"));
-        request.arg(words.collect::<Vec<_>>()).query(&mut connection)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn launch(port: u16, folder: &Path, arguments: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
-    command
-        .args(arguments)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.spawn().expect("redis-server starts")
-}
-
-/// A master, a replica and three sentinels.
-struct Watched {
-    servers: [Node; 2],
-    sentinels: Vec<Node>,
-    _folder: TempDir,
-}
-
-impl Watched {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let server = |name, master: Option<u16>| {
-            let mut arguments = vec!["--save", "", "--requirepass", PASSWORD, "--masterauth", PASSWORD]
-                .into_iter()
-                .map(str::to_owned)
-                .collect::<Vec<_>>();
-            if let Some(port) = master {
-                arguments.extend(["--replicaof".into(), "127.0.0.1".into(), port.to_string()]);
-            }
-            arguments.extend(["--repl-diskless-sync-delay".into(), "0".into()]);
-            Node::start(folder.path(), name, arguments)
-        };
-        let master = server("master", None);
-        let replica = server("replica", Some(master.port));
-        // Sentinels look for replicas at their start, and then only every ten seconds.
-        eventually("the replica follows", || {
-            let told: String = replica.ask(PASSWORD, "INFO replication").ok()?;
-            told.contains("master_link_status:up").then_some(())
-        });
-        let sentinels = (0..3).map(|n| {
-            let file = folder.path().join(format!("sentinel-{n}.conf"));
-            let lines = format!(
-                "requirepass {WATCHWORD}\nsentinel sentinel-pass {WATCHWORD}\n\
-                 sentinel monitor sessions 127.0.0.1 {} 2\nsentinel auth-pass sessions {PASSWORD}\n\
-                 sentinel down-after-milliseconds sessions {DOWN}\nsentinel failover-timeout sessions 3000\n",
-                master.port
-            );
-            fs::write(&file, lines).expect("a file");
-            Node::start(
-                folder.path(),
-                &format!("sentinel-{n}"),
-                vec![file.display().to_string(), "--sentinel".into()],
-            )
-        });
-        let watched = Self {
-            sentinels: sentinels.collect(),
-            servers: [master, replica],
-            _folder: folder,
-        };
-        eventually("the sentinels know all", || {
-            let known = |sentinel: &Node| {
-                let told: String = sentinel.ask(WATCHWORD, "INFO sentinel").ok()?;
-                told.contains("slaves=1,sentinels=3").then_some(())
-            };
-            watched.sentinels.iter().map(known).collect::<Option<Vec<_>>>()
-        });
-        watched
-    }
-
-    /// The port of the master, as most sentinels have it.
-    fn master(&self) -> Option<u16> {
-        let told = |sentinel: &Node| {
-            let (_, port): (String, u16) = sentinel
-                .ask(WATCHWORD, "SENTINEL GET-MASTER-ADDR-BY-NAME sessions")
-                .ok()?;
-            Some(port)
-        };
-        let told: Vec<_> = self.sentinels.iter().filter_map(told).collect();
-        told.iter()
-            .copied()
-            .find(|port| told.iter().filter(|other| *other == port).count() >= 2)
-    }
-
-    fn urls(&self) -> String {
-        let urls = self
-            .sentinels
-            .iter()
-            .map(|sentinel| format!("redis://127.0.0.1:{}", sentinel.port));
-        urls.collect::<Vec<_>>().join(",")
-    }
-
-    /// The program, led by the sentinels.
-    fn serve(&self, folder: &Path) -> Arc<Process> {
-        self.serve_with(folder, &[])
-    }
-
-    fn serve_with(&self, folder: &Path, more: &[&str]) -> Arc<Process> {
-        self.with_options(folder, more, |args| Arc::new(Process::start(folder, args)))
-    }
-
-    /// Does something with the options that lead to the sentinels, and `more`.
-    fn with_options<T>(&self, folder: &Path, more: &[&str], run: impl FnOnce(&[&str]) -> T) -> T {
-        fs::write(folder.join("password"), PASSWORD).expect("a file");
-        fs::write(folder.join("watchword"), WATCHWORD).expect("a file");
-        let urls = self.urls();
-        let mut args = vec![
-            "--redis-mode",
-            "sentinel",
-            "--redis-master",
-            "sessions",
-            "--redis-url",
-            &urls,
-        ];
-        args.extend([
-            "--redis-password-file",
-            "password",
-            "--redis-sentinel-password-file",
-            "watchword",
-        ]);
-        args.extend(more);
-        run(&args)
-    }
-}
-
-/// Sets that go on until they are told to end: how many were answered, and when the last one was.
+/// A client that sends sets until it is stopped, and counts the successful ones.
 struct Load {
-    end: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
+    stopped: Arc<AtomicBool>,
+    succeeded: Arc<AtomicU64>,
     running: tokio::task::JoinHandle<()>,
     token: String,
 }
@@ -213,110 +32,114 @@ struct Load {
 impl Load {
     async fn start(process: &Arc<Process>) -> Self {
         let token = process.app().create("busy").await;
-        let (end, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, succeeded) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let running = tokio::spawn({
-            let (process, end, answered, path) = (
+            let (process, stopped, succeeded, path) = (
                 process.clone(),
-                end.clone(),
-                answered.clone(),
+                stopped.clone(),
+                succeeded.clone(),
                 format!("/test-app/set/{token}"),
             );
             async move {
-                while !end.load(Ordering::Relaxed) {
+                while !stopped.load(Ordering::Relaxed) {
                     let answer = process.ask("POST", &path, r#"{"a":1}"#).await;
                     if answer.status == 200 {
-                        assert_ne!(answer.body, "{}", "it was there");
-                        answered.fetch_add(1, Ordering::Relaxed);
+                        assert_ne!(answer.body, "{}", "the session exists");
+                        succeeded.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        super::unavailable(&answer);
+                        super::assert_unavailable(&answer);
                     }
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
         });
         Self {
-            end,
-            answered,
+            stopped,
+            succeeded,
             running,
             token,
         }
     }
 
-    /// Waits for the next answer.
-    async fn progress(&self, patience: Duration) {
-        let (start, before) = (Instant::now(), self.answered.load(Ordering::Relaxed));
-        while self.answered.load(Ordering::Relaxed) == before {
-            assert!(start.elapsed() < patience, "no set was answered within {patience:?}");
+    /// Waits for the next successful set.
+    async fn await_success(&self, patience: Duration) {
+        let (start, before) = (Instant::now(), self.succeeded.load(Ordering::Relaxed));
+        while self.succeeded.load(Ordering::Relaxed) == before {
+            assert!(start.elapsed() < patience, "no set succeeded within {patience:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    async fn end(self) -> (String, u64) {
-        self.end.store(true, Ordering::Relaxed);
+    /// Stops the client; returns its token and the number of successful sets.
+    async fn stop(self) -> (String, u64) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.running.await.expect("no panic");
-        (self.token, self.answered.load(Ordering::Relaxed))
+        (self.token, self.succeeded.load(Ordering::Relaxed))
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_dies_is_replaced() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn the_service_follows_a_failover() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut watched = Watched::start();
     let process = watched.serve(folder.path());
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     let load = Load::start(&process).await;
-    load.progress(MARGIN).await;
+    load.await_success(MARGIN).await;
     watched.servers[0].kill();
     let start = Instant::now();
     while watched.master() != Some(watched.servers[1].port) {
-        assert!(start.elapsed() < Duration::from_secs(30), "the sentinels do not agree");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "the sentinels do not promote the replica"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    load.progress(Duration::from_secs(1) + MARGIN).await;
-    // The old one comes back, first as a master; nobody writes to it.
+    load.await_success(Duration::from_secs(1) + MARGIN).await;
+    // The old master comes back, at first as a master. It must receive no writes.
     watched.servers[0].start_again();
     let keys = || watched.servers[0].ask::<u64>(PASSWORD, "DBSIZE").ok();
-    eventually("it is up", keys);
+    eventually("the old master is up", keys);
     for _ in 0..20 {
-        load.progress(MARGIN).await;
-        assert_eq!(keys(), Some(0), "somebody writes to it");
+        load.await_success(MARGIN).await;
+        assert_eq!(keys(), Some(0), "the old master received a write");
     }
-    let (token, _) = load.end().await;
+    let (token, _) = load.stop().await;
     assert!(process.app().get(&token).await.is_some());
     let log = stop(process);
-    assert!(!log.contains(PASSWORD) && !log.contains(WATCHWORD), "{log}");
+    assert!(!log.contains(PASSWORD) && !log.contains(SENTINEL_PASSWORD), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_writes_to_a_master_that_was_replaced() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_replaced_master_receives_no_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve(folder.path());
     let load = Load::start(&process).await;
-    load.progress(MARGIN).await;
-    // Both live on. The sentinels leave the old one a master for some seconds more; what is written to it is lost.
+    load.await_success(MARGIN).await;
+    // Both servers run on. The old one stays a master for some seconds, and writes to it would be lost.
     let () = watched.sentinels[0]
-        .ask(WATCHWORD, "SENTINEL FAILOVER sessions")
-        .expect("it begins");
-    eventually("the other one is master", || {
+        .ask(SENTINEL_PASSWORD, "SENTINEL FAILOVER sessions")
+        .expect("SENTINEL FAILOVER succeeds");
+    eventually("the replica is promoted", || {
         (watched.master() == Some(watched.servers[1].port)).then_some(())
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let written = || -> String {
         let writes = watched.servers[0].ask(PASSWORD, &format!("HGET rs:test-app:{} w", load.token));
-        writes.expect("it is up")
+        writes.expect("a reply")
     };
     let then = written();
     for _ in 0..50 {
-        load.progress(MARGIN).await;
+        load.await_success(MARGIN).await;
     }
-    assert_eq!(written(), then, "somebody writes to the old one");
-    let (token, _) = load.end().await;
+    assert_eq!(written(), then, "the old master received a write");
+    let (token, _) = load.stop().await;
     assert!(process.app().get(&token).await.is_some());
     stop(process);
 }
 
-/// Gets until an answer comes from memory.
+/// Reads the session until the near cache answers.
 async fn warm(process: &Process, token: &str) {
     let hits = async || {
         let metrics = process.ask("GET", "/metrics", "").await.body;
@@ -327,19 +150,19 @@ async fn warm(process: &Process, token: &str) {
         });
         hits.expect("a number")
     };
-    support::eventually("an answer from memory", async || {
+    support::eventually("the near cache answers", async || {
         let before = hits().await;
         let answer = process.ask("GET", &format!("/test-app/get/{token}"), "").await;
-        assert_ne!(answer.body, "{}", "it is there");
+        assert_ne!(answer.body, "{}", "the session exists");
         hits().await > before
     })
     .await;
 }
 
-/// The old master lives on, and says nothing of what is changed at the new one.
+/// The old master runs on and publishes no invalidations for changes at the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_near_cache_listens_to_the_new_master() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn the_near_cache_subscribes_to_the_new_master() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve_with(folder.path(), &["--cachetime", "3600", "--redis-wait", "1"]);
     let other = watched.serve(folder.path());
@@ -348,9 +171,9 @@ async fn a_near_cache_listens_to_the_new_master() {
         warm(&process, token).await;
     }
     let () = watched.sentinels[0]
-        .ask(WATCHWORD, "SENTINEL FAILOVER sessions")
-        .expect("it begins");
-    eventually("the other one is master", || {
+        .ask(SENTINEL_PASSWORD, "SENTINEL FAILOVER sessions")
+        .expect("SENTINEL FAILOVER succeeds");
+    eventually("the replica is promoted", || {
         (watched.master() == Some(watched.servers[1].port)).then_some(())
     });
     for token in &tokens {
@@ -360,13 +183,13 @@ async fn a_near_cache_listens_to_the_new_master() {
         })
         .await;
         warm(&process, token).await;
-        support::eventually("it is killed", async || {
+        support::eventually("the kill is acknowledged", async || {
             other.ask("DELETE", &kill, "").await.status == 200
         })
         .await;
-        support::eventually("it is gone", async || process.app().get(token).await.is_none()).await;
+        support::eventually("the session is gone", async || process.app().get(token).await.is_none()).await;
         for _ in 0..50 {
-            assert!(process.app().get(token).await.is_none(), "it is back");
+            assert!(process.app().get(token).await.is_none(), "the session came back");
         }
     }
     stop(process);
@@ -374,66 +197,69 @@ async fn a_near_cache_listens_to_the_new_master() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_replica_has_acknowledged_outlives_the_master() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn acknowledged_changes_survive_the_master() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut watched = Watched::start();
     let process = watched.serve_with(folder.path(), &["--redis-wait", "1"]);
     let clients = Clients::start(&process);
-    clients.are_at_work().await;
-    // In the midst of answers: what was answered is at the replica already.
+    clients.await_load().await;
+    // The master dies under load. Acknowledged changes are already at the replica.
     watched.servers[0].kill();
-    let told = clients.end().await;
+    let acknowledged = clients.await_failures().await;
     let start = Instant::now();
     while watched.master() != Some(watched.servers[1].port) {
-        assert!(start.elapsed() < Duration::from_secs(30), "the sentinels do not agree");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "the sentinels do not promote the replica"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    super::back_soon(&process).await;
-    told.holds(&process).await;
-    // The only replica is the master now: nobody is left to have a change.
+    super::await_recovery(&process).await;
+    acknowledged.assert_kept(&process).await;
+    // The only replica is now the master, so no replica is left to acknowledge a change.
     let answer = process.ask("PUT", "/test-app/create/lonely?ip=::1", "").await;
-    not_replicated(&answer);
+    assert_not_replicated(&answer);
     stop(process);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_finds_the_master() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_check_finds_the_master_through_sentinels() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let watched = Watched::start();
     let process = watched.serve(folder.path());
     process.app().create("ann").await;
     let lost: u64 = watched.servers[0]
         .ask(PASSWORD, "DEL rs:test-app:_users")
-        .expect("it is up");
+        .expect("a reply");
     assert_eq!(lost, 1);
-    let look = |more: &[&str]| watched.with_options(folder.path(), more, |args| check(folder.path(), args));
+    let run_check = |more: &[&str]| watched.with_options(folder.path(), more, |args| check(folder.path(), args));
     let lines = [r#"session missing from _users: app test-app, id "ann", session "#];
-    finds(&look(&[]), 1, &lines, false);
-    finds(&look(&["--repair"]), 0, &lines, true);
-    finds(&look(&[]), 0, &[], false);
+    finds(&run_check(&[]), 1, &lines, false);
+    finds(&run_check(&["--repair"]), 0, &lines, true);
+    finds(&run_check(&[]), 0, &[], false);
     stop(process);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_is_told() {
+async fn wrong_sentinel_options_are_logged_with_their_reason() {
     let watched = Watched::start();
     let urls = watched.urls();
-    let nobody = format!("redis://127.0.0.1:{}", free_port());
-    for (args, says) in [
+    let closed_port = format!("redis://127.0.0.1:{}", free_port());
+    for (args, reason) in [
         (
-            ["--redis-url", &urls, "--redis-master", "nobody"],
+            ["--redis-url", &urls, "--redis-master", "unknown"],
             "no master of that name",
         ),
-        (["--redis-url", &nobody, "--redis-master", "sessions"], "refused"),
+        (["--redis-url", &closed_port, "--redis-master", "sessions"], "refused"),
     ] {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("watchword"), WATCHWORD).expect("a file");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("sentinel-password"), SENTINEL_PASSWORD).expect("a file");
         let mut all = args.to_vec();
         all.extend([
             "--redis-mode",
             "sentinel",
             "--redis-sentinel-password-file",
-            "watchword",
+            "sentinel-password",
             "--timeout",
             "1",
         ]);
@@ -442,8 +268,8 @@ async fn what_is_wrong_is_told() {
         let log = process.stop();
         assert!(
             log.lines()
-                .any(|line| line.contains("Redis is away") && line.contains(says)),
-            "{says}: {log}"
+                .any(|line| line.contains("Redis is away") && line.contains(reason)),
+            "{reason}: {log}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Redis behind TLS: reached if its certificate is to be trusted, and said to be away otherwise.
+//! Redis with TLS: a trusted server is used, an untrusted one counts as unreachable.
 
 use std::{
     net::TcpStream,
@@ -7,27 +7,32 @@ use std::{
     sync::Arc,
 };
 
-use super::{all_unavailable, all_well, stop};
+use super::{assert_all_succeed, assert_all_unavailable, stop};
 use crate::{
     process::{Process, eventually, finish, free_port},
     support::NO_TOKEN,
 };
 
-/// A Redis that speaks TLS only, with a certificate of an authority that nobody else knows.
+/// A Redis that accepts TLS only, with a certificate of a private authority.
 struct Redis {
     port: u16,
     child: Child,
 }
 
 impl Redis {
-    /// `clients`: whether it wants a certificate of them, too.
-    fn start(folder: &Path, clients: &str) -> Self {
-        certificates(folder);
+    /// `client_certificates` is "yes" if clients must present a certificate, else "no".
+    fn start(folder: &Path, client_certificates: &str) -> Self {
+        create_certificates(folder);
         let port = free_port();
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--tls-cert-file", "redis.pem", "--tls-key-file", "redis.key"]);
-        command.args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", clients]);
+        command.args([
+            "--tls-ca-cert-file",
+            "ca.pem",
+            "--tls-auth-clients",
+            client_certificates,
+        ]);
         command.args(["--save", "", "--appendonly", "no"]).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("redis-server starts");
@@ -42,14 +47,14 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An authority, and a certificate for `localhost` that it has signed.
-pub(super) fn certificates(folder: &Path) {
+/// Creates an authority, and certificates for a server `localhost` and for a client that it has signed.
+pub(super) fn create_certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         command
@@ -66,7 +71,7 @@ pub(super) fn certificates(folder: &Path) {
     openssl("x509 -req -days 1 -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out redis.pem");
 }
 
-/// The program, which trusts the authority or only those that the system knows.
+/// Starts the service; with `trusting` the private authority takes the place of the system's authorities.
 fn start(folder: &Path, url: &str, trusting: bool) -> Arc<Process> {
     let mut command = Process::command(folder, &["--redis-url", url]);
     if trusting {
@@ -76,46 +81,46 @@ fn start(folder: &Path, url: &str, trusting: bool) -> Arc<Process> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trusted_redis_is_reached() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_redis_with_a_trusted_certificate_is_used() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
     let process = start(folder.path(), &redis.url("localhost"), true);
-    all_well(&process).await;
+    assert_all_succeed(&process).await;
     stop(process);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_not_to_be_trusted_is_not_talked_to() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_redis_with_an_untrusted_certificate_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
-    // Of another authority, and of another name.
+    // An unknown authority, and a trusted one with a wrong host name.
     for (host, trusting) in [("localhost", false), ("127.0.0.1", true)] {
         let process = start(folder.path(), &redis.url(host), trusting);
-        all_unavailable(&process, NO_TOKEN).await;
+        assert_all_unavailable(&process, NO_TOKEN).await;
         let log = stop(process);
         let why = log.lines().find(|line| line.contains("Redis is away"));
         assert!(why.is_some_and(|line| line.contains("certificate")), "{log}");
     }
 }
 
-/// The program with these files, and what it logs when nobody answers.
-fn with_files(folder: &Path, url: &str, args: &[&str]) -> Arc<Process> {
+/// Starts the service with these options.
+fn start_with(folder: &Path, url: &str, args: &[&str]) -> Arc<Process> {
     let mut all = vec!["--redis-url", url];
     all.extend(args);
     Arc::new(Process::start(folder, &all))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_authority_of_ones_own_counts() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_private_authority_is_trusted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "no");
-    let process = with_files(folder.path(), &redis.url("localhost"), &["--redis-ca", "ca.pem"]);
-    all_well(&process).await;
+    let process = start_with(folder.path(), &redis.url("localhost"), &["--redis-ca", "ca.pem"]);
+    assert_all_succeed(&process).await;
     stop(process);
-    // Of another authority, and of another name.
+    // An unknown authority, and a trusted one with a wrong host name.
     for (host, authority) in [("localhost", "client.pem"), ("127.0.0.1", "ca.pem")] {
-        let process = with_files(folder.path(), &redis.url(host), &["--redis-ca", authority]);
-        all_unavailable(&process, NO_TOKEN).await;
+        let process = start_with(folder.path(), &redis.url(host), &["--redis-ca", authority]);
+        assert_all_unavailable(&process, NO_TOKEN).await;
         let log = stop(process);
         assert!(
             log.lines()
@@ -126,8 +131,8 @@ async fn an_authority_of_ones_own_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_ones_own_is_shown() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_client_certificate_is_presented() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = Redis::start(folder.path(), "yes");
     let (url, own) = (
         redis.url("localhost"),
@@ -140,15 +145,15 @@ async fn a_certificate_of_ones_own_is_shown() {
             "client.key",
         ],
     );
-    let process = with_files(folder.path(), &url, &own);
-    all_well(&process).await;
+    let process = start_with(folder.path(), &url, &own);
+    assert_all_succeed(&process).await;
     stop(process);
-    let process = with_files(folder.path(), &url, &own[..2]);
-    all_unavailable(&process, NO_TOKEN).await;
+    let process = start_with(folder.path(), &url, &own[..2]);
+    assert_all_unavailable(&process, NO_TOKEN).await;
     assert!(stop(process).contains("Redis is away"));
 }
 
-/// Why the program does not start with these files, in its one line.
+/// The one line by which the service refuses to start with these options.
 fn refusal(folder: &Path, args: &[&str]) -> String {
     let all = [&["--redis-url", "rediss://127.0.0.1:1"], args].concat();
     let line = finish(Process::command(folder, &all)).refusal(2).to_owned();
@@ -157,23 +162,23 @@ fn refusal(folder: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn files_that_can_never_do_are_refused_at_once() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn unusable_certificate_files_are_refused_at_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
-    certificates(folder);
+    create_certificates(folder);
     let with = |certificate, key| refusal(folder, &["--redis-cert", certificate, "--redis-key", key]);
     assert!(with("client.pem", "redis.key").ends_with("redis.key is not the key of client.pem"));
     assert!(with("client.pem", "client.pem").ends_with("client.pem holds no plain private key"));
     assert!(with("client.key", "client.key").ends_with("client.key holds no certificate in PEM"));
     assert!(refusal(folder, &["--redis-ca", "client.key"]).ends_with("client.key holds no certificate in PEM"));
-    // What is in it no certificate can be.
+    // Valid PEM whose content is not a certificate.
     let pem = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
     std::fs::write(folder.join("odd.pem"), pem).expect("a file");
     assert!(with("odd.pem", "client.key").contains("odd.pem with client.key: "));
     assert!(refusal(folder, &["--redis-ca", "odd.pem"]).contains("odd.pem: "));
 }
 
-/// A sentinel that speaks no TLS itself, and watches over a master that does, at this host.
+/// Starts a sentinel without TLS that monitors a master with TLS at this host.
 fn plain_sentinel(folder: &Path, master: &Redis, host: &str, announces_names: bool) -> Redis {
     let port = free_port();
     let names = if announces_names { "yes" } else { "no" };
@@ -194,8 +199,8 @@ fn plain_sentinel(folder: &Path, master: &Redis, host: &str, announces_names: bo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_with_tls_behind_sentinels_without() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_master_with_tls_is_found_through_sentinels_without_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let master = Redis::start(folder, "no");
     let named = plain_sentinel(folder, &master, "localhost", true);
@@ -203,17 +208,17 @@ async fn a_master_with_tls_behind_sentinels_without() {
     let process = |sentinel: &Redis, args: &[&str]| {
         let url = format!("redis://127.0.0.1:{}", sentinel.port);
         let all = [&["--redis-mode", "sentinel"], args].concat();
-        with_files(folder, &url, &all)
+        start_with(folder, &url, &all)
     };
     let on = ["--redis-master-tls", "on", "--redis-ca", "ca.pem", "--cachetime", "1"];
     let well = process(&named, &on);
-    all_well(&well).await;
+    assert_all_succeed(&well).await;
     stop(well);
-    // The log says what to do, and of which server.
+    // The log names the server and the remedy.
     let at = format!("127.0.0.1:{}", master.port);
     for (args, hint) in [(&[][..], "--redis-master-tls"), (&on, "announce-hostnames")] {
         let process = process(&bare, args);
-        all_unavailable(&process, NO_TOKEN).await;
+        assert_all_unavailable(&process, NO_TOKEN).await;
         let log = stop(process);
         let why = log
             .lines()

@@ -1,4 +1,4 @@
-//! A peer may answer get from a cache of its own, and hears on a channel in Redis what to drop from it.
+//! Service and peer invalidate each other's caches over a channel in Redis.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::{New, Pair, Version, for_every_peer};
 use crate::support::{eventually, redis_server};
 
 for_every_peer![
-    what_the_service_changes_leaves_the_cache_of_the_peer,
-    what_the_peer_changes_leaves_the_cache_of_the_service,
+    changes_by_the_service_invalidate_the_cache_of_the_peer,
+    changes_by_the_peer_invalidate_the_cache_of_the_service,
 ];
 
 fn with_data(id: &str) -> New<'_> {
@@ -20,24 +20,24 @@ fn with_data(id: &str) -> New<'_> {
     }
 }
 
-/// Waits until so many listen to the channel.
-async fn listened_to_by(pair: &Pair, count: u64) {
-    let listeners = format!("PUBSUB NUMSUB {}", pair.key("cache"));
-    eventually("they listen", async || {
-        redis_server::ask::<(String, u64)>(&listeners).1 == count
+/// Waits until the channel has this many subscribers.
+async fn await_subscribers(pair: &Pair, count: u64) {
+    let subscribers = format!("PUBSUB NUMSUB {}", pair.key("cache"));
+    eventually("all have subscribed", async || {
+        redis_server::ask::<(String, u64)>(&subscribers).1 == count
     })
     .await;
 }
 
-async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version) {
+async fn changes_by_the_service_invalidate_the_cache_of_the_peer(version: Version) {
     let pair = Pair::start_with(version, |_| {}, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;
-    listened_to_by(&pair, 1).await;
+    await_subscribers(&pair, 1).await;
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "dora"] {
         let token = service.create(with_data(id)).await;
         peer.get(&token).await.expect("alive");
-        // Changed behind its back: as long as it does not see this, it has a cache to drop something from.
+        // A change without an invalidation: while the peer does not see it, the peer answers from its cache.
         let _: u64 = redis_server::ask(&format!("HSET {} ip 10.0.0.1", pair.key(&format!("forum:{token}"))));
         tokens.push(token);
     }
@@ -46,13 +46,13 @@ async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version)
     }
 
     service.set(&tokens[0], r#"{"a":2}"#).await.expect("alive");
-    eventually("the peer reads anew", async || {
+    eventually("the peer reads from Redis", async || {
         let session = peer.get(&tokens[0]).await.expect("alive");
         (session.d(), session.ip.as_str()) == (r#"{"a":2}"#, "10.0.0.1")
     })
     .await;
     let gone = async |token: &String| {
-        eventually("the peer misses it", async || peer.get(token).await.is_none()).await;
+        eventually("the peer finds no session", async || peer.get(token).await.is_none()).await;
     };
     assert_eq!(service.kill(&tokens[1]).await, 1);
     gone(&tokens[1]).await;
@@ -61,22 +61,22 @@ async fn what_the_service_changes_leaves_the_cache_of_the_peer(version: Version)
     assert_eq!(service.killall().await, 2);
     gone(&tokens[3]).await;
     gone(&tokens[0]).await;
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version) {
+async fn changes_by_the_peer_invalidate_the_cache_of_the_service(version: Version) {
     let cachetime =
         |config: &mut rest_sessions::config::Config| config.cachetime = DurationArg(Duration::from_hours(1));
-    // A peer without a cache says nothing.
+    // A peer publishes invalidations only with a cache of its own.
     let pair = Pair::start_with(version, cachetime, json!({ "cachetime": 3600 })).await;
     let Pair { service, peer, .. } = &pair;
-    listened_to_by(&pair, 2).await;
+    await_subscribers(&pair, 2).await;
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "dora"] {
         let token = service.create(with_data(id)).await;
         let key = pair.key(&format!("forum:{token}"));
-        // Changed behind its back: as long as it does not see this, it answers from memory.
-        eventually("the service answers from memory", async || {
+        // A change without an invalidation: while the service does not see it, the service answers from its cache.
+        eventually("the service answers from its cache", async || {
             let _: u64 = redis_server::ask(&format!("HSET {key} ip 127.0.0.1"));
             let before = service.get(&token).await.expect("alive").ip;
             let _: u64 = redis_server::ask(&format!("HSET {key} ip 10.0.0.1"));
@@ -88,15 +88,18 @@ async fn what_the_peer_changes_leaves_the_cache_of_the_service(version: Version)
     }
 
     peer.set(&tokens[0], r#"{"a":2}"#).await.expect("alive");
-    eventually("the service reads anew", async || {
+    eventually("the service reads from Redis", async || {
         let session = service.get(&tokens[0]).await.expect("alive");
         (session.d(), session.ip.as_str()) == (r#"{"a":2}"#, "10.0.0.1")
     })
     .await;
     let gone = async |token: &String| {
-        eventually("the service misses it", async || service.get(token).await.is_none()).await;
+        eventually("the service finds no session", async || {
+            service.get(token).await.is_none()
+        })
+        .await;
         for _ in 0..100 {
-            assert!(service.get(token).await.is_none(), "it is back");
+            assert!(service.get(token).await.is_none(), "the session came back");
         }
     };
     assert_eq!(peer.kill(&tokens[1]).await, 1);

@@ -1,4 +1,4 @@
-//! What redis-sessions itself leaves behind is found and mended, while it and the service go on.
+//! `check` finds and repairs the leftovers of redis-sessions while a peer and the service run.
 
 use super::{New, Pair, Version, for_every_peer};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 
 for_every_peer![
-    ids_with_colons_that_a_peer_lost_are_found,
-    what_a_peer_and_the_service_do_agrees,
+    check_finds_the_keys_of_ids_with_colons_that_a_peer_left,
+    check_finds_nothing_after_operations_of_both,
 ];
 
 fn run(pair: &Pair, args: &[&str]) -> Finished {
@@ -18,8 +18,8 @@ fn run(pair: &Pair, args: &[&str]) -> Finished {
     check(std::env::temp_dir().as_path(), &args)
 }
 
-/// The peer splits index members at every colon, in its wiper and in its killall.
-async fn ids_with_colons_that_a_peer_lost_are_found(version: Version) {
+/// The peer's wiper and killall split index members at every colon.
+async fn check_finds_the_keys_of_ids_with_colons_that_a_peer_left(version: Version) {
     let pair = Pair::start_with(version, |_| {}, serde_json::json!({ "wipe": 600 })).await;
     pair.peer
         .create(New {
@@ -27,7 +27,7 @@ async fn ids_with_colons_that_a_peer_lost_are_found(version: Version) {
             ..New::of("a:b")
         })
         .await;
-    // Its wiper takes it for a session of `a`: the hash goes, the entries of `a:b` stay.
+    // The peer's wiper attributes the session to id `a`: it removes the hash and leaves the index entries of `a:b`.
     pair.advance(700);
     crate::support::eventually("the peer's wiper has removed the hash", async || {
         !pair.keys().iter().any(|key| key.len() > 64)
@@ -51,10 +51,10 @@ async fn ids_with_colons_that_a_peer_lost_are_found(version: Version) {
         assert_eq!((side.activity(7200).await, side.soapp(7200).await.len()), (1, 1));
     }
     assert_eq!(pair.service.kill(&kept).await, 1);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn what_a_peer_and_the_service_do_agrees(version: Version) {
+async fn check_finds_nothing_after_operations_of_both(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         for no_resave in [false, true] {
@@ -75,5 +75,5 @@ async fn what_a_peer_and_the_service_do_agrees(version: Version) {
         }
     }
     assert_eq!(pair.peer.killsoid("a:b").await, 4);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }

@@ -1,13 +1,13 @@
-//! The program and a peer as they are run, by the clock of the system.
+//! The service's binary and a peer on the system clock.
 
 use serde_json::json;
 
 use super::{New, Peer, Side, Version, for_every_peer};
 use crate::{process::Process, support::redis_server};
 
-for_every_peer![the_program_and_a_peer_share_sessions];
+for_every_peer![the_binary_and_a_peer_share_sessions];
 
-async fn the_program_and_a_peer_share_sessions(version: Version) {
+async fn the_binary_and_a_peer_share_sessions(version: Version) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let namespace = redis_server::fresh_namespace();
     let mut command = Process::command(folder.path(), &[]);
@@ -26,7 +26,7 @@ async fn the_program_and_a_peer_share_sessions(version: Version) {
             .await;
         let session = user.get(&token).await.expect("alive");
         assert_eq!((session.id.as_str(), session.ttl), ("ann", 1000));
-        // Their clocks agree: seconds, since the same moment.
+        // Both store `la` in seconds since the same epoch.
         assert!(session.idle < 100, "{session:?}");
         assert_eq!(user.set(&token, r#"{"a":1}"#).await.expect("alive").w, 2);
         assert_eq!(maker.get(&token).await.expect("alive").d(), r#"{"a":1}"#);

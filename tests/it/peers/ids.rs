@@ -1,12 +1,12 @@
-//! Ids that are more than a word.
+//! Ids with special characters.
 
 use super::{New, Pair, Version, for_every_peer};
 use crate::support::eventually;
 
 for_every_peer![
-    each_finds_the_other_by_any_id,
-    each_kills_all_whatever_their_ids,
-    the_service_clears_up_after_a_peer_that_used_colons,
+    each_finds_sessions_of_the_other_by_any_id,
+    each_kills_all_sessions_of_the_other_with_any_id,
+    the_service_removes_sessions_of_a_peer_with_colons_in_ids,
 ];
 
 const IDS: &[&str] = &[
@@ -23,10 +23,10 @@ const IDS: &[&str] = &[
     "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
 ];
 
-/// The peers' killall and wiper lose track of these; everything else of theirs does not.
+/// Ids that the peers' killall and wiper mishandle; their other operations handle them.
 const COLONS: &[&str] = &["a:b", ":", "urn:user:김"];
 
-async fn each_finds_the_other_by_any_id(version: Version) {
+async fn each_finds_sessions_of_the_other_by_any_id(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         for id in IDS.iter().chain(COLONS) {
@@ -40,32 +40,32 @@ async fn each_finds_the_other_by_any_id(version: Version) {
             assert_eq!((user.kill(&token).await, maker.activity(60).await), (1, 1), "{id:?}");
             assert_eq!(user.killsoid(id).await, 1, "{id:?}");
             assert!(maker.get(&other).await.is_none());
-            pair.assert_nothing_left();
+            pair.assert_no_keys_left();
         }
     }
 }
 
-async fn each_kills_all_whatever_their_ids(version: Version) {
+async fn each_kills_all_sessions_of_the_other_with_any_id(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         for id in IDS {
             maker.create(New::of(id)).await;
         }
         assert_eq!(user.killall().await, IDS.len() as u64);
-        pair.assert_nothing_left();
+        pair.assert_no_keys_left();
     }
 }
 
-async fn the_service_clears_up_after_a_peer_that_used_colons(version: Version) {
+async fn the_service_removes_sessions_of_a_peer_with_colons_in_ids(version: Version) {
     let pair = Pair::start_with(version, |config| config.wipe = 1, serde_json::json!({})).await;
     for id in COLONS {
         pair.peer.create(New::of(id)).await;
     }
     assert_eq!(pair.service.killall().await, COLONS.len() as u64);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
     for id in COLONS {
         pair.peer.create(New { ttl: 10, ..New::of(id) }).await;
     }
     pair.advance(11);
-    eventually("the wiper has removed them", async || pair.keys().is_empty()).await;
+    eventually("the wiper has removed all keys", async || pair.keys().is_empty()).await;
 }

@@ -1,14 +1,14 @@
-//! Kills: what one side ends is gone on the other, and no key of it is left.
+//! A kill by one side ends the session for both and leaves no key.
 
 use super::{New, Pair, Version, for_every_peer};
 
 for_every_peer![
-    each_kills_what_the_other_made,
+    each_kills_a_session_of_the_other,
     each_kills_the_sessions_of_an_id,
     each_kills_all_sessions_of_the_app,
 ];
 
-async fn each_kills_what_the_other_made(version: Version) {
+async fn each_kills_a_session_of_the_other(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let token = maker.create(New::of("ann")).await;
@@ -21,7 +21,7 @@ async fn each_kills_what_the_other_made(version: Version) {
             assert_eq!((side.soid("ann").await.len(), side.activity(60).await), (1, 1));
         }
         assert_eq!(user.kill(&other).await, 1);
-        pair.assert_nothing_left();
+        pair.assert_no_keys_left();
     }
 }
 
@@ -37,7 +37,7 @@ async fn each_kills_the_sessions_of_an_id(version: Version) {
         assert_eq!((maker.soid("ann").await.len(), maker.activity(60).await), (0, 1));
         assert!(user.get(&bob).await.is_some());
         assert_eq!(user.killsoid("bob").await, 1);
-        pair.assert_nothing_left();
+        pair.assert_no_keys_left();
     }
 }
 
@@ -54,6 +54,6 @@ async fn each_kills_all_sessions_of_the_app(version: Version) {
         assert_eq!(maker.killall().await, 0);
         assert_eq!((maker.soapp(60).await.len(), maker.activity(60).await), (0, 0));
         assert_eq!(shop.kill(&elsewhere).await, 1);
-        pair.assert_nothing_left();
+        pair.assert_no_keys_left();
     }
 }

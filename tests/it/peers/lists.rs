@@ -1,4 +1,4 @@
-//! Lists and counts, which are the same whoever is asked.
+//! Service and peer return the same lists and counts.
 
 use super::{New, Pair, Version, for_every_peer, side::Side};
 use crate::support::Session;
@@ -6,15 +6,15 @@ use crate::support::Session;
 for_every_peer![
     each_lists_the_sessions_of_both,
     each_counts_the_ids_of_both,
-    activity_on_one_side_moves_the_lists_of_the_other,
+    reads_and_writes_of_one_side_reorder_the_lists_of_the_other,
 ];
 
-/// What tells these sessions apart, in the order of the list.
+/// The `d` of each session, which identifies it, in the order of the list.
 fn data(sessions: &[Session]) -> Vec<&str> {
     sessions.iter().map(Session::d).collect()
 }
 
-/// The same for lists that have no order.
+/// The same, sorted, for lists without a defined order.
 fn sorted(sessions: &[Session]) -> Vec<&str> {
     let mut data = data(sessions);
     data.sort_unstable();
@@ -48,7 +48,7 @@ async fn each_lists_the_sessions_of_both(version: Version) {
             [r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":4}"#]
         );
         assert_eq!(sorted(&side.soid("bob").await), [r#"{"n":2}"#, r#"{"n":3}"#]);
-        assert_eq!(side.soid("nobody").await.len(), 0);
+        assert_eq!(side.soid("unknown").await.len(), 0);
         let all = [r#"{"n":4}"#, r#"{"n":3}"#, r#"{"n":2}"#, r#"{"n":1}"#, r#"{"n":0}"#];
         assert_eq!(data(&side.soapp(50).await), all);
         assert_eq!(data(&side.soapp(30).await), all[..3]);
@@ -59,7 +59,7 @@ async fn each_lists_the_sessions_of_both(version: Version) {
         );
     }
     assert_eq!(peer.killall().await, 5);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
 async fn each_counts_the_ids_of_both(version: Version) {
@@ -80,10 +80,10 @@ async fn each_counts_the_ids_of_both(version: Version) {
         assert_eq!(side.activity(40).await, 1);
     }
     assert_eq!(peer.killsoid("carl").await, 1);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn activity_on_one_side_moves_the_lists_of_the_other(version: Version) {
+async fn reads_and_writes_of_one_side_reorder_the_lists_of_the_other(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let read = create(maker, "ann", 0).await;
@@ -98,5 +98,5 @@ async fn activity_on_one_side_moves_the_lists_of_the_other(version: Version) {
         assert_eq!(maker.activity(10).await, 2);
         assert_eq!(user.killall().await, 2);
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }

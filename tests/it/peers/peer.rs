@@ -1,4 +1,4 @@
-//! A redis-sessions of npm in a Node process of its own, driven by tests/peers/peer.js. It ends when it is dropped.
+//! The npm package redis-sessions in a Node process, driven through tests/peers/peer.js. Dropping it ends the process.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -16,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::support::redis_server;
 
-/// Which redis-sessions.
+/// The major version of redis-sessions.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Version {
     V3,
@@ -36,7 +36,7 @@ impl Peer {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         assert!(
             folder.join("node_modules").is_dir(),
-            "these tests need the npm packages of tests/peers: please run tests/setup.sh"
+            "the npm packages of tests/peers are missing: run tests/setup.sh"
         );
         options["namespace"] = json!(namespace);
         options["options"] = json!({ "url": redis_server::url() });
@@ -45,14 +45,14 @@ impl Peer {
             Version::V4 => "4",
         };
         let child = Command::new("node")
-            // The clock of its tests still counts as an experiment in Node 20.
+            // Node 20 warns that its mock clock is experimental.
             .arg("--no-warnings")
             .arg(folder.join("peer.js"))
             .args([version, &options.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        let mut child = child.unwrap_or_else(|error| panic!("these tests need Node 20 or later in the PATH: {error}"));
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start node, install Node 20 or later: {error}"));
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (sender, lines) = channel();
@@ -69,24 +69,24 @@ impl Peer {
         }
     }
 
-    /// Calls an operation, which must succeed, for the peer's app. Returns the answer as it was written.
+    /// Calls an operation on the peer's app, which must succeed; returns the JSON text of the answer.
     pub(super) fn call(&self, name: &str, with: Value) -> String {
         self.call_with_data(name, with, "")
     }
 
-    /// The same with `d`, given as JSON text; empty for none.
+    /// As [`Self::call`], with `d` as JSON text; empty for none.
     pub(super) fn call_with_data(&self, name: &str, mut with: Value, d: &str) -> String {
         with["app"] = json!(self.app);
         let mut with = with.to_string();
         if !d.is_empty() {
-            // As text: a value of our own would have lost the order of the keys.
+            // Spliced in as text, since parsing it would lose the order of the keys.
             with.truncate(with.len() - 1);
             with = format!(r#"{with},"d":{d}}}"#);
         }
         self.exchange(name, &with)
     }
 
-    /// Moves the peer's clock, if it was started with one that stands still.
+    /// Advances the peer's clock if it was started with a mock clock.
     pub(super) fn advance(&self, seconds: u64) {
         self.exchange("advance", &json!({ "seconds": seconds }).to_string());
     }
@@ -105,7 +105,7 @@ impl Peer {
         }
         let with = serde_json::from_str(with).expect("JSON");
         let line = serde_json::to_string(&Line { call, with }).expect("JSON");
-        let mut pipes = self.pipes.lock().expect("nobody panics with it");
+        let mut pipes = self.pipes.lock().expect("the lock is not poisoned");
         writeln!(pipes.0, "{line}").unwrap_or_else(|error| panic!("the peer has ended before {call}: {error}"));
         let reply = pipes.1.recv_timeout(Duration::from_mins(1));
         drop(pipes);
@@ -119,7 +119,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended by itself, and then a call has told.
+        // Errors mean that it has already exited; the next call would have failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,15 +1,15 @@
-//! One session that both read, change and renew.
+//! Service and peer read, change and renew the same session.
 
 use super::{New, Pair, Version, for_every_peer, side::IP};
 
 for_every_peer![
-    each_reads_what_the_other_made,
-    each_changes_what_the_other_made,
-    each_renews_what_the_other_made,
-    each_sees_the_end_of_what_the_other_made,
+    each_reads_a_session_of_the_other,
+    each_changes_a_session_of_the_other,
+    each_renews_a_session_of_the_other,
+    each_sees_a_session_of_the_other_expire,
 ];
 
-async fn each_reads_what_the_other_made(version: Version) {
+async fn each_reads_a_session_of_the_other(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let new = New {
@@ -28,10 +28,10 @@ async fn each_reads_what_the_other_made(version: Version) {
         assert_eq!(user.get(&token).await.expect("alive").r, 3);
         assert_eq!(user.kill(&token).await, 1);
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn each_changes_what_the_other_made(version: Version) {
+async fn each_changes_a_session_of_the_other(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let new = New {
@@ -39,8 +39,8 @@ async fn each_changes_what_the_other_made(version: Version) {
             ..New::of("ann")
         };
         let token = maker.create(new).await;
-        // In turn: what one wrote, the other changes further. Keys stay in their order.
-        for (who, change, w, d) in [
+        // They change the session in turn. Existing keys keep their order.
+        for (side, change, w, d) in [
             (user, r#"{"n":2.5}"#, 2, r#"{"x":1,"a":true,"m":"text","n":2.5}"#),
             (maker, r#"{"a":false}"#, 3, r#"{"x":1,"a":false,"m":"text","n":2.5}"#),
             (user, r#"{"x":null,"no":null}"#, 4, r#"{"a":false,"m":"text","n":2.5}"#),
@@ -53,7 +53,7 @@ async fn each_changes_what_the_other_made(version: Version) {
             (user, r#"{"a":null,"m":null,"n":null,"x":null}"#, 6, ""),
             (maker, r#"{"again":1}"#, 7, r#"{"again":1}"#),
         ] {
-            let session = who.set(&token, change).await.expect("alive");
+            let session = side.set(&token, change).await.expect("alive");
             assert_eq!((session.w, session.d()), (w, d), "{change}");
             for side in [maker, user] {
                 let session = side.soid("ann").await.pop().expect("alive");
@@ -62,10 +62,10 @@ async fn each_changes_what_the_other_made(version: Version) {
         }
         assert_eq!(user.kill(&token).await, 1);
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn each_renews_what_the_other_made(version: Version) {
+async fn each_renews_a_session_of_the_other(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let new = New {
@@ -73,18 +73,18 @@ async fn each_renews_what_the_other_made(version: Version) {
             ..New::of("ann")
         };
         let token = maker.create(new).await;
-        for who in [user, maker, user, user, maker, maker] {
+        for side in [user, maker, user, user, maker, maker] {
             pair.advance(10);
-            assert_eq!(who.get(&token).await.expect("the last second counts").idle, 10);
+            assert_eq!(side.get(&token).await.expect("the last second counts").idle, 10);
             pair.advance(9);
-            assert_eq!(who.set(&token, r#"{"a":1}"#).await.expect("alive").idle, 9);
+            assert_eq!(side.set(&token, r#"{"a":1}"#).await.expect("alive").idle, 9);
         }
         assert_eq!(user.kill(&token).await, 1);
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn each_sees_the_end_of_what_the_other_made(version: Version) {
+async fn each_sees_a_session_of_the_other_expire(version: Version) {
     let pair = Pair::start(version).await;
     for (maker, user) in pair.directions() {
         let new = New {
@@ -101,5 +101,5 @@ async fn each_sees_the_end_of_what_the_other_made(version: Version) {
         }
         user.killall().await;
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }

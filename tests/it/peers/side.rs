@@ -1,4 +1,4 @@
-//! The service or a peer, each operation as a function of the same name, with the same answers.
+//! One interface to the service and to a peer: each operation is a function of the same name with the same answer.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::peer::Peer;
 use crate::support::{App, Session};
 
-/// Where both always create from.
+/// The `ip` of all created sessions.
 pub(super) const IP: &str = "127.0.0.1";
 
-/// One of the two that share a Redis.
+/// The service or a peer.
 pub(super) enum Side {
     Service(App),
     Peer(Peer),
@@ -68,7 +68,7 @@ impl Side {
         match self {
             Self::Service(app) => {
                 let session = app.get(token).await;
-                // A read may reach Redis a little later. Not later than the next count, and the peer is about to look.
+                // `activity` flushes the read buffer, so that the peer sees this read.
                 app.activity(10).await;
                 session
             }

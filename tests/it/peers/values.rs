@@ -1,13 +1,13 @@
-//! What `d` can hold, from one side to the other.
+//! Values of `d` pass unchanged between service and peer.
 
 use super::{New, Pair, Version, for_every_peer};
 
 for_every_peer![
     values_of_every_type_pass_both_ways,
-    what_a_peer_rounds_for_itself_stays_exact_here,
+    numbers_that_a_peer_rounds_stay_exact_in_redis,
 ];
 
-/// As JavaScript writes them, which the service must keep to the letter.
+/// Values as JavaScript formats them; the service must keep them byte by byte.
 const VALUES: &[&str] = &[
     "true",
     "false",
@@ -48,7 +48,7 @@ async fn values_of_every_type_pass_both_ways(version: Version) {
             })
             .await;
         assert_eq!(user.get(&token).await.expect("alive").d(), all);
-        // Whoever changes one key writes the others anew.
+        // A set of one key rewrites the others.
         let after = format!(r#"{},"new":1}}"#, &all[..all.len() - 1]);
         assert_eq!(user.set(&token, r#"{"new":1}"#).await.expect("alive").d(), after);
         assert_eq!(maker.get(&token).await.expect("alive").d(), after);
@@ -60,17 +60,17 @@ async fn values_of_every_type_pass_both_ways(version: Version) {
         }
         assert_eq!(user.kill(&token).await, 1);
     }
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }
 
-async fn what_a_peer_rounds_for_itself_stays_exact_here(version: Version) {
+async fn numbers_that_a_peer_rounds_stay_exact_in_redis(version: Version) {
     let pair = Pair::start(version).await;
     let d = r#"{"big":9007199254740993,"max":18446744073709551615,"min":-9223372036854775808,"one":1.0}"#;
     let token = pair.service.create(New { d, ..New::of("ann") }).await;
     let rounded = r#"{"big":9007199254740992,"max":18446744073709552000,"min":-9223372036854776000,"one":1}"#;
     assert_eq!(pair.peer.get(&token).await.expect("alive").d(), rounded);
-    // Its reading wrote nothing of that.
+    // The peer's get did not write its rounded values.
     assert_eq!(pair.service.get(&token).await.expect("alive").d(), d);
     assert_eq!(pair.service.kill(&token).await, 1);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }

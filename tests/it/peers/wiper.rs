@@ -1,4 +1,4 @@
-//! The wiper of one side removes what the other made, once it has expired, and nothing else.
+//! The wiper of one side removes expired sessions of the other side, and nothing else.
 
 use serde_json::json;
 
@@ -6,17 +6,17 @@ use super::{New, Pair, Version, for_every_peer, side::Side};
 use crate::support::eventually;
 
 for_every_peer![
-    the_peer_wipes_what_the_service_made,
-    the_service_wipes_what_the_peer_made,
+    the_peer_wipes_expired_sessions_of_the_service,
+    the_service_wipes_expired_sessions_of_the_peer,
 ];
 
-async fn the_peer_wipes_what_the_service_made(version: Version) {
-    // Its timer runs on the clock that stands still, so it is due at the tenth second and with no other step below.
+async fn the_peer_wipes_expired_sessions_of_the_service(version: Version) {
+    // The peer's wiper timer runs on the mock clock: it fires at the tenth second, during the second advance below.
     let pair = Pair::start_with(version, |_| {}, json!({ "wipe": 10 })).await;
     assert_wiped(&pair, &pair.service).await;
 }
 
-async fn the_service_wipes_what_the_peer_made(version: Version) {
+async fn the_service_wipes_expired_sessions_of_the_peer(version: Version) {
     let pair = Pair::start_with(version, |config| config.wipe = 1, json!({})).await;
     assert_wiped(&pair, &pair.peer).await;
 }
@@ -36,7 +36,7 @@ async fn assert_wiped(pair: &Pair, maker: &Side) {
     let written = maker.create(short("carl")).await;
     let long = maker.create(New::of("ann")).await;
     pair.advance(6);
-    // Renewed: their first end is no end.
+    // These are renewed, so they outlive their first ttl.
     maker.get(&read).await.expect("alive");
     maker.set(&written, r#"{"a":1}"#).await.expect("alive");
     pair.advance(5);
@@ -50,8 +50,8 @@ async fn assert_wiped(pair: &Pair, maker: &Side) {
         left.push(pair.key(&format!("forum:{token}")));
     }
     left.sort_unstable();
-    // The count as well: version 3 of the peer takes an id out of it some time after the keys.
-    eventually("the expired ones are removed", async || {
+    // The activity count, too: version 3 of the peer updates `_users` some time after the other keys.
+    eventually("the expired sessions are removed", async || {
         pair.keys() == left && pair.service.activity(60).await == 3
     })
     .await;
@@ -59,5 +59,5 @@ async fn assert_wiped(pair: &Pair, maker: &Side) {
         assert_eq!((side.soapp(60).await.len(), side.activity(60).await), (3, 3));
     }
     assert_eq!(maker.killall().await, 3);
-    pair.assert_nothing_left();
+    pair.assert_no_keys_left();
 }

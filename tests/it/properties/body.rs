@@ -1,4 +1,4 @@
-//! The bodies of create and set, and what becomes of `d`.
+//! The bodies of create and set, and the merge into `d`, against a model of the contract.
 
 use proptest::{collection::vec, prelude::*};
 use rest_sessions::session::{ApplyError, Changes, Data, Invalid, MAX_DATA_BYTES};
@@ -9,10 +9,10 @@ use super::{
     texts,
 };
 
-/// Keys to store with the text of their values, or to remove.
+/// Keys with the JSON text of their new values, or `None` to remove them.
 type Pairs = Vec<(String, Option<String>)>;
 
-/// What the contract says of the body of a set: the changes, or why there are none.
+/// The model: the changes in the body of a set, or the error.
 fn expected(body: &[u8]) -> Result<Pairs, Invalid> {
     let text = std::str::from_utf8(body).map_err(|_| Invalid::Json)?;
     let fields = match json::read(text).ok_or(Invalid::Json)? {
@@ -46,13 +46,13 @@ fn expected(body: &[u8]) -> Result<Pairs, Invalid> {
     Ok(pairs)
 }
 
-/// Whether a reader that takes numbers for doubles gets infinity.
+/// Whether the value is a number that overflows a double.
 fn infinite(value: &str) -> bool {
     value.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         && value.parse::<f64>().expect("a number").is_infinite()
 }
 
-/// A body without the byte order mark that it may begin with.
+/// The body without a leading byte order mark.
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
@@ -68,7 +68,7 @@ fn pairs(changes: &Changes) -> Pairs {
         .collect()
 }
 
-/// The old data with changes, as text; `None` if no key is left.
+/// The model of a merge: the old data with the changes applied, as text; `None` if no key is left.
 fn merged(old: &Pairs, changes: &Pairs) -> Option<String> {
     let mut all = old.clone();
     for (key, value) in changes {
@@ -85,17 +85,17 @@ fn merged(old: &Pairs, changes: &Pairs) -> Option<String> {
     (!left.is_empty()).then(|| format!("{{{}}}", left.join(",")))
 }
 
-/// What applying changes must come to.
+/// Asserts the result of applying changes.
 fn assert_applied(applied: Result<Option<Data>, ApplyError>, expected: Option<String>) {
     if expected.as_ref().is_some_and(|text| text.len() > MAX_DATA_BYTES) {
         assert_eq!(applied.expect_err("it is too large"), ApplyError::TooLarge);
         return;
     }
-    let applied = applied.expect("it fits");
+    let applied = applied.expect("the data fits");
     assert_eq!(applied.as_ref().map(Data::as_str), expected.as_deref());
     if let Some(text) = expected {
-        // What was stored can be read again, and is the same then.
-        let again = Data::stored(&text).flatten().expect("it was stored");
+        // Stored data can be read back unchanged.
+        let again = Data::stored(&text).flatten().expect("stored data");
         assert_eq!(again.as_str(), text);
         let Some(Text::Object(fields)) = json::read(&text) else {
             panic!("{text}")
@@ -105,7 +105,7 @@ fn assert_applied(applied: Result<Option<Data>, ApplyError>, expected: Option<St
 }
 
 #[test]
-fn a_set_takes_what_the_contract_says() {
+fn set_accepts_the_bodies_of_the_contract() {
     hold("body", 1, texts::text(true), |body| {
         let expected = match without_mark(body) {
             b"" => Err(empty()),
@@ -123,23 +123,23 @@ fn a_set_takes_what_the_contract_says() {
 }
 
 #[test]
-fn a_create_takes_what_a_set_takes_and_nothing_at_all() {
+fn create_accepts_the_bodies_of_set_and_empty_ones() {
     hold("body", 1, texts::text(true), |body| {
         let sent = body;
         let body = without_mark(sent);
         let text = std::str::from_utf8(body).ok();
-        let solid = text.filter(|text| json::read(text).is_some()).map(|text| {
-            let mut solid = text.to_owned();
-            solid.retain(|char| !" \t\n\r".contains(char));
-            solid
+        let compact = text.filter(|text| json::read(text).is_some()).map(|text| {
+            let mut compact = text.to_owned();
+            compact.retain(|char| !" \t\n\r".contains(char));
+            compact
         });
-        let nothing = body.is_empty() || matches!(solid.as_deref(), Some("null" | "[]"));
-        let expected = if nothing { Ok(Pairs::new()) } else { expected(body) };
+        let is_empty = body.is_empty() || matches!(compact.as_deref(), Some("null" | "[]"));
+        let expected = if is_empty { Ok(Pairs::new()) } else { expected(body) };
         assert_eq!(Changes::for_create(sent).map(|changes| pairs(&changes)), expected);
     });
 }
 
-/// Two bodies with a line feed between them.
+/// Two bodies separated by a line feed.
 fn two() -> impl Strategy<Value = Vec<u8>> {
     let long = (0..60_100usize).prop_map(|length| format!(r#"{{"long":"{}"}}"#, "x".repeat(length)));
     let some = || prop_oneof![30 => texts::object(false).boxed(), 1 => long.clone().boxed()];
@@ -148,7 +148,7 @@ fn two() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn a_set_changes_what_it_names_and_no_more() {
+fn set_changes_only_the_keys_in_its_body() {
     hold("merge", 1, two(), |input| {
         let text = std::str::from_utf8(input).expect("a text");
         let (old, new) = text.split_once('\n').expect("two lines");
@@ -172,13 +172,13 @@ fn a_set_changes_what_it_names_and_no_more() {
             assert_eq!(
                 twice.as_ref().map(Data::as_str),
                 once.as_ref().map(Data::as_str),
-                "a set may be repeated"
+                "a set is idempotent"
             );
         }
     });
 }
 
-/// A body, and keys to unset, each in a line of its own.
+/// A body, and keys to unset, one per line.
 fn unset() -> impl Strategy<Value = Vec<u8>> {
     let key = prop_oneof![
         Just("a".to_owned()),
@@ -218,14 +218,14 @@ fn unset_removes_keys_that_the_body_does_not_set() {
             assert_eq!(changes.map(|changes| pairs(&changes)), Err(empty()));
             return;
         }
-        // Whatever is removed, and however often.
+        // Unset keys may repeat and need not exist.
         let changes = changes.expect("nothing is set and unset");
         assert_applied(changes.apply(None), merged(&Pairs::new(), &expected));
     });
 }
 
 #[test]
-fn what_a_store_holds_is_a_flat_object_or_nothing() {
+fn stored_data_is_a_flat_object_or_absent() {
     hold("stored", 1, texts::text(true), |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let flat = match json::read(text) {
@@ -239,7 +239,7 @@ fn what_a_store_holds_is_a_flat_object_or_nothing() {
         assert_eq!(read.as_ref().map(Option::is_none), flat, "{text}");
         if let Some(Some(data)) = read {
             assert_eq!(data.as_str(), text.trim_matches([' ', '\t', '\n', '\r']));
-            // Whatever escapes a peer has left there.
+            // Must not panic, whatever escapes a peer has stored.
             let _ = data.texts();
         }
     });

@@ -1,7 +1,6 @@
-//! What holds for every input: first for the corpus, then for random inputs. One that fails is made as small as it goes
-//! and joins the corpus.
+//! Runs a property on its corpus and then on random inputs. A failing input is shrunk and added to the corpus.
 //!
-//! `PROPERTY_CASES` says how many random inputs there are: that many for a cheap property, fewer for a costly one.
+//! `PROPERTY_CASES` sets the number of random inputs for a cheap property; a costly one gets fewer.
 
 use std::{
     fs,
@@ -15,26 +14,26 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 
-/// Few enough for the test command.
+/// Default number of random inputs, small enough for the test command.
 const CASES: u32 = 2000;
 
-/// Checks a property of `parser`, which panics where it does not hold. `cost`: how many cheap properties it is like.
+/// Checks a property of `parser`; `property` panics where it does not hold. `cost` divides the number of random inputs.
 pub(crate) fn hold(parser: &str, cost: u32, inputs: impl Strategy<Value = Vec<u8>>, property: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(parser);
     let files = fs::read_dir(&folder).unwrap_or_else(|cause| panic!("{}: {cause}", folder.display()));
     let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
     files.sort_unstable();
-    assert!(!files.is_empty(), "{parser}: no corpus");
+    assert!(!files.is_empty(), "{parser}: the corpus is empty");
     for file in files {
         let input = fs::read(&file).expect("a file");
         let held = catch_unwind(AssertUnwindSafe(|| property(&input)));
-        assert!(held.is_ok(), "it does not hold for {}", file.display());
+        assert!(held.is_ok(), "the property does not hold for {}", file.display());
     }
 
     let cases = std::env::var("PROPERTY_CASES").map_or(CASES, |text| text.parse().expect("PROPERTY_CASES is a number"));
     let config = Config {
         cases: (cases / cost).max(1),
-        // The corpus takes what fails.
+        // Failing inputs go to the corpus below instead.
         failure_persistence: None,
         ..Config::default()
     };
@@ -49,7 +48,7 @@ pub(crate) fn hold(parser: &str, cost: u32, inputs: impl Strategy<Value = Vec<u8
             let mut hasher = DefaultHasher::new();
             input.hash(&mut hasher);
             let file = folder.join(format!("found-{:016x}", hasher.finish()));
-            fs::write(&file, &input).expect("the corpus can be written to");
+            fs::write(&file, &input).expect("the corpus is writable");
             panic!("{}: {why}: {:?}", file.display(), String::from_utf8_lossy(&input));
         }
     }

@@ -1,20 +1,20 @@
-//! JSON as RFC 8259 has it, written once more: what the parser of the service is compared with.
+//! An independent JSON reader after RFC 8259, the reference for the service's parser.
 
-/// What stands at the outermost level of a text, as far as a session cares.
+/// The outermost value of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text {
     Object(Vec<Field>),
     Other,
 }
 
-/// A key, decoded, and the value as it was written. No key where the escapes make no text.
+/// A decoded key and the text of its value. The key is `None` if its escapes do not form valid UTF-16.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) key: Option<String>,
     pub(crate) value: String,
 }
 
-/// Reads a text; `None` if it is no JSON.
+/// Parses a text; `None` if it is not JSON.
 pub(crate) fn read(text: &str) -> Option<Text> {
     let mut reader = Reader { rest: text };
     reader.space();
@@ -27,7 +27,7 @@ pub(crate) fn read(text: &str) -> Option<Text> {
     reader.rest.is_empty().then_some(read)
 }
 
-/// Decodes a string with its quotes; `None` if an escape is half of a character.
+/// Decodes a quoted string; `None` if it has an unpaired surrogate.
 pub(crate) fn decode(string: &str) -> Option<String> {
     let mut units: Vec<u16> = Vec::new();
     let mut chars = string[1..string.len() - 1].chars();
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         taken.is_some()
     }
 
-    /// The fields of an object whose brace is read.
+    /// Reads the fields of an object after its opening brace.
     fn fields(&mut self) -> Option<Vec<Field>> {
         let mut fields = Vec::new();
         self.space();
@@ -94,28 +94,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes one value, however deep it is.
+    /// Skips one value of any depth, without recursion.
     fn skip(&mut self) -> Option<()> {
         let mut open: Vec<char> = Vec::new();
         loop {
             self.space();
-            // A value, or the beginning of one.
-            let begun = self.rest.chars().next()?;
-            match begun {
+            // A scalar, or the opening bracket of an object or an array.
+            let first = self.rest.chars().next()?;
+            match first {
                 '{' | '[' => {
                     self.take(&self.rest[..1]);
                     self.space();
-                    let end = if begun == '{' { "}" } else { "]" };
+                    let end = if first == '{' { "}" } else { "]" };
                     if !self.take(end) {
-                        open.push(begun);
-                        self.key(begun)?;
+                        open.push(first);
+                        self.key(first)?;
                         continue;
                     }
                 }
                 '"' => drop(self.string()?),
                 _ => self.scalar()?,
             }
-            // What follows a value.
+            // After a value: a comma, or the ends of enclosing objects and arrays.
             loop {
                 let Some(&inside) = open.last() else { return Some(()) };
                 self.space();
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The key of a field, in an object.
+    /// Skips the key and the colon if the enclosing value is an object.
     fn key(&mut self, inside: char) -> Option<()> {
         if inside == '{' {
             self.space();

@@ -1,4 +1,4 @@
-//! Flags and the file of options: whatever is in them, the program starts or says in one line why it does not.
+//! Flags, variables and options files with arbitrary content: the service accepts them or refuses them in one line.
 
 use std::{ffi::OsString, fs, path::Path};
 
@@ -9,7 +9,7 @@ use rest_sessions::config::{Cli, Refusal};
 use super::{hold::hold, texts::damaged};
 use crate::process::{finish, program};
 
-/// The names of all options, as flags have them.
+/// The names of all flags, without the dashes.
 fn names() -> Vec<String> {
     let command = Cli::command();
     let long = command
@@ -59,7 +59,7 @@ fn values() -> impl Strategy<Value = String> {
     prop_oneof![3 => some.prop_map(ToOwned::to_owned), 1 => any]
 }
 
-/// Flags, one in a line.
+/// Flags, one per line.
 fn flags() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![8 => prop::sample::select(names()), 1 => "[a-z-]{1,12}"];
     let flag = (name, values(), 0..10u8).prop_map(|(name, value, form)| match form {
@@ -71,11 +71,11 @@ fn flags() -> impl Strategy<Value = Vec<u8>> {
     vec(flag, 0..5).prop_map(|flags| flags.join("\n").into_bytes())
 }
 
-/// A file of options.
+/// Options files.
 fn files() -> impl Strategy<Value = Vec<u8>> {
     let names: Vec<_> = names().into_iter().map(|name| name.replace('-', "_")).collect();
     let value = values().prop_flat_map(|text| {
-        // What JSON makes of a text, TOML reads as well.
+        // A JSON string is also a TOML string.
         let quoted = serde_json::to_string(&text).expect("a text");
         prop::sample::select(vec![
             quoted.clone(),
@@ -91,14 +91,14 @@ fn files() -> impl Strategy<Value = Vec<u8>> {
     damaged(vec(line, 0..5).prop_map(|lines| lines.join("\n").into_bytes()))
 }
 
-/// Reads the options as the program does, as far as that goes without connecting anywhere.
+/// Parses the options as the service does, without connecting to a store.
 fn read(flags: &[&str]) -> Result<Cli, Refusal> {
     let args = ["rest-sessions"].iter().chain(flags).map(OsString::from);
     Cli::parse_all(args.collect::<Vec<_>>())
 }
 
-/// What all of them have to be: whole, or one line.
-fn assert_clear(read: Result<Cli, Refusal>) {
+/// Asserts that the options are accepted or refused in one line.
+fn assert_accepted_or_one_line(read: Result<Cli, Refusal>) {
     match read {
         Ok(cli) => {
             if let Err(why) = cli.config.redis() {
@@ -115,10 +115,10 @@ fn assert_line(text: &str) {
 }
 
 #[test]
-fn flags_are_taken_or_refused_in_one_line() {
+fn flags_are_accepted_or_refused_in_one_line() {
     hold("flags", 20, flags(), |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
-        assert_clear(read(&text.split('\n').collect::<Vec<_>>()));
+        assert_accepted_or_one_line(read(&text.split('\n').collect::<Vec<_>>()));
     });
 }
 
@@ -129,17 +129,17 @@ fn write(folder: &Path, input: &[u8]) -> String {
 }
 
 #[test]
-fn a_file_of_options_is_taken_or_refused_in_one_line() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn an_options_file_is_accepted_or_refused_in_one_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     hold("file", 20, files(), |input| {
-        assert_clear(read(&["--config", &write(folder.path(), input)]));
+        assert_accepted_or_one_line(read(&["--config", &write(folder.path(), input)]));
     });
 }
 
-/// The program itself, with a file and an option in the environment that ends it where all was well.
+/// Runs the binary with `completions`, a command that ends at once if the options are valid.
 #[test]
-fn the_program_refuses_a_file_with_exit_code_2() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn the_binary_refuses_an_options_file_with_exit_code_2() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     hold("file", 200, files(), |input| {
         let path = write(folder.path(), input);
         let mut command = program(folder.path(), &["completions", "bash"]);
@@ -152,7 +152,7 @@ fn the_program_refuses_a_file_with_exit_code_2() {
     });
 }
 
-/// One option of the environment, `NAME=value`.
+/// One environment variable of an option, `NAME=value`.
 fn variables() -> impl Strategy<Value = Vec<u8>> {
     let names: Vec<_> = names()
         .into_iter()
@@ -162,8 +162,8 @@ fn variables() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn the_program_takes_a_variable_as_it_takes_the_flag() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_variable_is_accepted_like_its_flag() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     hold("variable", 200, variables(), |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
         let Some((name, value)) = text.split_once('=').filter(|(_, value)| !value.contains('\0')) else {

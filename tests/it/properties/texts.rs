@@ -1,8 +1,8 @@
-//! Texts that are JSON, or nearly so.
+//! Strategies for texts that are JSON or almost JSON.
 
 use proptest::{collection::vec, prelude::*, string::string_regex};
 
-/// Strings with their quotes: few different ones, so that keys meet, and whatever escapes there are.
+/// Quoted strings: often from a few, so that keys collide, otherwise random ones with all kinds of escapes.
 fn string() -> impl Strategy<Value = String> {
     let few = prop::sample::select(vec![
         r#""a""#,
@@ -69,7 +69,7 @@ fn value(deep: bool) -> BoxedStrategy<String> {
     prop_oneof![20 => scalar(), 3 => nested, 1 => very].boxed()
 }
 
-/// Objects; flat ones unless they may be `deep`.
+/// Objects; nested ones only if `deep`.
 pub(crate) fn object(deep: bool) -> impl Strategy<Value = String> {
     let field = || {
         (space(), string(), space(), space(), value(deep), space())
@@ -79,7 +79,7 @@ pub(crate) fn object(deep: bool) -> impl Strategy<Value = String> {
     (space(), fields, space()).prop_map(|(a, fields, b)| format!("{a}{{{}}}{b}", fields.join(",")))
 }
 
-/// Texts that are JSON, or nearly so.
+/// Texts that are JSON or almost JSON.
 pub(crate) fn text(deep: bool) -> impl Strategy<Value = Vec<u8>> {
     let other = prop_oneof![
         scalar(),
@@ -93,7 +93,7 @@ pub(crate) fn text(deep: bool) -> impl Strategy<Value = Vec<u8>> {
     damaged(text.prop_map(String::into_bytes))
 }
 
-/// Some of the inputs with a few bytes replaced, put in or left out.
+/// Some of the inputs with a few bytes replaced, inserted or removed.
 pub(crate) fn damaged(inputs: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![prop::sample::select(b"{}[]:,\"\\ u0e.-+n\t%&=/".to_vec()), any::<u8>()];
     let damage = (any::<prop::sample::Index>(), 0..3u8, byte);

@@ -1,4 +1,4 @@
-//! A block of commands and what they print, run by a real shell.
+//! Replays a console block of the README in a real shell and compares the output.
 
 use std::{
     fmt::Write,
@@ -9,10 +9,10 @@ use std::{
 
 use super::document::ADDRESS;
 
-/// Seconds after which a program counts as stuck; a compiler may be among them, on a busy machine.
+/// Seconds after which a program counts as stuck. One of them is a compiler, and the machine may be busy.
 pub(super) const PATIENCE: &str = "300";
 
-/// A command after `$ `, and the lines up to the next one.
+/// A command after `$ `, and its expected output.
 struct Step {
     command: String,
     printed: String,
@@ -27,7 +27,7 @@ fn steps(console: &str) -> Vec<Step> {
                 printed: String::new(),
             });
         } else {
-            let step = steps.last_mut().expect("a command comes first");
+            let step = steps.last_mut().expect("a block starts with a command");
             step.printed += line;
             step.printed.push('\n');
         }
@@ -40,8 +40,8 @@ pub(super) fn commands(console: &str) -> Vec<String> {
     steps(console).into_iter().map(|step| step.command).collect()
 }
 
-/// A program whose environment neither sends it through a proxy nor makes it say more than usual.
-pub(super) fn quiet(program: &str) -> Command {
+/// A command without the environment variables that configure proxies or add output.
+pub(super) fn clean_command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env("no_proxy", "*").stdin(Stdio::null());
     for name in [
@@ -56,51 +56,56 @@ pub(super) fn quiet(program: &str) -> Command {
     command
 }
 
-/// Fails if one of these programs is not there.
+/// Fails if one of these programs is not installed.
 #[track_caller]
-pub(super) fn need(programs: &[&str]) {
+pub(super) fn require_programs(programs: &[&str]) {
     for program in programs {
-        let found = quiet("sh").args(["-c", "command -v \"$0\"", program]).output();
+        let found = clean_command("sh").args(["-c", "command -v \"$0\"", program]).output();
         assert!(
             found.is_ok_and(|found| found.status.success()),
-            "this test needs {program} in the PATH: please install it"
+            "{program} is not in the PATH: install it to run this test"
         );
     }
 }
 
-/// Runs the commands of a block in `folder`, in one shell, against the service at `address`. Each has to print what the
-/// block says; only tokens and times that go by may differ.
+/// Runs the commands of a block in `folder`, in one shell, against the service at `address`. Each must print the output
+/// in the block; only tokens and times may differ.
 pub(super) fn replay(console: &str, folder: &Path, address: &str) {
     let steps = steps(console);
-    let results = tempfile::tempdir().expect("a folder");
+    let results = tempfile::tempdir().expect("a temporary folder");
     let result = |place: usize| results.path().join(place.to_string());
     let mut script = String::new();
     for (place, step) in steps.iter().enumerate() {
-        // Braces and not parentheses: a variable that is set here is for the next commands too.
+        // Braces, not parentheses: later commands need the variables that are set here.
         let command = step.command.replace(ADDRESS, address);
-        writeln!(script, "{{ {command}\n}} >'{}' 2>&1", result(place).display()).expect("memory takes every write");
+        writeln!(script, "{{ {command}\n}} >'{}' 2>&1", result(place).display()).expect("writing to a String");
     }
-    let shell = quiet("timeout")
+    let shell = clean_command("timeout")
         .args([PATIENCE, "sh", "-c", &script])
         .current_dir(folder)
         .output();
-    let shell = shell.expect("timeout and sh are there");
+    let shell = shell.expect("timeout and sh are installed");
     for (place, step) in steps.iter().enumerate() {
         let printed = fs::read_to_string(result(place))
             .unwrap_or_else(|cause| panic!("{} was not run: {cause}, {shell:?}", step.command));
-        assert_eq!(masked(&ended(printed)), masked(&step.printed), "$ {}", step.command);
+        assert_eq!(
+            masked(&with_final_newline(printed)),
+            masked(&step.printed),
+            "$ {}",
+            step.command
+        );
     }
 }
 
-/// Answers end without a line feed, and the README shows each on a line of its own.
-fn ended(mut text: String) -> String {
+/// Adds a final line feed: answers lack one, but the README shows each on a line of its own.
+fn with_final_newline(mut text: String) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text
 }
 
-/// The text with each token, each idle time and each time that is left in the place of which one stands.
+/// Replaces each token by TOKEN, and each idle time or remaining time by SECONDS.
 fn masked(text: &str) -> String {
     const TIMES: [&str; 2] = ["\"idle\":", "x-session-ttl: "];
     let mut rest = text;

@@ -1,8 +1,8 @@
-//! The README, in parts.
+//! Parses the README: sections, code blocks and tables.
 
 use std::path::Path;
 
-/// The whole text.
+/// The full text.
 pub(super) const README: &str = include_str!("../../../README.md");
 
 /// The address that the README's commands and programs name.
@@ -13,7 +13,7 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What stands under a heading, up to the next one.
+/// The text under a heading, up to the next heading.
 pub(super) fn section(heading: &str) -> &'static str {
     let (_, rest) = README
         .split_once(&format!("\n## {heading}\n"))
@@ -34,7 +34,7 @@ pub(super) fn blocks(text: &str) -> Vec<(&str, String)> {
     blocks
 }
 
-/// The only code block of a text in this language.
+/// The only code block in this language.
 pub(super) fn block(text: &str, language: &str) -> String {
     let mut found = blocks(text).into_iter().filter(|(name, _)| *name == language);
     match (found.next(), found.next()) {
@@ -43,7 +43,7 @@ pub(super) fn block(text: &str, language: &str) -> String {
     }
 }
 
-/// The cells of a text's table rows, without head and rule. A cell that is code and nothing else loses the marks.
+/// The cells of a table without its header. A cell that consists of code only loses its backticks.
 pub(super) fn rows(text: &str) -> Vec<Vec<String>> {
     let code = |cell: &str| {
         let inner = cell.strip_prefix('`')?.strip_suffix('`')?;

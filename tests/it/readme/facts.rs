@@ -1,9 +1,9 @@
-//! Single statements that no other test holds.
+//! Single statements of the README that no other test checks.
 
 use super::document::{README, block, blocks, root, section};
 
 #[test]
-fn every_link_leads_to_a_file() {
+fn every_link_names_an_existing_file() {
     let links: Vec<_> = README
         .split("](")
         .skip(1)
@@ -14,29 +14,29 @@ fn every_link_leads_to_a_file() {
     let commands = block(section("Start"), "sh");
     let scripts = commands.lines().filter(|line| !line.starts_with("cargo "));
     for path in links.into_iter().chain(scripts) {
-        assert!(root().join(path).is_file(), "{path} is not there");
+        assert!(root().join(path).is_file(), "{path} does not exist");
     }
 }
 
 #[test]
-fn every_console_is_replayed() {
+fn every_console_block_is_replayed() {
     let consoles = blocks(README)
         .iter()
         .filter(|(language, _)| *language == "console")
         .count();
-    assert_eq!(consoles, 2, "a block of commands that no test runs");
+    assert_eq!(consoles, 2, "a new console block needs a test that replays it");
 }
 
 #[test]
-fn rust_has_to_be_as_new_as_cargo_says() {
+fn the_readme_names_the_required_rust_version() {
     let text = section("Start").split_whitespace().collect::<Vec<_>>().join(" ");
-    let said = format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"));
-    assert!(text.contains(&said), "{said}");
+    let expected = format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(text.contains(&expected), "{expected}");
 }
 
 #[test]
-fn the_sidecar_starts_as_its_file_says() {
-    let compose = std::fs::read_to_string(root().join("docker-compose.yml")).expect("the file is there");
+fn the_sidecar_commands_are_those_of_the_compose_file() {
+    let compose = std::fs::read_to_string(root().join("docker-compose.yml")).expect("a readable file");
     let (_, lines) = blocks(section("Redis")).pop().expect("a block");
     assert_eq!(lines.lines().count(), 2);
     for line in lines.lines() {
@@ -45,8 +45,8 @@ fn the_sidecar_starts_as_its_file_says() {
 }
 
 #[test]
-fn the_changelog_has_this_version() {
-    let changelog = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("the file is there");
+fn the_changelog_names_this_version() {
+    let changelog = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("a readable file");
     assert!(
         changelog.contains(env!("CARGO_PKG_VERSION")),
         "{}",

@@ -1,9 +1,9 @@
-//! The programs in four languages, as they stand in the README.
+//! The README's example programs in four languages.
 
 use std::{fs, path::Path, process::Output};
 
 use super::{
-    console::{PATIENCE, need, quiet, replay},
+    console::{PATIENCE, clean_command, replay, require_programs},
     document::{ADDRESS, block, blocks, section},
     walk::start,
 };
@@ -12,7 +12,7 @@ use crate::{
     support::{NO_TOKEN, Store, for_every_store},
 };
 
-for_every_store![one_session_goes_through_four_languages];
+for_every_store![four_languages_share_one_session];
 
 const HEADING: &str = "One session, four languages";
 const PROGRAMS: [&str; 4] = ["python3 login.py", "php cart.php", "java Page.java", "node logout.mjs"];
@@ -35,9 +35,9 @@ fn unpack(folder: &Path, address: &str) {
     }
 }
 
-async fn one_session_goes_through_four_languages(store: Store) {
-    need(&tools());
-    let folder = tempfile::tempdir().expect("a folder");
+async fn four_languages_share_one_session(store: Store) {
+    require_programs(&tools());
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(store, folder.path());
     unpack(folder.path(), process.address());
     replay(&block(section(HEADING), "console"), folder.path(), process.address());
@@ -45,8 +45,12 @@ async fn one_session_goes_through_four_languages(store: Store) {
 
 fn run(program: &str, token: &str, folder: &Path) -> Output {
     let words = program.split(' ').chain([token]);
-    let output = quiet("timeout").arg(PATIENCE).args(words).current_dir(folder).output();
-    output.expect("timeout is there")
+    let output = clean_command("timeout")
+        .arg(PATIENCE)
+        .args(words)
+        .current_dir(folder)
+        .output();
+    output.expect("timeout is installed")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -54,9 +58,9 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[tokio::test]
-async fn a_missing_session_is_no_session_in_every_language() {
-    need(&tools());
-    let folder = tempfile::tempdir().expect("a folder");
+async fn every_language_reports_a_missing_session() {
+    require_programs(&tools());
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(Store::Embedded, folder.path());
     unpack(folder.path(), process.address());
     for program in &PROGRAMS[1..] {
@@ -67,26 +71,26 @@ async fn a_missing_session_is_no_session_in_every_language() {
 }
 
 #[tokio::test]
-async fn an_outage_is_a_failure_in_every_language() {
-    need(&tools());
-    let folder = tempfile::tempdir().expect("a folder");
+async fn every_language_fails_during_an_outage() {
+    require_programs(&tools());
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = format!("redis://127.0.0.1:{}", free_port());
     let process = Process::start(folder.path(), &["--timeout", "0.5", "--redis-url", &redis]);
     unpack(folder.path(), process.address());
     for program in PROGRAMS {
         let output = run(program, NO_TOKEN, folder.path());
         assert!(!output.status.success(), "{program}: {output:?}");
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        // Each says so itself, so it is this outage that ended it.
-        assert!(said.contains("503"), "{program}: {output:?}");
-        assert!(!said.contains("no session"), "{program}: {output:?}");
+        let printed = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        // The status shows that the program failed because of the outage.
+        assert!(printed.contains("503"), "{program}: {output:?}");
+        assert!(!printed.contains("no session"), "{program}: {output:?}");
     }
 }
 
 #[tokio::test]
-async fn a_cookie_cannot_leave_its_route() {
-    need(&tools());
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_path_in_a_cookie_reaches_no_other_route() {
+    require_programs(&tools());
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(Store::Embedded, folder.path());
     unpack(folder.path(), process.address());
     let token = process.app().create("ann").await;
@@ -94,5 +98,8 @@ async fn a_cookie_cannot_leave_its_route() {
         let output = run(program, "../../test-app/killsoid/ann", folder.path());
         assert!(!output.status.success(), "{program}: {output:?}");
     }
-    assert!(process.app().get(&token).await.is_some(), "somebody has killed it");
+    assert!(
+        process.app().get(&token).await.is_some(),
+        "a program killed the session"
+    );
 }

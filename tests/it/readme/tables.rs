@@ -1,4 +1,4 @@
-//! The tables, held to the code.
+//! The README's tables of options, subcommands and metrics match the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use super::document::{rows, section};
 use crate::process::{Process, free_port};
 
 #[test]
-fn the_table_of_options_is_that_of_the_code() {
-    let said: Vec<_> = rows(section("Configuration"))
+fn the_table_of_options_matches_the_code() {
+    let documented: Vec<_> = rows(section("Configuration"))
         .into_iter()
         .map(|row| row[..3].to_vec())
         .collect();
     let command = Cli::command();
     let options = command.get_arguments().filter(|arg| arg.get_env().is_some());
-    let true_ones: Vec<_> = options
+    let actual: Vec<_> = options
         .map(|arg| {
             let flag = format!("--{}", arg.get_long().expect("every option has a flag"));
             let variable = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
@@ -24,8 +24,8 @@ fn the_table_of_options_is_that_of_the_code() {
             vec![flag, variable.to_owned(), default.unwrap_or("unset").to_owned()]
         })
         .collect();
-    assert!(true_ones.len() >= 20, "{true_ones:?}");
-    assert_eq!(said, true_ones);
+    assert!(actual.len() >= 20, "{actual:?}");
+    assert_eq!(documented, actual);
 }
 
 #[test]
@@ -37,9 +37,9 @@ fn the_readme_names_every_subcommand() {
 }
 
 #[tokio::test]
-async fn the_table_of_metrics_is_that_of_the_service() {
-    // An outage is what brings every metric out.
-    let folder = tempfile::tempdir().expect("a folder");
+async fn the_table_of_metrics_matches_the_service() {
+    // Some metrics exist only after an outage.
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = format!("redis://127.0.0.1:{}", free_port());
     let process = Process::start(
         folder.path(),
@@ -52,18 +52,18 @@ async fn the_table_of_metrics_is_that_of_the_service() {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .map(str::to_owned)
         .collect();
-    let said: BTreeMap<_, _> = rows(section("Operating"))
+    let documented: BTreeMap<_, _> = rows(section("Operating"))
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone()))
         .collect();
-    assert_eq!(said.keys().cloned().collect::<BTreeSet<_>>(), families);
-    for (name, meaning) in said {
+    assert_eq!(documented.keys().cloned().collect::<BTreeSet<_>>(), families);
+    for (name, meaning) in documented {
         for label in ["route", "method", "status", "reason", "operation", "result"] {
-            let is = text.lines().any(|line| {
+            let has_label = text.lines().any(|line| {
                 let series = line.strip_prefix(&name);
                 series.is_some_and(|series| series.contains(&format!("{label}=\"")))
             });
-            assert_eq!(meaning.contains(&format!("`{label}`")), is, "{name}, {label}");
+            assert_eq!(meaning.contains(&format!("`{label}`")), has_label, "{name}, {label}");
         }
     }
 }

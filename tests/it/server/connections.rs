@@ -1,4 +1,4 @@
-//! Connections that are silent, slow, idle, too many or in a hurry.
+//! Silent, slow, idle and pipelining connections, and connections beyond the limit.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::Wire;
 use crate::support::{Server, Store};
 
 const IDLE: Duration = Duration::from_secs(1);
-/// Short of it, even on a busy machine.
+/// Well within `IDLE`, even on a busy machine.
 const SHORT: Duration = Duration::from_millis(400);
 
-async fn server(change: impl FnOnce(&mut Config)) -> (Server, String) {
+async fn start(change: impl FnOnce(&mut Config)) -> (Server, String) {
     let server = Server::start_with(Store::Embedded, |config| {
         config.idle_timeout = DurationArg(IDLE);
         change(config);
@@ -28,26 +28,26 @@ async fn ping(wire: &mut Wire) {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let (_server, address) = server(|_| ()).await;
-    Wire::connect(&address).await.closed().await;
+    let (_server, address) = start(|_| ()).await;
+    Wire::connect(&address).await.assert_closed().await;
 }
 
 #[tokio::test]
-async fn a_half_sent_head_is_closed() {
-    let (_server, address) = server(|_| ()).await;
+async fn a_connection_with_an_incomplete_head_is_closed() {
+    let (_server, address) = start(|_| ()).await;
     for half in ["G", "GET /ping HTTP/1.1\r\n", "GET /ping HTTP/1.1\r\nHost: test\r\n"] {
         let mut wire = Wire::connect(&address).await;
         wire.send(half).await;
-        wire.closed().await;
+        wire.assert_closed().await;
     }
 }
 
 #[tokio::test]
-async fn a_head_that_trickles_in_is_closed() {
-    let (_server, address) = server(|_| ()).await;
+async fn a_connection_with_a_trickling_head_is_closed() {
+    let (_server, address) = start(|_| ()).await;
     let mut wire = Wire::connect(&address).await;
     wire.send("GET /ping HTTP/1.1\r\n").await;
-    // Each line comes well within the time, all of them do not; at some point nobody listens any more.
+    // Each line arrives within the timeout, but the whole head does not. At last a write fails.
     let trickle = async {
         for n in 0.. {
             sleep(SHORT).await;
@@ -66,22 +66,22 @@ async fn a_head_that_trickles_in_is_closed() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_but_not_a_busy_one() {
-    let (_server, address) = server(|_| ()).await;
+async fn an_idle_connection_is_closed_and_a_busy_one_is_kept() {
+    let (_server, address) = start(|_| ()).await;
     let mut wire = Wire::connect(&address).await;
-    // Longer in sum than the time that each pause may take.
+    // Each pause is shorter than the timeout; their sum is longer.
     for _ in 0..5 {
         sleep(SHORT).await;
         ping(&mut wire).await;
     }
-    wire.closed().await;
+    wire.assert_closed().await;
 }
 
 #[tokio::test]
-async fn a_slow_body_is_not_idle() {
-    let (_server, address) = server(|_| ()).await;
+async fn a_connection_with_a_slow_body_is_not_idle() {
+    let (_server, address) = start(|_| ()).await;
     let mut wire = Wire::connect(&address).await;
-    wire.send("PUT /test-app/create/somebody?ip=10.0.0.1 HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n{\"a\"")
+    wire.send("PUT /test-app/create/ann?ip=10.0.0.1 HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n{\"a\"")
         .await;
     sleep(IDLE * 2).await;
     wire.send(":\"b\"}").await;
@@ -90,10 +90,10 @@ async fn a_slow_body_is_not_idle() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_answered_in_time() {
-    let (_server, address) = server(|config| config.timeout = DurationArg(SHORT)).await;
+async fn a_missing_body_is_answered_408() {
+    let (_server, address) = start(|config| config.timeout = DurationArg(SHORT)).await;
     let mut wire = Wire::connect(&address).await;
-    wire.send("PUT /test-app/create/somebody?ip=10.0.0.1 HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n{\"a\"")
+    wire.send("PUT /test-app/create/ann?ip=10.0.0.1 HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n{\"a\"")
         .await;
     let (status, body) = wire.answer().await;
     assert_eq!(status, 408);
@@ -101,12 +101,12 @@ async fn a_body_that_does_not_come_is_answered_in_time() {
         body,
         r#"{"name":"requestTimeout","message":"The body did not arrive in time"}"#
     );
-    wire.closed().await;
+    wire.assert_closed().await;
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_cap_waits_for_its_turn() {
-    let (_server, address) = server(|config| {
+async fn a_connection_beyond_the_limit_waits_for_a_free_slot() {
+    let (_server, address) = start(|config| {
         config.max_connections = 2;
         config.idle_timeout = DurationArg(Duration::from_mins(10));
     })
@@ -122,7 +122,7 @@ async fn a_connection_beyond_the_cap_waits_for_its_turn() {
         timeout(SHORT, third.read_answer()).await.is_err(),
         "served beyond the cap"
     );
-    // Those inside are served meanwhile.
+    // Connections within the limit are served meanwhile.
     ping(&mut second).await;
 
     drop(first);
@@ -132,7 +132,7 @@ async fn a_connection_beyond_the_cap_waits_for_its_turn() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let (_server, address) = server(|_| ()).await;
+    let (_server, address) = start(|_| ()).await;
     let mut wire = Wire::connect(&address).await;
     let request = |line: &str, body: &str| {
         format!(
@@ -142,7 +142,7 @@ async fn pipelined_requests_are_answered_in_order() {
     };
     let mut all = String::new();
     for n in 0..50 {
-        // Slower and faster ones by turns.
+        // Requests with and without the store alternate, so that their answers could overtake each other.
         all += &request(&format!("PUT /test-app/create/user-{n}?ip=10.0.0.1"), r#"{"a":1}"#);
         all += &request("GET /ping", "");
         all += &request(&format!("GET /test-app/soid/user-{n}"), "");

@@ -1,4 +1,4 @@
-//! Errors that no handler makes: unknown routes, other methods, and a handler that panics.
+//! Errors from outside the handlers: unknown routes, wrong methods, and panics.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{process::Process, support::NO_TOKEN};
 
 #[tokio::test]
 async fn an_unknown_route_is_not_found() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &[]);
     for path in [
         "/",
@@ -38,8 +38,8 @@ async fn an_unknown_route_is_not_found() {
 }
 
 #[tokio::test]
-async fn another_method_is_told_the_right_ones() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &[]);
     for (path, methods) in [
         ("/test-app/create/id", "PUT"),
@@ -69,8 +69,8 @@ async fn another_method_is_told_the_right_ones() {
     }
 }
 
-/// A server with a handler that panics, in the stack of the real one.
-async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
+/// Starts a server with the real middleware and a handler that panics.
+async fn start_with_panicking_handler(folder: &std::path::Path) -> (Arc<Metrics>, String) {
     let metrics = Arc::new(Metrics::new());
     let deadline = Duration::from_secs(2);
     let embedded = Embedded::open(folder, 1 << 20, deadline, metrics.clone()).expect("a new folder");
@@ -95,17 +95,17 @@ async fn with_panic(folder: &std::path::Path) -> (Arc<Metrics>, String) {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_and_is_counted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (metrics, address) = with_panic(&folder.path().join("data")).await;
+async fn a_panic_is_answered_500_and_counted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (metrics, address) = start_with_panicking_handler(&folder.path().join("data")).await;
     let mut wire = Wire::connect(&address).await;
     let internal = r#"{"name":"internalError","message":"Internal error"}"#;
     for _ in 0..2 {
         assert_eq!(wire.get("/panic/on-purpose-in-a-test").await, (500, internal.into()));
     }
-    // The connection, and everybody else's, goes on.
+    // The connection stays usable.
     assert_eq!(wire.get("/fine").await, (200, "fine".into()));
-    // Only routes of the service have a label of their own.
+    // Only the service's own routes have a label; the test's routes count as unmatched.
     let counted = r#"rest_sessions_http_requests_total{method="GET",route="unmatched",status="500"} 2"#;
     assert!(metrics.text().contains(counted), "{}", metrics.text());
 }

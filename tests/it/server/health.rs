@@ -1,10 +1,10 @@
-//! `healthcheck`: what a container asks its own service.
+//! The `healthcheck` subcommand, which containers run against their own service.
 
 use crate::process::{Finished, Process, eventually, finish, free_port, program};
 
-/// `healthcheck` with these flags and variables.
+/// Runs the binary with these flags and variables.
 fn check(args: &[&str], environment: &[(&str, &str)]) -> Finished {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = program(folder.path(), args);
     command.envs(environment.iter().copied());
     finish(command)
@@ -15,8 +15,8 @@ fn port(process: &Process) -> &str {
 }
 
 #[test]
-fn a_ready_service_is_healthy_however_it_is_named() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_ready_service_is_healthy_by_every_way_to_name_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &[]);
     let port = port(&process);
     std::fs::write(folder.path().join("options.toml"), format!("port = {port}")).expect("a file");
@@ -30,7 +30,7 @@ fn a_ready_service_is_healthy_however_it_is_named() {
         (&["healthcheck"], &[("RS_CONFIG", file)]),
         (&["healthcheck", "--config", file], &[]),
         (&["--config", file, "healthcheck"], &[]),
-        // Whoever listens everywhere listens here too.
+        // A service on all addresses also listens on loopback.
         (&["healthcheck"], &[("RS_HOST", "0.0.0.0"), ("RS_PORT", port)]),
     ] {
         let finished = check(args, environment);
@@ -40,7 +40,7 @@ fn a_ready_service_is_healthy_however_it_is_named() {
 }
 
 #[test]
-fn nothing_that_listens_is_not_healthy() {
+fn a_port_without_a_listener_is_not_healthy() {
     let port = free_port().to_string();
     let finished = check(&["healthcheck", "--port", &port], &[]);
     let line = finished.refusal(1);
@@ -48,7 +48,7 @@ fn nothing_that_listens_is_not_healthy() {
 }
 
 #[test]
-fn a_listener_that_says_nothing_is_not_healthy() {
+fn a_silent_listener_is_not_healthy() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port().to_string();
     check(&["healthcheck", "--port", &port], &[]).refusal(1);
@@ -56,7 +56,7 @@ fn a_listener_that_says_nothing_is_not_healthy() {
 
 #[test]
 fn a_service_without_its_store_is_not_healthy() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = format!("redis://127.0.0.1:{}", free_port());
     let process = Process::start(folder.path(), &["--redis-url", &redis, "--timeout", "0.5"]);
     let finished = check(&["healthcheck", "--port", port(&process)], &[]);
@@ -65,8 +65,8 @@ fn a_service_without_its_store_is_not_healthy() {
 }
 
 #[test]
-fn a_service_about_to_end_is_not_healthy() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_draining_service_is_not_healthy() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--drain-delay", "60"]);
     process.signal("TERM");
     let finished = eventually("not ready", || {

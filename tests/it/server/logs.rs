@@ -1,4 +1,4 @@
-//! What the log says, and what it never says.
+//! Log lines, and the absence of tokens in them.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn warnings(host: &str) -> Vec<String> {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let log = Process::start(folder.path(), &["--host", host]).stop();
     log.lines()
         .filter(|line| line.contains(" WARN "))
@@ -18,7 +18,7 @@ fn warnings(host: &str) -> Vec<String> {
 }
 
 #[test]
-fn listening_beyond_loopback_is_warned_of() {
+fn listening_beyond_loopback_logs_a_warning() {
     let warnings = warnings("0.0.0.0");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
@@ -28,15 +28,15 @@ fn listening_beyond_loopback_is_warned_of() {
 }
 
 #[test]
-fn listening_on_loopback_is_not() {
+fn listening_on_loopback_logs_no_warning() {
     for host in ["127.0.0.1", "localhost"] {
         assert_eq!(warnings(host), Vec::<String>::new(), "{host}");
     }
 }
 
-/// Every route, well and badly used, at the finest level: no token may be in the log.
-async fn no_token(store: &[&str]) {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Sends valid and invalid requests to every route at log level trace; asserts that log and metrics hold no token.
+async fn assert_no_token_logged(store: &[&str]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut args = vec!["--loglevel", "trace", "--wipe", "10"];
     args.extend(store);
     let process = Process::start(folder.path(), &args);
@@ -46,8 +46,10 @@ async fn no_token(store: &[&str]) {
         tokens.insert(app.create_with(&format!("user-{n}"), "ttl=1000", r#"{"a":1}"#).await);
     }
     for token in tokens.clone() {
-        app.get(&token).await.expect("it is there");
-        app.set(&token, r#"{"a":2,"b":null}"#).await.expect("it is there");
+        app.get(&token).await.expect("an existing session");
+        app.set(&token, r#"{"a":2,"b":null}"#)
+            .await
+            .expect("an existing session");
         app.try_set(&token, "{").await;
         app.try_set(&token, r#"{"a":[]}"#).await;
         app.try_set(&token, format!(r#"{{"a":"{}"}}"#, "x".repeat(61_000)))
@@ -69,7 +71,7 @@ async fn no_token(store: &[&str]) {
                 "{answer:?}"
             );
         }
-        // What breaks off or makes no sense comes from below the routes.
+        // Truncated and malformed requests fail below the router.
         let mut wire = Wire::connect(process.address()).await;
         wire.send(&format!(
             "POST /test-app/set/{token} HTTP/1.1\r\nHost: test\r\nContent-Length: 99\r\n\r\n{{"
@@ -93,9 +95,9 @@ async fn no_token(store: &[&str]) {
     let metrics = process.ask("GET", "/metrics", "").await.body;
     let log = process.stop();
     let answered = log.lines().filter(|line| line.contains("answered")).count();
-    assert!(answered > 40, "hardly anything was logged: {log}");
+    assert!(answered > 40, "only {answered} answers were logged: {log}");
     for token in tokens {
-        // Half of it would be too much as well.
+        // Not even half of a token may appear.
         for part in [&token[..32], &token[32..]] {
             assert!(!log.contains(part) && !metrics.contains(part), "{log}");
         }
@@ -104,12 +106,12 @@ async fn no_token(store: &[&str]) {
 
 #[tokio::test]
 async fn no_token_is_logged_with_the_embedded_store() {
-    no_token(&[]).await;
+    assert_no_token_logged(&[]).await;
 }
 
 #[tokio::test]
 async fn no_token_is_logged_with_redis() {
-    no_token(&[
+    assert_no_token_logged(&[
         "--redis-url",
         &redis_server::url(),
         "--namespace",
@@ -119,10 +121,10 @@ async fn no_token_is_logged_with_redis() {
 }
 
 #[tokio::test]
-async fn each_request_has_a_line_at_debug() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn each_request_is_logged_at_level_debug() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--loglevel", "debug", "--log-format", "json"]);
-    process.app().create("somebody").await;
+    process.app().create("ann").await;
     process.ask("GET", "/test-app/activity?dt=1", "").await;
     process.ask("GET", "/nowhere", "").await;
     let log = process.stop();

@@ -1,4 +1,4 @@
-//! The Unix socket: beside TCP or in its place, and whose file it replaces.
+//! The Unix socket: with and without TCP, its mode, and which existing files it replaces.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::process::{Process, eventually, finish, program};
 
-/// Starts the program with a socket and no TCP, and waits until the socket answers.
+/// Starts the service on a Unix socket without TCP and waits until the socket answers.
 fn start(folder: &Path, args: &[&str]) -> Process {
     let mut command = Process::command(folder, &["--host", "none", "--socket", "http.sock"]);
     command.args(args);
@@ -23,7 +23,7 @@ fn start(folder: &Path, args: &[&str]) -> Process {
     process
 }
 
-/// The answer to a GET; `None` if nobody listens.
+/// The answer to a GET; `None` if no process listens.
 fn ask(socket: &Path, path: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
@@ -33,7 +33,7 @@ fn ask(socket: &Path, path: &str) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
-/// The line with which a second start on the socket is refused.
+/// The line by which another start on the same socket is refused.
 fn refusal(folder: &Path) -> String {
     let flags = ["--host", "none", "--socket", "http.sock", "--data-dir", "other"];
     let finished = finish(Process::command(folder, &flags));
@@ -43,36 +43,36 @@ fn refusal(folder: &Path) -> String {
 }
 
 fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
+    tempfile::tempdir().expect("a temporary folder")
 }
 
 #[test]
-fn it_serves_instead_of_tcp() {
+fn the_service_listens_on_a_socket_instead_of_tcp() {
     let folder = folder();
     let process = start(folder.path(), &[]);
     let socket = folder.path().join("http.sock");
     assert!(ask(&socket, "/ping").expect("an answer").ends_with("PONG"));
     let listening = format!("/proc/{}/net/tcp", process.id());
     let inodes = sockets_of(process.id());
-    let table = fs::read_to_string(listening).expect("Linux tells");
+    let table = fs::read_to_string(listening).expect("a readable /proc");
     let tcp = table
         .lines()
         .any(|line| inodes.iter().any(|inode| line.split_whitespace().nth(9) == Some(inode)));
-    assert!(!tcp, "it has a TCP socket");
-    assert!(process.stop().contains("http.sock"), "it says where it listens");
-    assert!(!socket.exists(), "its file is still there");
+    assert!(!tcp, "the process has a TCP socket");
+    assert!(process.stop().contains("http.sock"), "the log does not name the socket");
+    assert!(!socket.exists(), "the socket file still exists");
 }
 
 /// The inodes of a process's sockets.
 fn sockets_of(process: u32) -> Vec<String> {
-    let files = fs::read_dir(format!("/proc/{process}/fd")).expect("Linux tells");
+    let files = fs::read_dir(format!("/proc/{process}/fd")).expect("a readable /proc");
     let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
     let inodes = links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()));
     inodes.collect()
 }
 
 #[tokio::test]
-async fn it_serves_beside_tcp() {
+async fn the_service_listens_on_a_socket_and_tcp() {
     let folder = folder();
     let process = Process::start(folder.path(), &["--socket", "http.sock"]);
     let token = process.app().create("ann").await;
@@ -83,7 +83,7 @@ async fn it_serves_beside_tcp() {
 }
 
 #[test]
-fn its_mode_is_what_was_said() {
+fn the_socket_has_the_configured_mode() {
     for (args, mode) in [
         (&[][..], 0o660),
         (&["--socket-mode", "0600"], 0o600),
@@ -91,7 +91,7 @@ fn its_mode_is_what_was_said() {
     ] {
         let folder = folder();
         let process = start(folder.path(), args);
-        let file = fs::metadata(folder.path().join("http.sock")).expect("it is there");
+        let file = fs::metadata(folder.path().join("http.sock")).expect("a socket file");
         assert!(file.file_type().is_socket());
         assert_eq!(file.permissions().mode() & 0o7777, mode);
         assert_eq!(process.stop().contains("every user"), mode == 0o666);
@@ -99,45 +99,45 @@ fn its_mode_is_what_was_said() {
 }
 
 #[test]
-fn one_that_a_killed_process_left_is_replaced() {
+fn the_socket_of_a_killed_process_is_replaced() {
     let folder = folder();
     start(folder.path(), &[]).kill();
-    assert!(folder.path().join("http.sock").exists(), "nothing was left behind");
+    assert!(folder.path().join("http.sock").exists(), "no stale socket file");
     start(folder.path(), &[]).stop();
 }
 
 #[test]
-fn one_that_somebody_answers_on_is_left_alone() {
+fn the_socket_of_a_running_service_is_kept() {
     let folder = folder();
     let process = start(folder.path(), &[]);
     let line = refusal(folder.path());
     assert!(line.contains("another process"), "{line}");
     assert!(
         ask(&folder.path().join("http.sock"), "/ping").is_some(),
-        "the first one was hurt"
+        "the first service lost its socket"
     );
     process.stop();
 }
 
 #[tokio::test]
-async fn one_whose_owner_is_busy_is_left_alone() {
+async fn the_socket_of_a_busy_process_is_kept() {
     let folder = folder();
     let path = folder.path().join("http.sock");
     let _owner = UnixListener::bind(&path).expect("a socket");
-    // It accepts nobody until its queue is full.
+    // Fill its backlog: it never accepts a connection.
     let mut waiting = Vec::new();
     while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
         waiting.push(stream);
     }
     assert!(!waiting.is_empty());
-    let before = fs::metadata(&path).expect("it is there").ino();
+    let before = fs::metadata(&path).expect("a socket file").ino();
     let line = refusal(folder.path());
     assert!(line.contains("another process"), "{line}");
-    assert_eq!(fs::metadata(&path).expect("it is there").ino(), before);
+    assert_eq!(fs::metadata(&path).expect("a socket file").ino(), before);
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_kept() {
     let folder = folder();
     let path = folder.path().join("http.sock");
     fs::write(&path, "precious").expect("a file");
@@ -151,18 +151,18 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn a_socket_that_another_has_put_in_its_place_stays() {
+fn shutdown_keeps_a_socket_that_another_process_has_created() {
     let folder = folder();
     let process = start(folder.path(), &[]);
     let path = folder.path().join("http.sock");
     fs::remove_file(&path).expect("a file");
     let _other = UnixListener::bind(&path).expect("a socket");
     process.stop();
-    assert!(path.exists(), "it was somebody else's");
+    assert!(path.exists(), "the service removed another process's socket");
 }
 
 #[test]
-fn a_path_that_cannot_be_is_told() {
+fn an_unusable_socket_path_is_refused() {
     let folder = folder();
     for path in ["no/such/folder.sock".to_owned(), format!("{}.sock", "x".repeat(120))] {
         let finished = finish(Process::command(folder.path(), &["--host", "none", "--socket", &path]));
@@ -172,7 +172,7 @@ fn a_path_that_cannot_be_is_told() {
 }
 
 #[test]
-fn many_that_start_at_once_leave_one() {
+fn one_of_several_concurrent_starts_gets_the_socket() {
     let folder = folder();
     start(folder.path(), &[]).kill();
     let starts: Vec<_> = (0..4)
@@ -198,13 +198,13 @@ fn many_that_start_at_once_leave_one() {
     });
     assert!(
         ask(&folder.path().join("http.sock"), "/ping").is_some(),
-        "nobody is left"
+        "no service answers"
     );
     starts.into_iter().flatten().for_each(|process| drop(process.stop()));
 }
 
 #[test]
-fn its_health_can_be_asked() {
+fn healthcheck_works_through_the_socket() {
     let folder = folder();
     let process = start(folder.path(), &[]);
     let check = |socket: &str| {

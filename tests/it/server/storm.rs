@@ -1,4 +1,4 @@
-//! Ten thousand connections that do nothing and two hundred that trickle, while others are served.
+//! Ten thousand idle and two hundred trickling connections while other clients are served.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::process::{PATIENCE, Process};
 
 const IDLE: usize = 10_000;
 const SLOW: usize = 200;
-/// From one process to one address there are some 28,000 ports.
+/// Kept small: a process has about 28,000 local ports for connections to one address.
 const SERVED: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_are_served_while_thousands_do_nothing() {
+async fn clients_are_served_beside_thousands_of_idle_connections() {
     let limits = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: Some(IDLE as u64 + 2000),
         ..limits
     };
-    setrlimit(Resource::Nofile, wanted).unwrap_or_else(|_| panic!("the system does not allow so many: {limits:?}"));
-    let folder = tempfile::tempdir().expect("a folder");
+    setrlimit(Resource::Nofile, wanted).unwrap_or_else(|_| panic!("the limit of open files is too low: {limits:?}"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &[]);
     let app = process.app();
     let token = app.create("ann").await;
@@ -33,22 +33,22 @@ async fn others_are_served_while_thousands_do_nothing() {
     let mut slow = Vec::with_capacity(SLOW);
     for _ in 0..SLOW {
         let mut stream = TcpStream::connect(process.address()).await.expect("a connection");
-        stream.write_all(b"GET /test-app/get/").await.expect("it is read");
+        stream.write_all(b"GET /test-app/get/").await.expect("a write");
         slow.push(stream);
     }
     for served in 0..SERVED {
         if served % 100 == 0 {
             for stream in &mut slow {
-                stream.write_all(b"a").await.expect("it is read");
+                stream.write_all(b"a").await.expect("a write");
             }
         }
         let answer = tokio::time::timeout(PATIENCE, app.get(&token));
         assert!(answer.await.expect("an answer in time").is_some());
     }
     let each = (process.memory() - before) * 1024 / (IDLE + SLOW) as u64;
-    assert!(each < 20_000, "{each} bytes for a connection that does nothing");
+    assert!(each < 20_000, "{each} bytes per idle connection");
     drop((idle, slow));
-    // All of them are let go of, and nobody notices.
+    // Closing all of them at once disturbs no other client.
     sleep(Duration::from_millis(100)).await;
     assert!(app.get(&token).await.is_some());
     drop(app);

@@ -1,4 +1,4 @@
-//! Clients that ask and do not read: they lose their connection, and others are served.
+//! Clients that send requests and read no answers: they lose their connections, and other clients are served.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,16 +12,16 @@ use crate::process::{PATIENCE, Process, eventually};
 
 const CLIENTS: usize = 8;
 
-/// Few connections, and little time for those that do nothing.
+/// Starts the service with few connections and a short idle timeout.
 fn start(folder: &Path) -> Process {
     let flags = ["--max-connections", "8", "--idle-timeout", "1", "--socket", "http.sock"];
     Process::start(folder, &flags)
 }
 
-/// Asks until neither side takes anything any more.
-fn stuff(mut client: impl Write) {
+/// Sends requests until the buffers of both sides are full.
+fn fill_buffers(mut client: impl Write) {
     let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n".repeat(400);
-    // The server stops reading when its answers are not read.
+    // The server stops reading requests while its answers are not read.
     while client.write_all(requests.as_bytes()).is_ok() {}
 }
 
@@ -33,19 +33,19 @@ fn connect(process: &Process) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_read_nothing_lose_their_connections() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn clients_that_read_nothing_are_disconnected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(folder.path());
     process.ask("GET", "/openapi.yaml", "").await;
     let before = process.memory();
-    let mut deaf = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..3 {
         for _ in 0..CLIENTS {
             let client = connect(&process);
-            stuff(&client);
-            deaf.push(client);
+            fill_buffers(&client);
+            clients.push(client);
         }
-        // All slots were taken; the one who asks now waits until one of them is free.
+        // All connections are taken, so this request waits until one is freed.
         assert_eq!(process.ask("GET", "/livez", "").await.status, 200);
     }
     let grown = process.memory().saturating_sub(before);
@@ -54,18 +54,18 @@ async fn clients_that_read_nothing_lose_their_connections() {
 }
 
 #[test]
-fn one_at_the_unix_socket_does_too() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_socket_client_that_reads_nothing_is_disconnected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(folder.path());
     let socket = folder.path().join("http.sock");
     let mut client = UnixStream::connect(&socket).expect("a connection");
     client
         .set_write_timeout(Some(Duration::from_millis(200)))
         .expect("an option");
-    stuff(&client);
+    fill_buffers(&client);
     client.set_read_timeout(Some(PATIENCE)).expect("an option");
     std::thread::sleep(Duration::from_secs(3));
-    // What is left in the buffers, then the end.
+    // The rest of the buffers, then the end.
     let mut left = Vec::new();
     let end = client.read_to_end(&mut left);
     assert!(end.is_ok_and(|_| left.len() < 64 << 20) || left.len() < 64 << 20);
@@ -74,17 +74,17 @@ fn one_at_the_unix_socket_does_too() {
 }
 
 #[test]
-fn a_slow_reader_gets_all_of_it() {
+fn a_slow_reader_receives_all_answers() {
     const ANSWERS: usize = 100;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(folder.path());
     let client = connect(&process);
     let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n".repeat(ANSWERS - 1);
     let last = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
     (&client).write_all((requests + last).as_bytes()).expect("small");
     let (mut answers, mut buffer) = (Vec::new(), vec![0; 128 << 10]);
-    // Many times the limit in all, with a pause that is well within it before each read.
-    eventually("all of it", || {
+    // The whole takes many times the idle timeout, but each pause between reads is well within it.
+    eventually("all answers are read", || {
         std::thread::sleep(Duration::from_millis(100));
         match (&client).read(&mut buffer) {
             Ok(0) => Some(()),

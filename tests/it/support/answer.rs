@@ -1,19 +1,19 @@
-//! What a server answers, and what every answer has to be.
+//! HTTP answers, with assertions that hold for every answer.
 
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-/// A token that no session has.
+/// A well-formed token without a session.
 pub(crate) const NO_TOKEN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Parses JSON that has to be JSON.
+/// Parses JSON; panics if it is invalid.
 #[track_caller]
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-/// An answer, read to its end.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -31,7 +31,7 @@ impl Answer {
         }
     }
 
-    /// The body of an answer that has to be a success.
+    /// Asserts status 200 and the headers of a JSON answer; returns the body.
     #[track_caller]
     pub(crate) fn ok(&self) -> &str {
         assert_eq!(self.status, 200, "{self:?}");
@@ -39,7 +39,7 @@ impl Answer {
         &self.body
     }
 
-    /// Checks an error down to its last byte.
+    /// Asserts an error answer byte by byte.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, name: &str, message: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -66,7 +66,7 @@ impl Answer {
     }
 }
 
-/// A session as it is answered: these fields and no others, a token least of all.
+/// A session in an answer. Unknown fields fail the test, so a token can never slip in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Session {
@@ -88,7 +88,7 @@ impl Session {
         (text != "{}").then(|| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}")))
     }
 
-    /// The text of `d`; empty where there is none.
+    /// The JSON text of `d`; empty if the session has none.
     pub(crate) fn d(&self) -> &str {
         self.d.as_ref().map_or("", |d| d.get())
     }

@@ -1,4 +1,5 @@
-//! The routes of one app, each as a function of the same name. All of them expect success; see [`App::request`] for the rest.
+//! A client for one app: each route is a function of the same name that expects success; [`App::request`] sends any
+//! other request.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, RequestBuilder};
@@ -6,14 +7,14 @@ use serde::Deserialize;
 
 use super::{Answer, Session, json};
 
-/// One app of a server. Cheap to clone, for requests that run side by side.
+/// One app of a server. Cheap to clone for concurrent requests.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     client: Client,
     url: String,
 }
 
-/// An id as a path holds it.
+/// Percent-encodes an id for a path.
 fn escape(id: &str) -> String {
     utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
 }
@@ -23,7 +24,7 @@ impl App {
         Self { client, url }
     }
 
-    /// Any request below the app.
+    /// A request to a path below the app.
     pub(crate) fn request(&self, method: Method, path_and_query: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path_and_query}", self.url))
     }
@@ -33,7 +34,7 @@ impl App {
         self.create_with(id, "", "").await
     }
 
-    /// Creates a session with further parameters (`ttl=10&no_resave=1`) and a body, either of which may be empty.
+    /// Creates a session with further parameters (`ttl=10&no_resave=1`) and a body; both may be empty.
     pub(crate) async fn create_with(&self, id: &str, parameters: &str, body: &str) -> String {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -51,12 +52,12 @@ impl App {
         Session::parse(self.try_get(token).await.ok())
     }
 
-    /// Reads a session, whatever comes of it.
+    /// Reads a session; any status is allowed.
     pub(crate) async fn try_get(&self, token: &str) -> Answer {
         Answer::of(self.request(Method::GET, &format!("/get/{token}"))).await
     }
 
-    /// Changes a session, whatever comes of it.
+    /// Changes a session; any status is allowed.
     pub(crate) async fn try_set(&self, token: &str, body: impl Into<String>) -> Answer {
         Answer::of(self.request(Method::POST, &format!("/set/{token}")).body(body.into())).await
     }
@@ -77,7 +78,7 @@ impl App {
         self.sessions(&format!("/soapp?dt={dt}")).await
     }
 
-    /// A page of them, at most `limit` sessions that follow a cursor, and the cursor of the next page.
+    /// A page of soapp: at most `limit` sessions after `cursor`, and the cursor of the next page.
     pub(crate) async fn page(
         &self,
         dt: u64,
@@ -87,7 +88,7 @@ impl App {
         self.page_of(&format!("/soapp?dt={dt}"), limit, cursor).await
     }
 
-    /// The same of the sessions of one id.
+    /// A page of soid.
     pub(crate) async fn page_of_id(
         &self,
         id: &str,
@@ -107,7 +108,7 @@ impl App {
         let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
         let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let answer = Answer::of(self.request(Method::GET, &format!("{list}{limit}{cursor}"))).await;
-        let page: Page = serde_json::from_str(answer.ok()).expect("sessions and perhaps a cursor");
+        let page: Page = serde_json::from_str(answer.ok()).expect("sessions and an optional cursor");
         (page.sessions, page.cursor)
     }
 
@@ -132,7 +133,7 @@ impl App {
         self.number(Method::DELETE, "/killall", "kill").await
     }
 
-    /// The answer `{"name":N}`.
+    /// Sends a request that must be answered with exactly `{"name":N}`; returns N.
     async fn number(&self, method: Method, path: &str, name: &str) -> u64 {
         let answer = Answer::of(self.request(method, path)).await;
         let number = json(answer.ok())[name].as_u64().expect("a count");

@@ -1,14 +1,14 @@
-//! Waiting for what happens at its own time, as the wiper does. Nothing is asserted about how long that takes.
+//! Polling for asynchronous effects, such as those of the wiper, without asserting how long they take.
 
 use std::time::Duration;
 
-/// Asks until the answer is yes. Only a defect makes it give up.
-pub(crate) async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
-    let asked = async {
-        while !question().await {
+/// Polls a condition until it holds; panics after a minute, which only a defect takes.
+pub(crate) async fn eventually(expectation: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let polling = async {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let answered = tokio::time::timeout(Duration::from_mins(1), asked).await;
-    assert!(answered.is_ok(), "not within a minute: {what}");
+    let finished = tokio::time::timeout(Duration::from_mins(1), polling).await;
+    assert!(finished.is_ok(), "not within a minute: {expectation}");
 }

@@ -1,13 +1,14 @@
-//! What the tests stand on: a server on a free port, a client that speaks of sessions, a Redis of their own.
+//! Test support: in-process servers on free ports, a client for the routes, private Redis servers and clusters,
+//! proxies.
 
 pub(crate) mod answer;
 pub(crate) mod app;
 mod eventually;
-pub(crate) mod line;
-pub(crate) mod proxy;
+pub(crate) mod lossy_proxy;
 pub(crate) mod raw;
 pub(crate) mod redis_cluster;
 pub(crate) mod redis_server;
+pub(crate) mod reply_proxy;
 pub(crate) mod server;
 mod side_by_side;
 
@@ -19,8 +20,7 @@ pub(crate) use self::{
     side_by_side::side_by_side,
 };
 
-/// Stamps each named function, an `async fn(Store)`, as a test of every store. One that is not named is dead code, which
-/// the compiler tells.
+/// Makes each named `async fn(Store)` a test of every store. The compiler reports an unnamed function as dead code.
 macro_rules! for_every_store {
     ($($test:ident),+ $(,)?) => {
         $crate::support::for_one_store!(embedded, Embedded, $($test),+);
@@ -29,7 +29,7 @@ macro_rules! for_every_store {
     };
 }
 
-/// Half of [`for_every_store`].
+/// The tests of [`for_every_store`] for one store.
 macro_rules! for_one_store {
     ($store:ident, $variant:ident, $($test:ident),+) => {
         mod $store {

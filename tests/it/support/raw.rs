@@ -1,4 +1,4 @@
-//! HTTP by hand, for what a client library would mend or refuse to send.
+//! HTTP over a raw socket, for requests that an HTTP client would correct or refuse to send.
 
 use std::net::SocketAddr;
 
@@ -10,14 +10,14 @@ use tokio::{
 
 use super::{Answer, Server};
 
-/// Sends a request byte by byte as it is given and reads one answer to the end of the connection.
+/// Sends these bytes unchanged and reads one answer until the server closes the connection.
 pub(crate) async fn exchange(server: &Server, request: impl AsRef<[u8]>) -> Answer {
     let mut stream = connect(server.address).await;
     stream.write_all(request.as_ref()).await.expect("the server reads");
     read(stream).await
 }
 
-/// Sends the head of a request without a body; `request_line` is all but the version.
+/// Sends a request without a body; `request_line` lacks the HTTP version.
 pub(crate) async fn request(server: &Server, request_line: &str) -> Answer {
     exchange(
         server,
@@ -30,7 +30,7 @@ pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("a connection")
 }
 
-/// Reads an answer that the server ends by closing the connection.
+/// Reads an answer that ends when the server closes the connection.
 pub(crate) async fn read(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.expect("an answer");

@@ -1,4 +1,4 @@
-//! Clusters of this process's own. One of three masters is shared by tests, which stay apart in it by namespace.
+//! Private Redis Clusters. Tests share one of three masters, each in a namespace of its own.
 
 use std::{
     collections::BTreeSet,
@@ -14,10 +14,10 @@ use super::redis_server::{self, Redis};
 const SLOTS: usize = 16384;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Started by whoever asks first.
+/// Started on first use. A failed start is kept, so that every test reports it.
 static SHARED: LazyLock<Result<Cluster, String>> = LazyLock::new(|| Cluster::start(3, 0));
 
-/// The shared one.
+/// The shared cluster.
 pub(crate) fn shared() -> &'static Cluster {
     match &*SHARED {
         Ok(cluster) => cluster,
@@ -25,23 +25,23 @@ pub(crate) fn shared() -> &'static Cluster {
     }
 }
 
-/// The addresses of all nodes of the shared one, with commas between them.
+/// The addresses of the shared cluster's nodes, separated by commas.
 pub(crate) fn urls() -> String {
     shared().urls()
 }
 
-/// Masters, then a replica of each if there are any. It ends with whoever holds it.
+/// A cluster that ends when it is dropped. The masters come first in `nodes`, then the replicas in the same order.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Redis>,
 }
 
 impl Cluster {
-    /// `replicas` of each master, each master with an even share of the slots.
+    /// Starts `masters` with an even share of the slots, and `replicas` for each of them.
     pub(crate) fn start(masters: usize, replicas: usize) -> Result<Self, String> {
         let mut nodes = Vec::new();
         for _ in 0..masters * (1 + replicas) {
             let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-            // A part that is away is no reason for the others to stop.
+            // The other shards keep serving when one shard is down.
             let partial = [
                 "--cluster-require-full-coverage",
                 "no",
@@ -52,7 +52,7 @@ impl Cluster {
         }
         let cluster = Self { nodes };
         cluster.join(masters);
-        cluster.until("all know all", |node| {
+        cluster.until("all nodes connected", |node| {
             node.ask::<String>("CLUSTER NODES")
                 .lines()
                 .filter(|line| line.contains(" connected"))
@@ -63,10 +63,10 @@ impl Cluster {
             let master: String = cluster.nodes[number % masters].ask("CLUSTER MYID");
             replica.ask::<()>(&format!("CLUSTER REPLICATE {master}"));
         }
-        cluster.until("it is well", |node| {
+        cluster.until("cluster_state:ok", |node| {
             node.ask::<String>("CLUSTER INFO").contains("cluster_state:ok")
         })?;
-        cluster.until("replicas are up", |node| {
+        cluster.until("all replicas in sync", |node| {
             let replication: String = node.ask("INFO replication");
             replication.contains("role:master") || replication.contains("master_link_status:up")
         })?;
@@ -77,7 +77,7 @@ impl Cluster {
         self.nodes.iter().map(Redis::url).collect::<Vec<_>>().join(",")
     }
 
-    /// What a command answers where its key is, written as in redis-cli; no argument holds a space.
+    /// Runs a command on the node that owns its key. The command is written as in redis-cli, without quoting.
     #[track_caller]
     pub(crate) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         for node in &self.nodes {
@@ -86,10 +86,10 @@ impl Cluster {
                 answer => return answer.unwrap_or_else(|error| panic!("{command}: {error}")),
             }
         }
-        panic!("{command}: no node has it");
+        panic!("{command}: no node owns the key");
     }
 
-    /// Every key of a namespace, in order.
+    /// All keys of a namespace, sorted.
     pub(crate) fn keys(&self, namespace: &str) -> Vec<String> {
         let keys = |node: &Redis| node.ask::<Vec<String>>(&format!("KEYS {{{namespace}:*"));
         self.nodes
@@ -100,7 +100,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Begins to move a slot from one node to another, as `redis-cli --cluster reshard` does.
+    /// Starts migrating a slot to another node, as `redis-cli --cluster reshard` does.
     pub(crate) fn open_slot(&self, slot: u16, from: usize, to: usize) {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
         let (source_id, target_id): (String, String) = (source.ask("CLUSTER MYID"), target.ask("CLUSTER MYID"));
@@ -108,7 +108,7 @@ impl Cluster {
         source.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target_id}"));
     }
 
-    /// Moves a few keys of such a slot: requests come in between, with some keys here and some there. False if there was none.
+    /// Moves a few keys of a migrating slot, so that requests meet keys on both nodes. False if no key was left.
     pub(crate) fn move_keys(&self, slot: u16, from: usize, to: usize) -> bool {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
         let keys: Vec<String> = source.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 3"));
@@ -124,14 +124,14 @@ impl Cluster {
             .arg(5000)
             .arg("KEYS")
             .arg(keys);
-        let _: String = migrate.query(&mut source.connect()).expect("they are moved");
+        let _: String = migrate.query(&mut source.connect()).expect("MIGRATE succeeds");
         true
     }
 
-    /// Gives a slot that has no keys any more to its new owner.
+    /// Ends the migration of a slot without keys: the target becomes its owner.
     pub(crate) fn close_slot(&self, slot: u16, from: usize, to: usize) {
         let target: String = self.nodes[to].ask("CLUSTER MYID");
-        // Whoever gets it first, so that there is an owner at any time.
+        // The new owner learns of it first, so that the slot has an owner at any time.
         for node in [to, from] {
             self.nodes[node].ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}"));
         }
@@ -143,36 +143,40 @@ impl Cluster {
                 let slots: Vec<_> = (SLOTS * number / masters..SLOTS * (number + 1) / masters).collect();
                 let mut add = cmd("CLUSTER");
                 add.arg("ADDSLOTS").arg(slots);
-                let _: () = add.query(&mut node.connect()).expect("a node of a cluster");
+                let _: () = add.query(&mut node.connect()).expect("CLUSTER ADDSLOTS succeeds");
             }
             node.ask::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
             node.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[0].port));
         }
     }
 
-    /// Waits until all nodes know the same owners, by the same changes of theirs. Before, a change too many at another node
-    /// may undo the last one.
+    /// Waits until all nodes agree on the slot owners and their config epochs. Before that, a further change on another
+    /// node may undo the last one.
     pub(crate) fn agreed(&self) -> Result<(), String> {
         let view = |node: &Redis| {
-            // The address, the number of the last change, and the slots.
-            let told: String = node.ask("CLUSTER NODES");
-            let parts = told.lines().map(|line| {
-                let words = line.split(' ').enumerate();
-                words
+            // Fields 1 and 6 are the address and the config epoch; the slots follow field 7.
+            let nodes: String = node.ask("CLUSTER NODES");
+            let fields = nodes.lines().map(|line| {
+                let fields = line.split(' ').enumerate();
+                fields
                     .filter(|(n, _)| [1, 6].contains(n) || *n > 7)
-                    .map(|(_, word)| word.to_owned())
+                    .map(|(_, field)| field.to_owned())
                     .collect::<Vec<_>>()
             });
-            parts.collect::<BTreeSet<_>>()
+            fields.collect::<BTreeSet<_>>()
         };
-        self.until("agreed", |node| view(node) == view(&self.nodes[0]))
+        self.until("all nodes agree on the slots", |node| {
+            view(node) == view(&self.nodes[0])
+        })
     }
 
-    fn until(&self, what: &str, holds: impl Fn(&Redis) -> bool) -> Result<(), String> {
+    fn until(&self, expectation: &str, holds: impl Fn(&Redis) -> bool) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         while !self.nodes.iter().all(&holds) {
             if Instant::now() > end {
-                return Err(format!("the Redis cluster does not come about: not {what}"));
+                return Err(format!(
+                    "the Redis Cluster did not reach this state in time: {expectation}"
+                ));
             }
             sleep(Duration::from_millis(20));
         }

@@ -1,7 +1,7 @@
-//! A Redis of this process's own, on a free port. Tests share it and stay apart by namespace.
+//! Private Redis servers on free ports. Tests share one of them, each in a namespace of its own.
 //!
-//! Rust runs nothing at the end of a test binary, so a small shell waits for the end of a pipe instead: the system closes
-//! it when this process ends, however that comes about, and the shell ends Redis.
+//! Rust runs no destructors of statics when a test binary exits. A supervising shell therefore waits for end of file
+//! on a pipe, which the kernel closes when this process ends in any way, and then stops Redis and removes its folder.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -21,35 +21,35 @@ use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, RedisResult
 
 use crate::process::signal;
 
-/// Keeps the supervisor's pipe open for as long as the process lives, and ends Redis with it.
+/// A Redis server that ends when it is dropped, or with this process.
 pub(crate) struct Redis {
     pub(crate) port: u16,
     server: Child,
-    /// Of this server, and of those that were here before: the first one removes the folder.
+    /// One for each start of the server. Any of them removes the folder when this process ends.
     supervisors: Vec<Child>,
     folder: PathBuf,
     options: Vec<String>,
 }
 
 impl Redis {
-    /// Ends it without a word to anybody.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        // It may have ended before.
+        // An error means that it has already exited.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
 
-    /// Starts it again on the same port and folder, after a kill.
+    /// Restarts a killed server on the same port and folder.
     pub(crate) fn start_again(&mut self) -> Result<(), String> {
         self.server = spawn(self.port, &self.folder, &self.options)?;
         self.supervisors.push(supervise(&self.server, &self.folder));
         if answers(&mut self.server, self.port) {
             return Ok(());
         }
-        Err("redis-server does not come back".into())
+        Err("redis-server does not answer after its restart".into())
     }
 
-    /// Stops it: connections stay, and nothing answers.
+    /// Stops the process with SIGSTOP: connections stay open without any reply.
     pub(crate) fn freeze(&self) {
         signal(self.server.id(), "STOP");
     }
@@ -64,17 +64,17 @@ impl Redis {
 
     pub(crate) fn connect(&self) -> Connection {
         let client = Client::open(self.url()).expect("an address");
-        client.get_connection().expect("it is up")
+        client.get_connection().expect("a connection to Redis")
     }
 
-    /// What a command written as in redis-cli answers; no argument holds a space.
+    /// Runs a command, written as in redis-cli without quoting, and returns its reply.
     #[track_caller]
     pub(crate) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         let answer = self.try_ask(command);
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// The same where it may fail.
+    /// As [`Self::ask`], but returns errors.
     pub(crate) fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
         let mut connection = Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(5))?;
         command_of(command).query(&mut connection)
@@ -90,10 +90,10 @@ fn command_of(text: &str) -> Cmd {
     command
 }
 
-/// Started by whoever asks first. Why it cannot be, every test tells, not only the first.
+/// Started on first use. A failed start is kept, so that every test reports it.
 static REDIS: LazyLock<Result<Redis, String>> = LazyLock::new(|| start(&[]));
 
-/// The address of the private Redis, which the first call starts.
+/// The address of the shared Redis; the first call starts it.
 pub(crate) fn url() -> String {
     match &*REDIS {
         Ok(redis) => format!("redis://127.0.0.1:{}", redis.port),
@@ -101,13 +101,13 @@ pub(crate) fn url() -> String {
     }
 }
 
-/// A connection to the private Redis, to look at what a server left there.
+/// A connection to the shared Redis, to inspect its data.
 pub(crate) fn connection() -> Connection {
     let client = Client::open(url()).expect("a valid address");
-    client.get_connection().expect("the private Redis is up")
+    client.get_connection().expect("a connection to the shared Redis")
 }
 
-/// What a command written as in redis-cli answers; no argument holds a space.
+/// Runs a command on the shared Redis, written as in redis-cli without quoting, and returns its reply.
 #[track_caller]
 pub(crate) fn ask<T: FromRedisValue>(command: &str) -> T {
     command_of(command)
@@ -115,7 +115,7 @@ pub(crate) fn ask<T: FromRedisValue>(command: &str) -> T {
         .unwrap_or_else(|error| panic!("{command}: {error}"))
 }
 
-/// Every key of a namespace, in order.
+/// All keys of a namespace, sorted.
 pub(crate) fn keys(namespace: &str) -> Vec<String> {
     let mut keys: Vec<String> = ask(&format!("KEYS {namespace}:*"));
     keys.sort_unstable();
@@ -128,19 +128,19 @@ pub(crate) fn fresh_namespace() -> String {
     format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A Redis with further options on a free port.
+/// Starts a Redis with further options on a free port.
 pub(crate) fn start(options: &[&str]) -> Result<Redis, String> {
     start_on(free_port, options)
 }
 
-/// A node of a cluster. Its bus listens 10,000 above its port; Redis 6.2 cannot be told another one.
+/// Starts a node of a cluster. Its bus port is its port plus 10,000, which Redis 6.2 cannot change.
 pub(super) fn start_node(options: &[&str]) -> Result<Redis, String> {
     let below = || iter::repeat_with(free_port).find(|port| *port < u16::MAX - 10_000);
-    start_on(|| below().expect("the ports repeat for ever"), options)
+    start_on(|| below().expect("an endless iterator"), options)
 }
 
 fn start_on(port: impl Fn() -> u16, options: &[&str]) -> Result<Redis, String> {
-    // Another process may take the port between our look and Redis'; not several times in a row.
+    // Another process may take a free port before Redis binds it, so a failed start is retried on another port.
     for _ in 0..5 {
         if let Some(redis) = try_start(port(), options)? {
             return Ok(redis);
@@ -153,7 +153,7 @@ fn try_start(port: u16, options: &[&str]) -> Result<Option<Redis>, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options: Vec<_> = options.iter().map(ToString::to_string).collect();
     let mut server = spawn(port, folder.path(), &options)?;
-    // The supervisor removes the folder, as it is the last to go.
+    // Not removed on drop: the supervisor removes the folder after the server has ended.
     let folder = folder.keep();
     let supervisor = supervise(&server, &folder);
     Ok(answers(&mut server, port).then_some(Redis {
@@ -176,17 +176,18 @@ fn spawn(port: u16, folder: &Path, options: &[String]) -> Result<Child, String> 
         .stderr(Stdio::null())
         .spawn();
     server.map_err(|cause| match cause.kind() {
-        ErrorKind::NotFound => "these tests need redis-server in the PATH: please install Redis".into(),
+        ErrorKind::NotFound => "redis-server is not in the PATH: install Redis to run these tests".into(),
         _ => format!("cannot start redis-server: {cause}"),
     })
 }
 
 fn supervise(server: &Child, folder: &Path) -> Child {
-    // Ctrl-C reaches every process of the terminal; the shell still has its work to do then.
+    // Ctrl-C signals every process of the terminal; the shell ignores it so that it can still clean up.
     const SCRIPT: &str = r#"trap '' INT TERM HUP; cat >/dev/null; kill "$1"; rm -rf -- "$2""#;
     let mut command = Command::new("sh");
     command.args(["-c", SCRIPT, "sh", &server.id().to_string()]).arg(folder);
-    // Piped: what matters is that our end is open. The others are not ours, or a runner would wait for them to close.
+    // The pipe's other end stays open until this process ends. Output is not inherited: a test runner would wait for
+    // it.
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -199,11 +200,11 @@ pub(super) fn free_port() -> u16 {
     listener.local_addr().expect("a bound listener has an address").port()
 }
 
-/// Whether the server is up, and not one that has its port.
+/// Whether this server answers; false if it has exited because another process holds its port.
 fn answers(server: &mut Child, port: u16) -> bool {
     let patience = Instant::now() + Duration::from_secs(20);
     while Instant::now() < patience {
-        if server.try_wait().expect("a child can be asked").is_some() {
+        if server.try_wait().expect("the status of the child").is_some() {
             return false;
         }
         if ping(port).is_ok_and(|pong| pong == *b"+PONG\r\n") {

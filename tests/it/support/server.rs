@@ -1,4 +1,4 @@
-//! A server in this process, on a free port and a store of its own, with a clock that only the test moves.
+//! Servers inside the test process, each on a free port and a fresh store, with a clock that only the test advances.
 
 use std::{
     net::SocketAddr,
@@ -22,20 +22,20 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::{App, eventually, redis_cluster, redis_server};
 
-/// Where every test's clock begins, in seconds since the Unix epoch.
+/// The initial time of every test's clock, in seconds since the Unix epoch.
 pub(crate) const START: u64 = 1_800_000_000;
 
-/// The store to test.
+/// The store under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     Embedded,
     Redis,
-    /// Three masters. What is true of Redis alone, such as its layout, is not looked at here.
+    /// Three masters.
     Cluster,
 }
 
 impl Store {
-    /// Where its Redis is, if it is one.
+    /// The addresses of its Redis; `None` for the embedded store.
     pub(crate) fn urls(self) -> Option<String> {
         match self {
             Self::Embedded => None,
@@ -44,7 +44,7 @@ impl Store {
         }
     }
 
-    /// The variables that lead the program to it.
+    /// The environment variables that configure a process for it.
     pub(crate) fn variables(self) -> Vec<(&'static str, String)> {
         let Some(urls) = self.urls() else {
             return Vec::new();
@@ -58,7 +58,7 @@ impl Store {
     }
 }
 
-/// The clocks of a server: what the system tells, and what it counts.
+/// The wall clock and the uptime of a server, in seconds.
 #[derive(Clone)]
 struct Clocks {
     wall: Arc<AtomicU64>,
@@ -79,7 +79,7 @@ impl Clocks {
     }
 }
 
-/// A running server. It ends with the test that holds it.
+/// A running server. It shuts down when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) config: Config,
@@ -87,23 +87,23 @@ pub(crate) struct Server {
     client: Client,
     end: oneshot::Sender<()>,
     running: JoinHandle<Result<(), StartError>>,
-    /// The embedded store's folder, removed with the server.
+    /// The parent of the embedded store's data directory, removed with the server.
     folder: Option<TempDir>,
 }
 
 impl Server {
-    /// A server on a fresh store.
+    /// Starts a server on a fresh store.
     pub(crate) async fn start(store: Store) -> Self {
         Self::start_with(store, |_| {}).await
     }
 
-    /// A server on a fresh store, with some options changed.
+    /// Starts a server on a fresh store, with some options changed.
     pub(crate) async fn start_with(store: Store, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
-            // A wiper that nobody asked for would make tests of expiry a matter of luck.
+            // The wiper would remove expired sessions at unpredictable times.
             wipe: 0,
             drain_delay: DurationArg(Duration::ZERO),
-            // A busy machine is slow, not broken.
+            // Long enough for a busy machine.
             timeout: DurationArg(Duration::from_secs(30)),
             ..Config::default()
         };
@@ -114,13 +114,13 @@ impl Server {
                 Some(folder)
             }
             Store::Redis | Store::Cluster => {
-                // Nothing should be written here; if it is, it is not in the project's folder.
+                // With Redis nothing is written to the data directory; an attempt fails here.
                 config.data_dir = PathBuf::from("/nonexistent");
                 config.namespace = redis_server::fresh_namespace();
                 config.redis_url = store.urls();
                 if store == Store::Cluster {
                     config.redis_mode = RedisMode::Cluster;
-                    // Few, so that tests meet several ids in one.
+                    // Few shards, so that several ids share one.
                     config.shards = 16;
                 }
                 None
@@ -130,20 +130,20 @@ impl Server {
         Self::launch(config, folder, Clocks::at(START)).await
     }
 
-    /// One more server on the same Redis, namespace and clock.
+    /// Starts another server on the same Redis, namespace and clock.
     pub(crate) async fn start_peer(&self) -> Self {
-        assert!(self.folder.is_none(), "the embedded store has one server");
+        assert!(self.folder.is_none(), "an embedded store cannot be shared");
         Self::launch(self.config.clone(), None, self.clocks.clone()).await
     }
 
-    /// The same with some options changed.
+    /// As [`Self::start_peer`], with some options changed.
     pub(crate) async fn start_elsewhere(&self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
         Self::launch(config, None, self.clocks.clone()).await
     }
 
-    /// The same with another clock, ahead by some seconds, and some options changed.
+    /// As [`Self::start_elsewhere`], with a separate clock that is this many seconds ahead.
     pub(crate) async fn start_ahead(&self, seconds: u64, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
@@ -151,18 +151,18 @@ impl Server {
         Self::launch(config, None, Clocks::at(now)).await
     }
 
-    /// The same with the clock of this machine, which is so many seconds off, and some options changed.
+    /// As [`Self::start_elsewhere`], with the machine's clock plus an offset in seconds.
     pub(crate) async fn start_off(&self, seconds: i64, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
         change(&mut config);
         Self::launch_by(Clock::Off(seconds), config, None, self.clocks.clone()).await
     }
 
-    /// Ends the server in good order and starts another on the same store and clock.
+    /// Shuts the server down gracefully and starts another on the same store and clock.
     pub(crate) async fn restart(self) -> Self {
-        // Nobody may listen at the other end if the server has ended by itself; its result tells.
+        // Sending fails if the server has already ended; its result below says why.
         let _ = self.end.send(());
-        self.running.await.expect("no panic").expect("a good end");
+        self.running.await.expect("no panic").expect("a graceful shutdown");
         Self::launch(self.config, self.folder, self.clocks).await
     }
 
@@ -178,7 +178,7 @@ impl Server {
             let (config, clock) = (config.clone(), by);
             async move {
                 let shutdown = async {
-                    // A test that ends early drops the sender, which means the same.
+                    // Dropping the sender shuts the server down, too.
                     let _ = ending.await;
                 };
                 let result = Box::pin(run(&config, clock, listener, shutdown)).await;
@@ -188,7 +188,7 @@ impl Server {
                 result
             }
         });
-        // A proxy of the environment must not come between.
+        // Proxies configured in the environment must not intercept requests.
         let client = Client::builder().no_proxy().build().expect("a client");
         Self {
             address,
@@ -201,42 +201,42 @@ impl Server {
         }
     }
 
-    /// The routes of one app.
+    /// A client for one app.
     pub(crate) fn app(&self, name: &str) -> App {
         App::new(self.client.clone(), self.url(&format!("/{name}")))
     }
 
-    /// A path's address.
+    /// The URL of a path.
     pub(crate) fn url(&self, path_and_query: &str) -> String {
         format!("http://{}{path_and_query}", self.address)
     }
 
-    /// A client that keeps its connections.
+    /// An HTTP client that reuses connections.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Lets time pass, which stands still otherwise.
+    /// Advances the clock, which stands still otherwise.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clocks.uptime.fetch_add(seconds, Ordering::SeqCst);
         self.clocks.wall.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Sets the clock to another time, without any passing.
+    /// Moves the wall clock while the uptime stays the same.
     pub(crate) fn jump(&self, seconds: i64) {
         let jumped = |now: u64| now.checked_add_signed(seconds);
         let wall = &self.clocks.wall;
         let set = wall.fetch_update(Ordering::SeqCst, Ordering::SeqCst, jumped);
-        set.expect("a time that there is");
+        set.expect("a valid time");
     }
 
-    /// What `/metrics` says.
+    /// The text of `/metrics`.
     pub(crate) async fn metrics(&self) -> String {
         let answer = self.client.get(self.url("/metrics")).send().await.expect("an answer");
         answer.text().await.expect("a text")
     }
 
-    /// The value of one metric, written as in the Prometheus text; 0 if it is not there yet.
+    /// The value of one series, named as in the Prometheus text; 0 if it does not exist yet.
     pub(crate) async fn metric(&self, series: &str) -> u64 {
         let text = self.metrics().await;
         let value = text
@@ -245,7 +245,7 @@ impl Server {
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }
 
-    /// Waits until a metric has reached a value.
+    /// Waits until a series has reached a value.
     pub(crate) async fn until_metric(&self, series: &str, value: u64) {
         eventually(&format!("{series} {value}"), async || {
             self.metric(series).await >= value

@@ -1,10 +1,10 @@
-//! Requests that run at the same time.
+//! Concurrent requests with a limit.
 
 use std::sync::Arc;
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-/// Runs all of `work`, so many at once, each as a task of its own, and returns what came of it in no order.
+/// Runs each future as a task, at most `at_once` at a time, and returns their results in the order of completion.
 pub(crate) async fn side_by_side<F>(at_once: usize, work: impl IntoIterator<Item = F>) -> Vec<F::Output>
 where
     F: Future + Send + 'static,

@@ -1,22 +1,22 @@
-//! Without somebody who listens nothing is answered from memory.
+//! Without a live invalidation subscription the cache answers nothing.
 
 use std::time::Duration;
 
-use super::{BYPASSED, for_an_hour, gone, warm};
+use super::{BYPASSED, assert_gone, enable_cache, warm};
 use crate::support::{
     App, Server, Store, eventually,
-    line::Line,
+    lossy_proxy::LossyProxy,
     redis_cluster::Cluster,
     redis_server::{self, Redis},
 };
 
-/// How long a sign of life is good for, and more.
+/// Longer than the lease that a heartbeat on the subscription grants.
 const LEASE: Duration = Duration::from_millis(1500);
 
 async fn start() -> (Redis, Server) {
     let redis = redis_server::start(&[]).unwrap_or_else(|why| panic!("{why}"));
     let server = Server::start_with(Store::Redis, |config| {
-        for_an_hour(config);
+        enable_cache(config);
         config.redis_url = Some(redis.url());
         config.timeout.0 = Duration::from_secs(2);
     })
@@ -25,7 +25,7 @@ async fn start() -> (Redis, Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_subscription_is_bypassed_and_made_again() {
+async fn the_cache_is_bypassed_until_a_cut_subscription_is_restored() {
     let (redis, server) = start().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -36,8 +36,8 @@ async fn a_cut_subscription_is_bypassed_and_made_again() {
         let _: u64 = redis.ask(&format!("HSET {key} ip {ip}"));
         let cut: u64 = redis.ask("CLIENT KILL TYPE pubsub");
         assert_eq!(cut, 1);
-        // Nobody has said so, but somebody could have.
-        eventually("it is read anew", async || {
+        // No invalidation was published, but one could have been lost with the connection.
+        eventually("the session is read from Redis", async || {
             app.get(&token).await.expect("alive").ip == ip
         })
         .await;
@@ -46,7 +46,7 @@ async fn a_cut_subscription_is_bypassed_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_not_listen_asks_redis() {
+async fn an_instance_without_the_right_to_subscribe_reads_from_redis() {
     let (redis, server) = start().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -64,7 +64,7 @@ async fn who_may_not_listen_asks_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_redis_leaves_nothing_to_answer() {
+async fn a_frozen_redis_ends_the_lease_of_the_cache() {
     let (redis, server) = start().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
@@ -75,20 +75,23 @@ async fn a_frozen_redis_leaves_nothing_to_answer() {
         assert_eq!(app.try_get(&token).await.status, 503);
     }
     redis.thaw();
-    eventually("it is back", async || app.try_get(&token).await.status == 200).await;
+    eventually("the service has recovered", async || {
+        app.try_get(&token).await.status == 200
+    })
+    .await;
     warm(&server, &app, &token).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_was_restarted_is_believed() {
+async fn a_restart_of_redis_empties_the_cache() {
     let (mut redis, server) = start().await;
     let app = server.app("forum");
     let token = app.create("ann").await;
     warm(&server, &app, &token).await;
-    // It keeps nothing.
+    // Without persistence it restarts empty.
     redis.kill();
     redis.start_again().unwrap_or_else(|why| panic!("{why}"));
-    eventually("it is back", async || {
+    eventually("the service is ready", async || {
         let answer = server.client().get(server.url("/readyz")).send().await;
         answer.expect("an answer").status() == 200
     })
@@ -98,14 +101,14 @@ async fn a_redis_that_was_restarted_is_believed() {
     }
 }
 
-/// A network that takes everything and brings nothing: what others end meanwhile is not heard.
+/// The network delivers requests and loses replies, so invalidations from other instances do not arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_ends_behind_a_dead_line_is_not_answered() {
+async fn a_session_killed_while_replies_are_lost_is_not_answered() {
     let redis = redis_server::start(&[]).unwrap_or_else(|why| panic!("{why}"));
-    let line = Line::to(redis.port).await;
+    let proxy = LossyProxy::to(redis.port).await;
     let server = Server::start_with(Store::Redis, |config| {
-        for_an_hour(config);
-        config.redis_url = Some(format!("redis://{}", line.address()));
+        enable_cache(config);
+        config.redis_url = Some(format!("redis://{}", proxy.address()));
         config.timeout.0 = Duration::from_secs(2);
     })
     .await;
@@ -116,22 +119,25 @@ async fn what_ends_behind_a_dead_line_is_not_answered() {
     for _ in 0..2 {
         let token = app.create("ann").await;
         warm(&server, &app, &token).await;
-        line.deafen();
+        proxy.lose_replies();
         assert_eq!(other.app("forum").kill(&token).await, 1);
         tokio::time::sleep(LEASE).await;
         for _ in 0..2 {
             assert_eq!(app.try_get(&token).await.status, 503);
         }
-        line.cut();
-        eventually("it is back", async || app.try_get(&token).await.body == "{}").await;
+        proxy.cut();
+        eventually("the service has recovered", async || {
+            app.try_get(&token).await.body == "{}"
+        })
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_heard_again_when_a_master_was_replaced_or_has_given_slots_away() {
+async fn invalidations_arrive_after_a_failover_and_after_a_slot_migration() {
     let mut cluster = Cluster::start(3, 1).expect("a cluster");
     let server = Server::start_with(Store::Cluster, |config| {
-        for_an_hour(config);
+        enable_cache(config);
         config.redis_url = Some(cluster.urls());
         config.timeout.0 = Duration::from_secs(2);
     })
@@ -144,7 +150,7 @@ async fn a_cluster_is_heard_again_when_a_master_was_replaced_or_has_given_slots_
         warm(&server, &app, &token).await;
         tokens.push(token);
     }
-    // A slot with sessions goes from one master to another.
+    // A slot with sessions moves to another master.
     let namespace = &server.config.namespace;
     let slot_of =
         |token: &str| -> u16 { cluster.nodes[1].ask(&format!("CLUSTER KEYSLOT {{{namespace}:{}}}", &token[..2])) };
@@ -157,22 +163,22 @@ async fn a_cluster_is_heard_again_when_a_master_was_replaced_or_has_given_slots_
     for token in moved {
         warm(&server, &app, token).await;
         assert_eq!(others.kill(token).await, 1);
-        gone(&app, token).await;
+        assert_gone(&app, token).await;
     }
     for node in &cluster.nodes[..3] {
-        eventually("its replica has it all", async || node.ask::<u64>("WAIT 1 100") == 1).await;
+        eventually("the replica is in sync", async || node.ask::<u64>("WAIT 1 100") == 1).await;
     }
     let lost: Vec<_> = rest.iter().filter(|token| slot_of(token) < 16384 / 3).collect();
-    assert!(!lost.is_empty(), "a session whose master dies");
+    assert!(!lost.is_empty(), "no session on the master to kill");
     cluster.nodes[0].kill();
     for token in &lost {
-        let is_there = async |app: &App| app.try_get(token).await.status == 200;
+        let is_served = async |app: &App| app.try_get(token).await.status == 200;
         eventually("the replica serves", async || {
-            is_there(&app).await && is_there(&others).await
+            is_served(&app).await && is_served(&others).await
         })
         .await;
         warm(&server, &app, token).await;
         assert_eq!(others.kill(token).await, 1);
-        gone(&app, token).await;
+        assert_gone(&app, token).await;
     }
 }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: not ready first, then no new connections, then the end, whatever clients do.
+//! Graceful shutdown by SIGTERM or SIGINT: first not ready, then no new connections, then the exit in bounded time.
 
 use std::{
     io::{Read, Write},
@@ -14,31 +14,31 @@ use crate::{
     support::{json, redis_server},
 };
 
-/// Waits for what comes without a request of ours.
-async fn until<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
-    let looking = async {
-        while !look().await {
+/// Polls a condition until it holds.
+async fn until<F: Future<Output = bool>>(expectation: &str, mut condition: impl FnMut() -> F) {
+    let polling = async {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking)
+    tokio::time::timeout(PATIENCE, polling)
         .await
-        .unwrap_or_else(|_| panic!("{what}: not in time"));
+        .unwrap_or_else(|_| panic!("not in time: {expectation}"));
 }
 
-/// Waits until nobody listens any more.
-async fn until_closed(process: &Process) {
+/// Waits until the listener is closed.
+async fn until_not_listening(process: &Process) {
     until("no new connections", || async {
         TcpStream::connect(process.address()).await.is_err()
     })
     .await;
 }
 
-async fn not_ready_first(signal: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn assert_not_ready_before_exit(signal: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--drain-delay", "2"]);
     let app = process.app();
-    let token = app.create("somebody").await;
+    let token = app.create("ann").await;
     assert_eq!(process.ask("GET", "/readyz", "").await.status, 200);
     process.signal(signal);
     until("not ready", || async {
@@ -48,7 +48,7 @@ async fn not_ready_first(signal: &str) {
     let ready = process.ask("GET", "/readyz", "").await;
     ready.refused(503, "shuttingDown", "The service is about to end");
     assert_eq!(ready.header("retry-after"), "1");
-    // Everything else goes on, on new connections too.
+    // All other requests are still served, also on new connections.
     let mut wire = Wire::connect(process.address()).await;
     assert_eq!(wire.get("/ping").await, (200, "PONG".into()));
     assert_eq!(process.ask("GET", "/livez", "").await.status, 200);
@@ -59,20 +59,20 @@ async fn not_ready_first(signal: &str) {
 }
 
 #[tokio::test]
-async fn sigterm_makes_it_not_ready_first() {
-    not_ready_first("TERM").await;
+async fn sigterm_makes_the_service_not_ready_before_it_exits() {
+    assert_not_ready_before_exit("TERM").await;
 }
 
 #[tokio::test]
-async fn sigint_makes_it_not_ready_first() {
-    not_ready_first("INT").await;
+async fn sigint_makes_the_service_not_ready_before_it_exits() {
+    assert_not_ready_before_exit("INT").await;
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_answered() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_request_in_flight_is_answered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--timeout", "30"]);
-    let token = process.app().create("somebody").await;
+    let token = process.app().create("ann").await;
     let mut wire = Wire::connect(process.address()).await;
     let body = r#"{"said":"in time"}"#;
     let (sooner, later) = body.split_at(9);
@@ -81,64 +81,64 @@ async fn a_request_under_way_is_answered() {
         "POST /test-app/set/{token} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{sooner}"
     ))
     .await;
-    // A request that came later has been answered, so this one has begun.
+    // A later request is answered, so the server has read the first one.
     process.ask("GET", "/ping", "").await;
     process.signal("TERM");
-    until_closed(&process).await;
+    until_not_listening(&process).await;
     wire.send(later).await;
     let (status, answer) = wire.answer().await;
     assert_eq!((status, &json(&answer)["d"]), (200, &json(body)));
-    wire.closed().await;
+    wire.assert_closed().await;
     let (code, log) = process.wait();
     assert_eq!(code, Some(0), "{log}");
 
     let process = Process::start(folder.path(), &[]);
-    assert_eq!(process.app().get(&token).await.expect("it is there").d(), body);
+    assert_eq!(process.app().get(&token).await.expect("an existing session").d(), body);
 }
 
-/// A connection that has sent this much, and then nothing, may not keep the server from its end.
-async fn does_not_hold_the_end_back(sent: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    // Connections have no end of their own, and more time to drain than we wait.
+/// Asserts that a connection that has sent only this does not delay the exit.
+async fn assert_exit_not_delayed(sent: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Neither timeout ends the connection within the test.
     let process = Process::start(folder.path(), &["--idle-timeout", "3600", "--drain-timeout", "3600"]);
     let mut wire = Wire::connect(process.address()).await;
     wire.send(sent).await;
     if sent.ends_with("\r\n\r\n") {
         assert_eq!(wire.answer().await, (200, "PONG".into()));
     }
-    // Answered on a connection that came later, so the other one has been accepted.
+    // A later connection is answered, so the server has accepted the first one.
     process.ask("GET", "/ping", "").await;
     process.stop();
-    wire.closed().await;
+    wire.assert_closed().await;
 }
 
 #[tokio::test]
-async fn a_silent_connection_does_not_hold_the_end_back() {
-    does_not_hold_the_end_back("").await;
+async fn a_silent_connection_does_not_delay_the_exit() {
+    assert_exit_not_delayed("").await;
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_hold_the_end_back() {
-    does_not_hold_the_end_back("GET /ping HTTP/1.1\r\nHost: test\r\n\r\n").await;
+async fn an_idle_connection_does_not_delay_the_exit() {
+    assert_exit_not_delayed("GET /ping HTTP/1.1\r\nHost: test\r\n\r\n").await;
 }
 
-/// Its rest may be on the way, so it gets the time that requests get, and no more.
+/// The rest of the head may be in flight, so the connection gets the drain timeout, and no more.
 #[tokio::test]
-async fn the_deadline_holds_against_a_half_sent_head() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn an_incomplete_head_delays_the_exit_by_the_drain_timeout_at_most() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--idle-timeout", "3600", "--drain-timeout", "0.5"]);
-    let mut half = Wire::connect(process.address()).await;
-    half.send("GET /ping HTTP/1.1\r\nHost: te").await;
+    let mut wire = Wire::connect(process.address()).await;
+    wire.send("GET /ping HTTP/1.1\r\nHost: te").await;
     process.ask("GET", "/ping", "").await;
     let log = process.stop();
     assert!(log.contains(" WARN "), "{log}");
 }
 
 #[tokio::test]
-async fn the_deadline_holds_against_a_stuck_request() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_stuck_request_delays_the_exit_by_the_drain_timeout_at_most() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--timeout", "3600", "--drain-timeout", "0.5"]);
-    let token = process.app().create("somebody").await;
+    let token = process.app().create("ann").await;
     let mut stuck = Wire::connect(process.address()).await;
     stuck
         .send(&format!(
@@ -148,62 +148,62 @@ async fn the_deadline_holds_against_a_stuck_request() {
     process.ask("GET", "/ping", "").await;
     let log = process.stop();
     assert!(log.contains(" WARN "), "{log}");
-    // Its end is no damage.
+    // The forced exit damages no data.
     let process = Process::start(folder.path(), &[]);
     assert!(process.app().get(&token).await.is_some());
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_does_not_hold_the_end_back() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_client_that_reads_nothing_delays_the_exit_by_the_drain_timeout_at_most() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let process = Process::start(folder.path(), &["--drain-timeout", "0.5"]);
-    let mut deaf = Wire::connect(process.address()).await;
-    // Some 40 MB of answers: more than the buffers in between take.
+    let mut wire = Wire::connect(process.address()).await;
+    // About 40 MB of answers: more than the socket buffers hold.
     let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1_000);
     let mut answered = 0;
-    let deaf = tokio::spawn(async move {
-        deaf.send(&requests).await;
-        deaf
+    let client = tokio::spawn(async move {
+        wire.send(&requests).await;
+        wire
     });
-    // Stuck, once it has answered some and no more of them.
+    // The connection is stuck once the count of answers stands still.
     loop {
         let before = answered;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        answered = answers(&process).await;
+        answered = answered_contracts(&process).await;
         if answered > 0 && answered == before {
             break;
         }
     }
-    assert!(answered < 1_000, "the buffers took all of it");
+    assert!(answered < 1_000, "the buffers took all answers");
     let log = process.stop();
     assert!(log.contains(" WARN "), "{log}");
-    deaf.abort();
+    client.abort();
 }
 
-/// How many requests for the contract have been answered.
-async fn answers(process: &Process) -> u64 {
+/// The number of answered requests for the contract.
+async fn answered_contracts(process: &Process) -> u64 {
     const SERIES: &str = r#"rest_sessions_http_requests_total{method="GET",route="/openapi.yaml",status="200"} "#;
     let metrics = process.ask("GET", "/metrics", "").await.body;
     let count = metrics.lines().find_map(|line| line.strip_prefix(SERIES));
     count.map_or(0, |count| count.parse().expect("a count"))
 }
 
-/// Every thread that logs is stuck, as it would be with a disk that has frozen.
+/// Every thread that writes to the log blocks, as on a frozen disk.
 #[test]
-fn the_end_has_a_limit_where_threads_are_stuck() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn the_service_exits_although_its_threads_are_stuck() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let port = crate::process::free_port();
     let mut command = Process::command(folder.path(), &["--loglevel", "debug", "--drain-timeout", "0.5"]);
     command.env("RS_PORT", port.to_string()).stdout(Stdio::null());
-    // Its log goes into a pipe that nobody reads.
+    // The log goes into a pipe without a reader.
     let mut process = command.spawn().expect("the program starts");
     let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
     let mut clients = Vec::new();
     let filled = std::time::Instant::now();
     let mut silent = 0;
-    // At one line each, some thousand answers fill it; then nobody is answered any more.
+    // One log line per answer: after some thousand answers the pipe is full and no request is answered.
     while silent < 10 {
-        assert!(filled.elapsed() < PATIENCE * 6, "the pipe takes everything");
+        assert!(filled.elapsed() < PATIENCE * 6, "the pipe does not fill");
         let Some(mut client) = connect() else {
             std::thread::sleep(Duration::from_millis(20));
             continue;
@@ -221,19 +221,19 @@ fn the_end_has_a_limit_where_threads_are_stuck() {
         clients.push(client);
     }
     signal(process.id(), "TERM");
-    let status = eventually("the end", || process.try_wait().expect("a child"));
-    assert_eq!(status.code(), Some(3), "it ended as if all had been well");
+    let status = eventually("the exit", || process.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(3), "a forced exit has its own code");
 }
 
 #[tokio::test]
-async fn a_frozen_redis_does_not_hold_the_end_back() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_frozen_redis_does_not_prevent_the_exit() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = redis_server::start(&[]).expect("redis-server");
     let flags = ["--redis-url", &redis.url(), "--timeout", "1", "--touch", "30"];
     let process = Process::start(folder.path(), &flags);
     let app = process.app();
     let token = app.create("ann").await;
-    // A read that is still to be told to Redis.
+    // A buffered read that is not flushed yet.
     app.get(&token).await.expect("alive");
     redis.freeze();
     process.signal("TERM");
@@ -244,11 +244,11 @@ async fn a_frozen_redis_does_not_hold_the_end_back() {
     assert!(last.starts_with("rest-sessions: ") && last.contains("reads"), "{log}");
 }
 
-/// The names of hosts come from a file that is never to be opened: a named pipe, in a mount namespace of its own.
+/// Host names are looked up in a file whose opening blocks forever: a named pipe, in a mount namespace of its own.
 #[test]
-fn a_lookup_of_a_name_does_not_hold_the_end_back() {
+fn a_blocked_name_lookup_does_not_prevent_the_exit() {
     const START: &str = r#"mkfifo hosts && mount --bind hosts /etc/hosts && exec "$0" "$@""#;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let flags = ["--redis-url", "redis://redis.test:6379", "--timeout", "1"];
     let program = Process::command(folder.path(), &flags);
     let mut command = Command::new("unshare");
@@ -260,18 +260,20 @@ fn a_lookup_of_a_name_does_not_hold_the_end_back() {
         .current_dir(folder.path())
         .stderr(Stdio::piped());
     let process = Process::spawn(command);
-    // Said when the first lookup has had its time.
-    eventually("a lookup", || process.log().contains("the store is away").then_some(()));
+    // Logged when the first lookup has timed out.
+    eventually("a timed out lookup", || {
+        process.log().contains("the store is away").then_some(())
+    });
     process.signal("TERM");
     let (code, log) = process.wait();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped") && !log.contains("ERROR"), "{log}");
 }
 
-/// Longer than the service looks away, and with a client that sends no more: it waits for the answer.
+/// The client closes its sending side and waits for an answer that takes seconds.
 #[tokio::test]
-async fn a_slow_answer_reaches_a_client_that_has_closed_its_sending_side() {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn a_half_closed_connection_receives_a_slow_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let redis = redis_server::start(&[]).expect("redis-server");
     let process = Process::start(folder.path(), &["--redis-url", &redis.url(), "--timeout", "3"]);
     let token = process.app().create("ann").await;
@@ -279,9 +281,9 @@ async fn a_slow_answer_reaches_a_client_that_has_closed_its_sending_side() {
     let mut wire = Wire::connect(process.address()).await;
     wire.send(&format!("GET /test-app/get/{token} HTTP/1.1\r\nHost: test\r\n\r\n"))
         .await;
-    wire.0.shutdown().await.expect("it is closed");
+    wire.0.shutdown().await.expect("a half-closed connection");
     let (status, _) = wire.answer().await;
     redis.thaw();
     assert_eq!(status, 503);
-    wire.closed().await;
+    wire.assert_closed().await;
 }

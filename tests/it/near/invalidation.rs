@@ -1,26 +1,26 @@
-//! What was changed or has ended leaves the memory of every instance.
+//! Changes and ends of sessions are invalidated in the cache of every instance.
 
 use std::time::Duration;
 
 use deadpool_redis::redis::{Connection, cmd};
 
-use super::{HIT, for_an_hour, for_every_redis, gone, start, warm};
+use super::{HIT, assert_gone, enable_cache, for_every_redis, start, warm};
 use crate::support::{App, Server, Store, eventually, redis_cluster, redis_server};
 
 for_every_redis![
-    changes_of_our_own_are_seen_at_once,
-    changes_of_another_instance_are_seen,
-    what_the_wiper_removes_is_dropped,
+    own_changes_are_visible_at_once,
+    changes_of_another_instance_become_visible,
+    the_wiper_invalidates_cached_sessions,
     an_ended_session_never_comes_back,
 ];
 
-async fn two(store: Store) -> (Server, Server) {
+async fn start_two(store: Store) -> (Server, Server) {
     let one = start(store).await;
     let other = Server::start_peer(&one).await;
     (one, other)
 }
 
-async fn changes_of_our_own_are_seen_at_once(store: Store) {
+async fn own_changes_are_visible_at_once(store: Store) {
     let server = start(store).await;
     let app = server.app("forum");
     for n in 0..20 {
@@ -42,8 +42,8 @@ async fn changes_of_our_own_are_seen_at_once(store: Store) {
     }
 }
 
-async fn changes_of_another_instance_are_seen(store: Store) {
-    let (one, other) = two(store).await;
+async fn changes_of_another_instance_become_visible(store: Store) {
+    let (one, other) = start_two(store).await;
     let (app, others) = (one.app("forum"), other.app("forum"));
     let mut tokens = Vec::new();
     for id in ["ann", "bob", "carl", "carl", "dora"] {
@@ -52,38 +52,38 @@ async fn changes_of_another_instance_are_seen(store: Store) {
         tokens.push(token);
     }
     others.set(&tokens[0], r#"{"a":1}"#).await.expect("alive");
-    eventually("the change is seen", async || {
+    eventually("the change is visible", async || {
         app.get(&tokens[0]).await.expect("alive").d() == r#"{"a":1}"#
     })
     .await;
     assert_eq!(others.kill(&tokens[1]).await, 1);
-    gone(&app, &tokens[1]).await;
+    assert_gone(&app, &tokens[1]).await;
     assert_eq!(others.killsoid("carl").await, 2);
-    gone(&app, &tokens[2]).await;
-    gone(&app, &tokens[3]).await;
+    assert_gone(&app, &tokens[2]).await;
+    assert_gone(&app, &tokens[3]).await;
     assert_eq!(others.killall().await, 2);
-    gone(&app, &tokens[0]).await;
-    gone(&app, &tokens[4]).await;
+    assert_gone(&app, &tokens[0]).await;
+    assert_gone(&app, &tokens[4]).await;
 }
 
-/// By a clock ahead of ours, as it would be looked up otherwise.
-async fn what_the_wiper_removes_is_dropped(store: Store) {
+/// The wiping instance's clock is ahead. With equal clocks the entry would have expired by itself.
+async fn the_wiper_invalidates_cached_sessions(store: Store) {
     let one = start(store).await;
     let app = one.app("forum");
     let token = app.create_with("ann", "ttl=10000", "").await;
     warm(&one, &app, &token).await;
     let other = Server::start_ahead(&one, 20_000, |config| config.wipe = 1).await;
     other.until_metric("rest_sessions_expired_total", 1).await;
-    gone(&app, &token).await;
+    assert_gone(&app, &token).await;
 }
 
-/// Hears what instances say to each other.
-fn listen(server: &Server, store: Store) -> Connection {
+/// Subscribes to the invalidation messages.
+fn subscribe(server: &Server, store: Store) -> Connection {
     let mut connection = match store {
         Store::Cluster => redis_cluster::shared().nodes[0].connect(),
         _ => redis_server::connection(),
     };
-    // Only a missing message would be waited for.
+    // Only a missing message takes this long.
     let timeout = Some(Duration::from_secs(30));
     connection.set_read_timeout(timeout).expect("a timeout");
     let mut subscribe = cmd("SUBSCRIBE");
@@ -92,7 +92,7 @@ fn listen(server: &Server, store: Store) -> Connection {
     connection
 }
 
-async fn kill_and_hear(killer: &App, token: &str, connection: &mut Connection) {
+async fn kill_and_await_invalidation(killer: &App, token: &str, connection: &mut Connection) {
     assert_eq!(killer.kill(token).await, 1);
     tokio::task::block_in_place(|| {
         loop {
@@ -105,37 +105,37 @@ async fn kill_and_hear(killer: &App, token: &str, connection: &mut Connection) {
 }
 
 async fn an_ended_session_never_comes_back(store: Store) {
-    let (one, other) = two(store).await;
-    let mut connection = listen(&one, store);
+    let (one, other) = start_two(store).await;
+    let mut connection = subscribe(&one, store);
     let (killer, app) = (one.app("forum"), other.app("forum"));
     for _ in 0..30 {
         let token = killer.create("ann").await;
         warm(&other, &app, &token).await;
-        // Readers all the time: one of them may have asked Redis just before the kill.
+        // Reads race with the kill: one may have been sent to Redis just before it.
         let readers = (0..8).map(|_| {
             let (app, token) = (other.app("forum"), token.clone());
             tokio::spawn(async move {
                 let mut missed = false;
                 for _ in 0..150 {
                     let found = app.get(&token).await.is_some();
-                    assert!(!(found && missed), "it is back");
+                    assert!(!(found && missed), "the session came back");
                     missed |= !found;
                 }
             })
         });
         let readers: Vec<_> = readers.collect();
-        kill_and_hear(&killer, &token, &mut connection).await;
-        gone(&app, &token).await;
+        kill_and_await_invalidation(&killer, &token, &mut connection).await;
+        assert_gone(&app, &token).await;
         for reader in readers {
-            reader.await.expect("it never came back");
+            reader.await.expect("the session never came back");
         }
     }
     assert!(other.metric(HIT).await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_drops_what_it_is_about_and_nothing_else() {
-    let server = Server::start_with(Store::Redis, for_an_hour).await;
+async fn an_invalidation_drops_only_its_own_session() {
+    let server = Server::start_with(Store::Redis, enable_cache).await;
     let app = server.app("forum");
     let tokens = [app.create("ann").await, app.create("ann").await];
     for token in &tokens {
@@ -143,17 +143,17 @@ async fn a_message_drops_what_it_is_about_and_nothing_else() {
         super::set_ip(&server, token, "10.0.0.1");
     }
     let channel = format!("{}:cache", server.config.namespace);
-    // Of peers, who may say anything.
+    // Peers may publish anything on the channel.
     for message in ["", ":", "forum:", "forum:short", &format!("blog:{}", tokens[1])] {
-        let heard: u64 = cmd("PUBLISH")
+        let receivers: u64 = cmd("PUBLISH")
             .arg(&channel)
             .arg(message)
             .query(&mut redis_server::connection())
             .expect("published");
-        assert_eq!(heard, 1);
+        assert_eq!(receivers, 1);
     }
     let _: u64 = redis_server::ask(&format!("PUBLISH {channel} forum:{}", tokens[0]));
-    eventually("it is read anew", async || {
+    eventually("the session is read from Redis", async || {
         app.get(&tokens[0]).await.expect("alive").ip == "10.0.0.1"
     })
     .await;

@@ -1,4 +1,4 @@
-//! Servers in each state that an answer depends on.
+//! Servers in each state that some answer requires.
 
 use std::{any::Any, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -26,42 +26,41 @@ use crate::{
 
 /// The state of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum World {
-    /// All is well.
-    Plain,
-    /// It does not wait long for a body.
-    Hurried,
-    /// Its Redis is away, whichever store is tested: the other one cannot be.
-    Away,
-    /// It has been told to end.
-    Ending,
-    /// Its layers are the real ones, but every handler panics; no request makes a real one do so.
-    Broken,
+pub(super) enum Scenario {
+    Healthy,
+    /// The deadline for a request body is short.
+    ShortTimeout,
+    /// Redis is unreachable. Used for every store, since the embedded store cannot be unreachable.
+    StoreUnavailable,
+    /// The process drains after SIGTERM.
+    ShuttingDown,
+    /// Real middleware over handlers that panic, since no request makes a real handler panic.
+    Panicking,
 }
 
 /// A running server.
 pub(super) struct Running {
     pub(super) client: Client,
     pub(super) address: SocketAddr,
-    /// What ends the server when it is dropped.
-    _held: Box<dyn Any>,
+    /// Dropping it ends the server.
+    _guard: Box<dyn Any>,
 }
 
-impl World {
+impl Scenario {
     pub(super) async fn start(self, store: Store) -> Running {
         match self {
-            Self::Plain => in_process(Server::start(store).await),
-            Self::Hurried => {
+            Self::Healthy => in_process(Server::start(store).await),
+            Self::ShortTimeout => {
                 let short = DurationArg(Duration::from_millis(200));
                 in_process(Server::start_with(store, |config| config.timeout = short).await)
             }
-            Self::Away => {
-                // Nobody listens on port 1.
-                let nowhere = Some("redis://127.0.0.1:1".into());
-                in_process(Server::start_with(Store::Redis, |config| config.redis_url = nowhere).await)
+            Self::StoreUnavailable => {
+                // No server listens on port 1.
+                let unreachable = Some("redis://127.0.0.1:1".into());
+                in_process(Server::start_with(Store::Redis, |config| config.redis_url = unreachable).await)
             }
-            Self::Ending => ending(store).await,
-            Self::Broken => broken().await,
+            Self::ShuttingDown => shutting_down(store).await,
+            Self::Panicking => panicking().await,
         }
     }
 }
@@ -70,31 +69,31 @@ fn in_process(server: Server) -> Running {
     Running {
         client: server.client().clone(),
         address: server.address,
-        _held: Box::new(server),
+        _guard: Box::new(server),
     }
 }
 
-async fn ending(store: Store) -> Running {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn shutting_down(store: Store) -> Running {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = Process::command(folder.path(), &["--drain-delay", "60"]);
     command.envs(store.variables());
     let process = Process::spawn(command);
     process.signal("TERM");
     let address: SocketAddr = process.address().parse().expect("an address");
     let (client, ready) = (client(), format!("http://{address}/readyz"));
-    eventually("the end has begun", async || {
+    eventually("the shutdown has begun", async || {
         Answer::of(client.get(&ready)).await.status != 200
     })
     .await;
     Running {
         client,
         address,
-        _held: Box::new((process, folder)),
+        _guard: Box::new((process, folder)),
     }
 }
 
-async fn broken() -> Running {
-    let folder = tempfile::tempdir().expect("a folder");
+async fn panicking() -> Running {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let state = state(&folder.path().join("data"));
     let routes = operations().into_iter().fold(Router::new(), |router, operation| {
         let method: reqwest::Method = operation.method.parse().expect("a method");
@@ -114,7 +113,7 @@ async fn broken() -> Running {
     Running {
         client: client(),
         address,
-        _held: Box::new(folder),
+        _guard: Box::new(folder),
     }
 }
 

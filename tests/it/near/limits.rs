@@ -1,16 +1,16 @@
-//! How many, and for how long.
+//! Limits of the cache: number and age of its entries.
 
 use std::time::Duration;
 
 use rest_sessions::config::DurationArg;
 
-use super::{HIT, MISS, for_an_hour, set_ip, warm};
+use super::{HIT, MISS, enable_cache, set_ip, warm};
 use crate::support::{Server, Store, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_than_so_many_are_kept() {
+async fn the_cache_keeps_at_most_cachemax_sessions() {
     let server = Server::start_with(Store::Redis, |config| {
-        for_an_hour(config);
+        enable_cache(config);
         config.cachemax = 10;
     })
     .await;
@@ -31,7 +31,7 @@ async fn no_more_than_so_many_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn none_is_kept_for_longer() {
+async fn the_cache_keeps_no_session_longer_than_cachetime() {
     let server = Server::start_with(Store::Redis, |config| {
         config.cachetime = DurationArg(Duration::from_secs(2))
     })
@@ -41,8 +41,8 @@ async fn none_is_kept_for_longer() {
     for ip in ["10.0.0.1", "10.0.0.2"] {
         warm(&server, &app, &token).await;
         set_ip(&server, &token, ip);
-        // However often it is read and written meanwhile.
-        eventually("it is read anew", async || {
+        // Reads and flushes meanwhile do not prolong the entry's life.
+        eventually("the session is read from Redis", async || {
             app.activity(10).await;
             app.get(&token).await.expect("alive").ip == ip
         })
@@ -51,8 +51,8 @@ async fn none_is_kept_for_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_embedded_store_takes_no_notice() {
-    let server = Server::start_with(Store::Embedded, for_an_hour).await;
+async fn the_embedded_store_ignores_cachetime() {
+    let server = Server::start_with(Store::Embedded, enable_cache).await;
     let app = server.app("forum");
     let token = app.create("ann").await;
     assert_eq!(app.get(&token).await.expect("alive").r, 1);

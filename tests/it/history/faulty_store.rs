@@ -1,4 +1,4 @@
-//! A store that breaks a promise now and then: the real one, behind a proxy that does not pass everything on.
+//! A faulty store, to test the checker: a real server behind an HTTP proxy that falsifies some answers.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,25 +16,25 @@ use fastrand::Rng;
 use reqwest::Client;
 use tempfile::TempDir;
 
-use super::{faults::Scene, run::World};
+use super::{faults::Scene, workload::Workload};
 use crate::{
     process::Process,
     support::{Session, json},
 };
 
-/// What the proxy does wrong.
+/// The kind of wrong answer that the proxy gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
-    /// Answers a get with an earlier answer.
+    /// A get returns an earlier answer.
     Stale,
-    /// Answers a set as if it had been done.
+    /// A set is answered with success but not applied.
     SwallowedSet,
-    /// Sends a set twice, as if the first answer had been lost.
+    /// A set is applied twice, as by a retry after a lost answer.
     RepeatedSet,
-    /// Answers a kill as if it had been done.
+    /// A kill is answered with success but not applied.
     SwallowedKill,
-    /// Says that there is no session, as if an outage were that.
-    Nothing,
+    /// A get returns `{}` for an existing session, as if an outage meant a missing session.
+    Missing,
 }
 
 impl Defect {
@@ -43,36 +43,36 @@ impl Defect {
         Self::SwallowedSet,
         Self::RepeatedSet,
         Self::SwallowedKill,
-        Self::Nothing,
+        Self::Missing,
     ];
 
-    /// The route that it is about, and of how many of its requests one is dealt with wrongly.
-    fn about(self) -> (&'static str, u32) {
+    /// The affected route, and n where one of n requests is answered wrongly.
+    fn route_and_period(self) -> (&'static str, u32) {
         match self {
-            Self::Stale | Self::Nothing => ("get", 6),
+            Self::Stale | Self::Missing => ("get", 6),
             Self::SwallowedSet | Self::RepeatedSet => ("set", 6),
-            // There are few.
+            // Kills are rare in a workload.
             Self::SwallowedKill => ("kill", 2),
         }
     }
 }
 
-/// The sessions that suffered from it.
+/// Numbers of the sessions that received a wrong answer.
 pub(super) type Victims = Arc<Mutex<BTreeSet<usize>>>;
 
-pub(super) struct Broken {
-    folder: TempDir,
+pub(super) struct FaultyStore {
+    data_dir: TempDir,
     defect: Defect,
     seed: u64,
     process: Option<Process>,
     victims: Victims,
 }
 
-impl Broken {
+impl FaultyStore {
     pub(super) fn new(defect: Defect, seed: u64, victims: Victims) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = tempfile::tempdir().expect("a temporary folder");
         Self {
-            folder,
+            data_dir,
             defect,
             seed,
             process: None,
@@ -81,9 +81,9 @@ impl Broken {
     }
 }
 
-impl Scene for Broken {
-    fn open(&mut self, world: &World) {
-        let process = Process::start(self.folder.path(), &[]);
+impl Scene for FaultyStore {
+    fn open(&mut self, workload: &Workload) {
+        let process = Process::start(self.data_dir.path(), &[]);
         let proxy = Proxy {
             client: Client::builder()
                 .no_proxy()
@@ -92,7 +92,7 @@ impl Scene for Broken {
                 .expect("a client"),
             address: process.address().to_owned(),
             defect: self.defect,
-            known: Mutex::default(),
+            earlier_answers: Mutex::default(),
             rng: Mutex::new(Rng::with_seed(self.seed)),
             victims: self.victims.clone(),
         };
@@ -101,37 +101,37 @@ impl Scene for Broken {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("a bound listener has an address");
             let app = Router::new().fallback(answer).with_state(Arc::new(proxy));
-            // It ends with the runtime of the test.
+            // The task ends with the test's runtime.
             tokio::spawn(async move { axum::serve(listener, app).await });
             address
         });
-        world.publish(0, &address.to_string());
+        workload.publish(0, &address.to_string());
     }
 
-    /// The proxy is disturbance enough.
-    fn disturb(&mut self, _: &mut Rng, _: &World) {}
+    /// Injects nothing: the proxy itself is the fault.
+    fn inject(&mut self, _: &mut Rng, _: &Workload) {}
 }
 
 struct Proxy {
     client: Client,
     address: String,
     defect: Defect,
-    /// The last answers with a session, by token.
-    known: Mutex<HashMap<String, String>>,
+    /// An earlier answer with a session for each token.
+    earlier_answers: Mutex<HashMap<String, String>>,
     rng: Mutex<Rng>,
     victims: Victims,
 }
 
-/// What is done with a request.
-enum Wrong {
-    /// It is sent twice.
-    Twice,
-    /// It is not sent but answered.
-    Instead(String),
+/// How the proxy mishandles a request.
+enum Mishandling {
+    /// It forwards the request twice.
+    ForwardTwice,
+    /// It answers with this body and does not forward the request.
+    AnswerWith(String),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics with it")
+    mutex.lock().expect("the lock is not poisoned")
 }
 
 async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
@@ -157,45 +157,45 @@ async fn answer(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         let status = StatusCode::from_u16(response.status().as_u16()).expect("a status");
         (status, response.text().await.expect("a text"))
     };
-    match proxy.wrong(&verb, &token, &body) {
-        Some(Wrong::Instead(answer)) => return answer.into_response(),
-        Some(Wrong::Twice) => drop(send().await),
+    match proxy.mishandling(&verb, &token, &body) {
+        Some(Mishandling::AnswerWith(answer)) => return answer.into_response(),
+        Some(Mishandling::ForwardTwice) => drop(send().await),
         None => {}
     }
     let (status, text) = send().await;
     if matches!(verb.as_str(), "get" | "set") && text != "{}" {
-        // Never the latest one: what is kept first stays for a while.
-        let mut known = lock(&proxy.known);
-        if proxy.defect != Defect::Stale || lock(&proxy.rng).u32(..4) == 0 || !known.contains_key(&token) {
-            known.insert(token, text.clone());
+        // For stale answers an entry is replaced only now and then, so that it is older than the last answer.
+        let mut earlier = lock(&proxy.earlier_answers);
+        if proxy.defect != Defect::Stale || lock(&proxy.rng).u32(..4) == 0 || !earlier.contains_key(&token) {
+            earlier.insert(token, text.clone());
         }
     }
     (status, Body::from(text)).into_response()
 }
 
 impl Proxy {
-    /// Whether this request is dealt with wrongly, and how.
-    fn wrong(&self, verb: &str, token: &str, body: &[u8]) -> Option<Wrong> {
-        let (about, seldom) = self.defect.about();
-        let known = lock(&self.known).get(token).cloned()?;
-        if verb != about || lock(&self.rng).u32(..seldom) > 0 {
+    /// Whether this request is mishandled, and how.
+    fn mishandling(&self, verb: &str, token: &str, body: &[u8]) -> Option<Mishandling> {
+        let (route, period) = self.defect.route_and_period();
+        let earlier = lock(&self.earlier_answers).get(token).cloned()?;
+        if verb != route || lock(&self.rng).u32(..period) > 0 {
             return None;
         }
-        let session = json(&known)["d"]["n"].as_u64().expect("every session has a number");
-        lock(&self.victims).insert(usize::try_from(session).expect("few"));
+        let session = json(&earlier)["d"]["n"].as_u64().expect("every session has a number");
+        lock(&self.victims).insert(usize::try_from(session).expect("few sessions"));
         Some(match self.defect {
-            Defect::Stale => Wrong::Instead(known),
-            Defect::Nothing => Wrong::Instead("{}".into()),
-            Defect::SwallowedKill => Wrong::Instead(r#"{"kill":1}"#.into()),
-            Defect::SwallowedSet => Wrong::Instead(set(&known, body)),
-            Defect::RepeatedSet => Wrong::Twice,
+            Defect::Stale => Mishandling::AnswerWith(earlier),
+            Defect::Missing => Mishandling::AnswerWith("{}".into()),
+            Defect::SwallowedKill => Mishandling::AnswerWith(r#"{"kill":1}"#.into()),
+            Defect::SwallowedSet => Mishandling::AnswerWith(fake_set_answer(&earlier, body)),
+            Defect::RepeatedSet => Mishandling::ForwardTwice,
         })
     }
 }
 
-/// What a set would answer: the last answer with one more write, and with the keys that are new.
-fn set(known: &str, body: &[u8]) -> String {
-    let session = Session::parse(known).expect("a session");
+/// A plausible answer to a set: an earlier answer with `w` raised by one and the new keys appended.
+fn fake_set_answer(earlier: &str, body: &[u8]) -> String {
+    let session = Session::parse(earlier).expect("a session");
     let body = json(std::str::from_utf8(body).expect("a text"));
     let mut d = session.d().trim_end_matches('}').to_owned();
     for (key, value) in body.as_object().expect("an object") {
