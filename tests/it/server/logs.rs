@@ -22,7 +22,7 @@ fn listening_beyond_loopback_logs_a_warning() {
     let warnings = warnings("0.0.0.0");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        warnings[0].contains("0.0.0.0") && warnings[0].contains("beyond this machine"),
+        warnings[0].contains("0.0.0.0") && warnings[0].contains("reachable from other machines"),
         "{warnings:?}"
     );
 }

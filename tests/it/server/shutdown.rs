@@ -262,7 +262,7 @@ fn a_blocked_name_lookup_does_not_prevent_the_exit() {
     let process = Process::spawn(command);
     // Logged when the first lookup has timed out.
     eventually("a timed out lookup", || {
-        process.log().contains("the store is away").then_some(())
+        process.log().contains("cannot reach the store").then_some(())
     });
     process.signal("TERM");
     let (code, log) = process.wait();

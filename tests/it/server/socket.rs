@@ -142,7 +142,7 @@ fn a_file_that_is_not_a_socket_is_kept() {
     let path = folder.path().join("http.sock");
     fs::write(&path, "precious").expect("a file");
     let line = refusal(folder.path());
-    assert!(line.contains("no socket"), "{line}");
+    assert!(line.contains("is not a socket"), "{line}");
     assert_eq!(fs::read_to_string(&path).expect("a file"), "precious");
     fs::remove_file(&path).expect("a file");
     fs::create_dir(&path).expect("a folder");
