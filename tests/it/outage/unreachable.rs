@@ -20,7 +20,7 @@ async fn the_service_starts_without_redis() {
             .unwrap_or_else(|| panic!("no {text}: {log}"))
     };
     assert!(line_of(" WARN ") < line_of("Redis is back"), "{log}");
-    assert!(line_of("the store is away") < line_of("Redis is back"), "{log}");
+    assert!(line_of("cannot reach the store") < line_of("Redis is back"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
