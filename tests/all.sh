@@ -65,6 +65,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "tests" cargo test --locked
     step "the Redis servers that README names" tests/redis/servers.sh
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
+    step "package" tests/lint/package.sh
     step "release build" cargo build --locked --release
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"
     step "generated clients" tests/clients/run.sh "$binary"
