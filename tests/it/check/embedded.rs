@@ -112,9 +112,9 @@ async fn entries_without_a_session_are_found() {
             r#"entry of the index of ids without a session: app test-app, id "carl", session "#,
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ben: x", session "#,
-            "entry of the index of ids that is none: ",
+            "unreadable entry of the index of ids: ",
             r#"activity of an id without a session: app test-app, id "dora""#,
-            "entry of the index of activity that is none: ",
+            "unreadable entry of the index of activity: ",
         ],
         2,
     )
@@ -154,7 +154,7 @@ async fn records_that_nobody_can_read_are_found_and_removed() {
         },
         &[
             "unreadable record: app test-app, session ",
-            "record under a key that is none: ",
+            "record under an invalid key: ",
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ann", session "#,
         ],

@@ -9,7 +9,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::anchor::{Anchor, Identity};
@@ -19,7 +19,7 @@ pub(crate) const LOCK: &str = "lock";
 
 /// A claimed folder.
 pub(crate) struct Claim {
-    folder: Anchor,
+    folder: Arc<Anchor>,
     lock: Mutex<Lock>,
     /// The lock by the folder's path, and not through its handle.
     lock_path: PathBuf,
@@ -56,7 +56,7 @@ impl Claim {
     /// Claims the folder at `path`, which is there. The error is one line for the operator.
     pub(crate) fn take(path: &Path) -> Result<Self, String> {
         let io = |cause: io::Error| format!("cannot use the data folder {}: {cause}", path.display());
-        let folder = Anchor::open(path).map_err(io)?;
+        let folder = Arc::new(Anchor::open(path).map_err(io)?);
         let lock = Lock::take(&folder)?;
         let claim = Self {
             folder,
@@ -74,7 +74,7 @@ impl Claim {
     }
 
     /// The folder.
-    pub(crate) fn folder(&self) -> &Anchor {
+    pub(crate) fn folder(&self) -> &Arc<Anchor> {
         &self.folder
     }
 

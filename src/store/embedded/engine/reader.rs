@@ -13,7 +13,7 @@ use crate::{
     session::{App, Seconds, Token, UserId},
     store::{
         Error, Key,
-        embedded::codec::{self, Activity, Stored},
+        embedded::codec::{self, Activity, Stored, Unreadable},
     },
 };
 
@@ -30,13 +30,23 @@ impl EngineHandle {
 
     fn load_from(&self, engine: &Engine, key: &Key) -> Result<Option<Stored>, Error> {
         let value = engine.sessions.get(codec::session_key(key)).map_err(failed)?;
-        Ok(value.and_then(|bytes| {
-            let stored = codec::decode(&bytes);
-            if stored.is_none() {
+        let stored = value.map(|bytes| self.readable(codec::decode(&bytes)));
+        stored.unwrap_or(Ok(None))
+    }
+
+    /// What was read of a record. A damaged one counts as missing; one of a newer version must not.
+    fn readable<T>(&self, decoded: Result<T, Unreadable>) -> Result<Option<T>, Error> {
+        match decoded {
+            Ok(read) => Ok(Some(read)),
+            Err(Unreadable::Damaged) => {
                 self.metrics.unreadable();
+                Ok(None)
             }
-            stored
-        }))
+            Err(Unreadable::Newer) => {
+                self.newer_records.found();
+                Err(Error::Unavailable)
+            }
+        }
     }
 
     /// The second of a session's last activity, unless it has expired, without a look at its data.
@@ -45,8 +55,7 @@ impl EngineHandle {
         let Some(bytes) = value else {
             return Ok(None);
         };
-        let Some((last_active, ttl)) = codec::times(&bytes) else {
-            self.metrics.unreadable();
+        let Some((last_active, ttl)) = self.readable(codec::times(&bytes))? else {
             return Ok(None);
         };
         Ok((now.saturating_sub(last_active) <= ttl).then_some(last_active))

@@ -22,7 +22,9 @@ impl CommitBatch<'_> {
                 None
             }
             Some(token) => {
-                let other = self.load(&Key { app, token })?.map(|other| other.record.last_active);
+                // A session that cannot be read counts as active earlier: the entry is kept rather than lost.
+                let other = self.load(&Key { app, token }).ok().flatten();
+                let other = other.map(|other| other.record.last_active);
                 let later = other.is_none_or(|other| other < stored.record.last_active);
                 known.max(later.then_some(stored.record.last_active))
             }
