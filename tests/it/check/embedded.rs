@@ -102,7 +102,7 @@ async fn entries_without_a_session_are_found() {
             activity
                 .insert("test-app\x01dora", 5_u64.to_be_bytes())
                 .expect("a disk");
-            // Such that nobody can read.
+            // Entries that are unreadable.
             users.insert("what?", []).expect("a disk");
             activity.insert("what?", "is this?").expect("a disk");
         },
@@ -144,11 +144,11 @@ async fn missing_and_wrong_entries_are_found() {
 }
 
 #[tokio::test]
-async fn records_that_nobody_can_read_are_found_and_removed() {
+async fn unreadable_records_are_found_and_removed() {
     mends(
         |sessions, _, _, tokens| {
             sessions
-                .insert(key_ending_with(sessions, &tokens[0]), "what?")
+                .insert(key_ending_with(sessions, &tokens[0]), "\x01what?")
                 .expect("a disk");
             sessions.insert("no/app\0what?", "what?").expect("a disk");
         },
