@@ -1,8 +1,8 @@
 //! `rest-sessions check` of a data folder: every table against its checksum, every record against both indexes, and every
 //! index entry against its record.
 //!
-//! The folder is claimed and opened as for serving, with the same check of its journals. Records that a newer version has
-//! written are reported and never repaired, nor are their index entries.
+//! The folder is claimed and opened as for serving, with the same check of its journals. Records that a newer version
+//! has written are reported and never repaired, nor are their index entries.
 
 mod indexes;
 mod repairs;
@@ -21,7 +21,8 @@ use crate::{
     store::{Findings, Key, Location},
 };
 
-/// Checks a data folder at `now`, with `memory` bytes for reading. Reports every disagreement, and repairs it if asked to.
+/// Checks a data folder at `now`, with `memory` bytes for reading. Reports every disagreement, and repairs it if asked
+/// to.
 pub(crate) fn check(
     path: &Path,
     memory: u64,

@@ -1,4 +1,5 @@
-//! Entries of the `activity` index. Neither kind has a format of its own: a newer one would use another separator in the key.
+//! Entries of the `activity` index. Neither kind has a format of its own: a newer one would use another separator in
+//! the key.
 
 use super::{
     keys::{OUTLIVED, parse_app, trailing_token},

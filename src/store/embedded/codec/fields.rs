@@ -1,11 +1,11 @@
 //! Extra fields of a record: a list of (tag, length, value), which format 2 adds to format 1.
 //!
-//! A tag that this version does not know is kept, byte for byte, when the record is written again. So a newer version can
-//! add a field that older ones may ignore without a new format. A field that an older version must not ignore needs a new
-//! format.
+//! A tag that this version does not know is kept, byte for byte, when the record is written again. So a newer version
+//! can add a field that older ones may ignore without a new format. A field that an older version must not ignore needs
+//! a new format.
 //!
-//! Why here and not in [`Record`](crate::session::Record): an unknown tag means nothing to the rest of the program. A field
-//! that becomes known moves from here into the record.
+//! Why here and not in [`Record`](crate::session::Record): an unknown tag means nothing to the rest of the program. A
+//! field that becomes known moves from here into the record.
 
 use std::sync::Arc;
 

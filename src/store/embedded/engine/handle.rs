@@ -30,8 +30,8 @@ enum Slot {
 /// The engine of a data folder.
 pub(crate) struct EngineHandle {
     slot: RwLock<Slot>,
-    /// The path of the folder no longer leads to it. Then no request is answered, because another process may own what is
-    /// at the path now.
+    /// The path of the folder no longer leads to it. Then no request is answered, because another process may own what
+    /// is at the path now.
     gone: AtomicBool,
     /// Size of the engine's block cache, in bytes.
     block_cache: u64,
@@ -115,8 +115,8 @@ impl EngineHandle {
         }
     }
 
-    /// Closes an engine that takes no more writes and opens its folder again. Fails, and leaves the engine open for readers,
-    /// while the disk has no room for it.
+    /// Closes an engine that takes no more writes and opens its folder again. Fails, and leaves the engine open for
+    /// readers, while the disk has no room for it.
     ///
     /// If the folder was gone, it must be back in its place. No request is answered before [`Self::found`].
     pub(crate) fn reopen(&self) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! The engine: an fjall database with three keyspaces, from its opening until it fails or is closed.
 //!
-//! After an error of the disk, a full one included, fjall takes no more writes, because its memory may be ahead of its files.
-//! Reads still work. The only way back is to open the folder again; [`EngineHandle`] does that.
+//! After an error of the disk, a full one included, fjall takes no more writes, because its memory may be ahead of its
+//! files. Reads still work. The only way back is to open the folder again; [`EngineHandle`] does that.
 
 mod anchor;
 mod catch_panic;
@@ -37,8 +37,8 @@ use crate::{
     },
 };
 
-/// An `activity` entry lags behind its session by less than this, in seconds. Why: moving it at every read would double the
-/// writes of a busy session.
+/// An `activity` entry lags behind its session by less than this, in seconds. Why: moving it at every read would double
+/// the writes of a busy session.
 pub(crate) const STEP: Seconds = 10;
 
 /// The open engine.
@@ -53,7 +53,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens the database in a folder, or creates it, with `cache` bytes for blocks. `marker` is that of the data folder.
+    /// Opens the database in a folder, or creates it, with `cache` bytes for blocks. `marker` is that of the data
+    /// folder.
     pub(crate) fn open(home: Anchor, cache: u64, marker: Arc<Marker>) -> fjall::Result<Self> {
         // Small memtables bound memory by the settings and keep flushes short. Larger ones measured slower.
         const MEMTABLE: u64 = 8 * 1024 * 1024;
@@ -61,9 +62,9 @@ impl Engine {
         const JOURNALS: u64 = 64 * 1024 * 1024;
         // One of the threads only flushes. While all others compact, it polls for more compactions without a pause.
         const THREADS: usize = 4;
-        // Tokens are random, so writes are spread over the whole key space. The more runs a compaction merges at once, the
-        // less often it rewrites the levels below; the first level keeps fjall's default size. The `activity` index grows at
-        // its end, so it gets other values. A folder keeps the options that it was created with.
+        // Tokens are random, so writes are spread over the whole key space. The more runs a compaction merges at once,
+        // the less often it rewrites the levels below; the first level keeps fjall's default size. The `activity` index
+        // grows at its end, so it gets other values. A folder keeps the options that it was created with.
         let options = |tables: u8, target: u64| {
             let compaction = Leveled::default()
                 .with_l0_threshold(tables)
@@ -123,8 +124,8 @@ impl Engine {
         self.db.persist(PersistMode::Buffer).is_ok()
     }
 
-    /// Whether the engine might stall a commit until its own threads have caught up. If those have failed, it stalls for
-    /// ever, so the writer waits before it commits, and checks [`Self::alive`] meanwhile.
+    /// Whether the engine might stall a commit until its own threads have caught up. If those have failed, it stalls
+    /// for ever, so the writer waits before it commits, and checks [`Self::alive`] meanwhile.
     pub(crate) fn behind(&self) -> bool {
         // fjall stalls at 4 sealed memtables and at 20 runs. A commit smaller than a memtable seals at most 2 more.
         self.keyspaces()

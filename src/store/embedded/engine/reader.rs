@@ -1,7 +1,8 @@
 //! Reads records and index entries from the engine that is open.
 //!
-//! `activity` serves `activity`, `soapp` and the wiper at once. To spare writes it follows a busy session in steps of
-//! [`STEP`](super::STEP): whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
+//! The `activity` index serves `activity`, `soapp` and the wiper. Its entries lag behind busy sessions by less than
+//! [`STEP`](super::STEP), so a reader starts that much earlier, and reads the record where the entry alone does not
+//! decide.
 
 use std::{
     ops::{Bound, RangeBounds, RangeInclusive},
@@ -23,7 +24,7 @@ impl EngineHandle {
         self.load_from(&*self.engine()?, key)
     }
 
-    /// The same from an engine that was opened again, before anything is answered.
+    /// Reads a session from an engine that was just opened again, while requests still get a 503.
     pub(crate) fn load_again(&self, key: &Key) -> Result<Option<Stored>, Error> {
         self.load_from(&*self.any_engine()?, key)
     }
@@ -49,7 +50,7 @@ impl EngineHandle {
         }
     }
 
-    /// The second of a session's last activity, unless it has expired, without a look at its data.
+    /// The last activity of a session that has not expired. Does not read its data.
     pub(crate) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
         let value = self.engine()?.sessions.get(codec::session_key(key)).map_err(failed)?;
         let Some(bytes) = value else {
@@ -90,8 +91,8 @@ impl EngineHandle {
         }))
     }
 
-    /// The `activity` entries of one app from one second up to another, the latest first; only those that follow one of them,
-    /// if one is given.
+    /// The `activity` entries of one app from one second up to another, the latest first; only those that follow one of
+    /// them, if one is given.
     pub(crate) fn active(
         &self,
         app: App,
@@ -154,7 +155,8 @@ fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBounds<Vec<u8
     (start, Bound::Excluded(end))
 }
 
-/// Entries that keep their engine open: an old iterator may take files with it that a new engine knows by the same name.
+/// An iterator that keeps its engine open. Why: an iterator that outlives the engine may delete obsolete tables when it
+/// is dropped, and an engine that was opened again may use the same names.
 struct Held {
     entries: fjall::Iter,
     _engine: Arc<Engine>,

@@ -118,8 +118,8 @@ impl Marker {
         Ok(())
     }
 
-    /// Raises the format to at least this one. Once it returns, a version that does not know the format refuses the folder,
-    /// even after a crash.
+    /// Raises the format to at least this one. Once it returns, a version that does not know the format refuses the
+    /// folder, even after a crash.
     pub(crate) fn raise(&self, format: Format) -> io::Result<()> {
         let mut content = self.lock();
         if content.format >= format {

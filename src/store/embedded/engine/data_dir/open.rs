@@ -15,8 +15,8 @@ use crate::store::embedded::engine::{
     journal_check,
 };
 
-/// Free space that the disk must have before a failed engine is opened again, in bytes. Why: the engine writes the tables
-/// that it owes first, and would fail again at once without room for them.
+/// Free space that the disk must have before a failed engine is opened again, in bytes. Why: the engine writes the
+/// tables that it owes first, and would fail again at once without room for them.
 const MIN_FREE: u64 = 32 * 1024 * 1024;
 
 impl DataDir {
@@ -61,8 +61,8 @@ impl DataDir {
         Err(refused)
     }
 
-    /// Prepares for another attempt to open a failed engine: the folder must be in its place and claimed by this process,
-    /// and the disk must have room.
+    /// Prepares for another attempt to open a failed engine: the folder must be in its place and claimed by this
+    /// process, and the disk must have room.
     pub(crate) fn prepare(&self) -> Result<(), String> {
         let unusable = |cause: io::Error| self.unusable(&cause.to_string());
         // An emptied folder stays empty. Why: with a new marker in it, no later start would create its engine.

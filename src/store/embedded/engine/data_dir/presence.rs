@@ -25,14 +25,14 @@ impl EngineSeen {
 }
 
 impl DataDir {
-    /// Checks that the path still leads to the lock that this process holds. Costs one look at a file's metadata, so every
-    /// commit can afford it. The error says what is wrong.
+    /// Checks that the path still leads to the lock that this process holds. Costs one look at a file's metadata, so
+    /// every commit can afford it. The error says what is wrong.
     pub(crate) fn in_place(&self) -> Result<(), String> {
         self.claim.good()
     }
 
-    /// Checks the folder's place, the marker, and the files of the open engine: about twenty looks at metadata. The error
-    /// says what is wrong.
+    /// Checks the folder's place, the marker, and the files of the open engine: about twenty looks at metadata. The
+    /// error says what is wrong.
     pub(crate) fn look(&self) -> Result<(), String> {
         self.claim.folder().in_place()?;
         self.claim.good()?;

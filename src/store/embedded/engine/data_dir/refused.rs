@@ -62,7 +62,8 @@ pub(super) fn bad_marker(path: &Path, bad: BadMarker) -> String {
     }
 }
 
-/// Why the engine could not access its files, if that is what an error says. `None` if the error says that they are damaged.
+/// Why the engine could not access its files, if that is what an error says. `None` if the error says that they are
+/// damaged.
 pub(crate) fn unusable(error: &fjall::Error) -> Option<String> {
     if matches!(error, fjall::Error::Poisoned) {
         // The engine does not say which error its own thread has met.
@@ -78,8 +79,8 @@ pub(crate) fn unusable(error: &fjall::Error) -> Option<String> {
     None
 }
 
-/// Whether an error means that a file is not as the engine left it. Otherwise it is out of reach: permissions, space, open
-/// files.
+/// Whether an error means that a file is not as the engine left it. Otherwise it is out of reach: permissions, space,
+/// open files.
 pub(super) fn is_damage(cause: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     let of_the_system = cause.raw_os_error().is_some();
