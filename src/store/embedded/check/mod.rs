@@ -1,5 +1,5 @@
-//! `rest-sessions check` of a data folder: every table against its checksum, every record against both indexes, and every
-//! index entry against its record.
+//! `rest-sessions check` of a data folder: compares every table with its checksum, every record with both indexes, and
+//! every index entry with its record.
 //!
 //! The folder is claimed and opened as for serving, with the same check of its journals. Records that a newer version
 //! has written are reported and never repaired, nor are their index entries.

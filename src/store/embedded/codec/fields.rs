@@ -18,7 +18,7 @@ pub(crate) struct Fields(Option<Arc<[u8]>>);
 impl Fields {
     /// Fields with these tags and values, in this order.
     #[cfg(test)]
-    pub(crate) fn new<'a>(fields: impl IntoIterator<Item = (u64, &'a [u8])>) -> Self {
+    pub(crate) fn new<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> Self {
         let mut bytes = Vec::new();
         for field in fields {
             bytes = postcard::to_extend(&field, bytes).expect("a vector takes all");
@@ -51,7 +51,7 @@ impl Fields {
 
     /// The tags and values, in order.
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         let mut rest = self.as_bytes();
         std::iter::from_fn(move || {
             let (found, behind) = field(rest)?;
@@ -61,7 +61,10 @@ impl Fields {
     }
 }
 
+/// A tag and its value.
+type Field<'a> = (u64, &'a [u8]);
+
 /// The first field of a list, and the rest of the list.
-fn field(bytes: &[u8]) -> Option<((u64, &[u8]), &[u8])> {
+fn field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
     postcard::take_from_bytes(bytes).ok()
 }

@@ -6,9 +6,10 @@
 //! | `sessions` | `0` | empty; see [`Engine::leave_mark`](crate::store::embedded::engine::Engine::leave_mark) |
 //! | `users` | app `0` id `0` token | empty |
 //! | `activity` | app `0` second (8 bytes, big-endian) token | the second at which the session ends, the id |
-//! | `activity` | app `1` id | a second (8 bytes, big-endian): *outlived activity*, the last of the removed sessions of an id |
+//! | `activity` | app `1` id | a second (8 bytes, big-endian): the *outlived activity* of an id |
 //!
-//! Outlived activity exists only where an id has other sessions and none of them was active as late.
+//! Outlived activity is the last activity of removed sessions. An id has an entry only if it has other sessions and none of
+//! them was active as late.
 
 mod activity;
 mod fields;

@@ -21,8 +21,8 @@ impl NewerRecords {
         if last.is_none_or(|last| last.elapsed() >= INTERVAL) {
             *last = Some(Instant::now());
             error!(
-                "a session record was written by a newer version of rest-sessions: requests for it get a 503; serve this \
-                 data folder with the newer version"
+                "a session record was written by a newer version of rest-sessions: requests for it get a 503; serve \
+                 this data folder with the newer version"
             );
         }
     }

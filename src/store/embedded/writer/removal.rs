@@ -1,8 +1,8 @@
 //! Removals within a commit batch, and the activity that outlives a session.
 //!
-//! `activity` counts ids by their last activity. If a session is removed and its id has others that were active earlier,
-//! the batch writes an entry with the last activity of the removed one. That entry goes with the last session of the
-//! id.
+//! `activity` counts ids by their last activity. If a session is removed and its id has others that were active
+//! earlier, the batch writes an entry with the last activity of the removed one. That entry goes with the last session
+//! of the id.
 
 use super::batch::CommitBatch;
 use crate::{

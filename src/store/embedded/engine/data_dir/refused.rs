@@ -54,8 +54,8 @@ pub(super) fn bad_marker(path: &Path, bad: BadMarker) -> String {
     match bad {
         BadMarker::Damaged => damaged_folder(path, "its marker file is unreadable"),
         BadMarker::Newer(format) => format!(
-            "the data folder {} was written by a newer version of rest-sessions (format {format}, this version reads up to \
-             format {}); it is left as it was",
+            "the data folder {} was written by a newer version of rest-sessions (format {format}, this version reads up \
+             to format {}); it is left as it was",
             path.display(),
             Format::NEWEST.number()
         ),

@@ -65,7 +65,7 @@ async fn set(store: &Embedded, token: Token) -> Result<Option<u64>, Error> {
 }
 
 /// Writes a session with extra fields, as a feature of a later version would.
-async fn add_fields(store: &Embedded, token: Token, fields: Fields) {
+fn add_fields(store: &Embedded, token: Token, fields: Fields) {
     let key = Key { app: app(), token };
     let mut stored = store.cache.peek(&key).unwrap().unwrap();
     stored.fields = fields;
@@ -83,7 +83,7 @@ async fn unknown_fields_survive_get_and_set_and_raise_the_marker_first() {
     let token = create(&store, "ann").await;
     assert_eq!(value(&store, token)[0], 1);
     assert_eq!(marker(folder.path()), "rest-sessions data, format 1\n");
-    add_fields(&store, token, fields.clone()).await;
+    add_fields(&store, token, fields.clone());
     assert_eq!(marker(folder.path()), "rest-sessions data, format 2\n");
     store.close().await.unwrap();
     drop(store);
