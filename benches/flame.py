@@ -15,13 +15,8 @@ SHARE = 0.03
 
 
 def binary():
-<<<<<<< HEAD
     """Builds the service with frame pointers and symbols; returns its path."""
-    env = {"CARGO_PROFILE_RELEASE_DEBUG": "1", "CARGO_PROFILE_RELEASE_STRIP": "none",
-=======
-    """The service, made so that its stack can be read."""
     env = {"CARGO_PROFILE_DIST_DEBUG": "1", "CARGO_PROFILE_DIST_STRIP": "none",
->>>>>>> supply
            "RUSTFLAGS": "-C force-frame-pointers=yes"}
     target = f"{build.ROOT}/target/flame"
     command = ["cargo", "build", "--locked", "--profile", "dist", "--quiet", "--bin", "rest-sessions",

@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod fifty_crashes;
 mod file_size_limit;
+mod formats;
 mod frozen_disk;
 mod full_disk;
 mod journal;
