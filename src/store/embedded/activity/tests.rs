@@ -1,5 +1,7 @@
 //! What a watch answers is what reading the whole index answers, whatever happened and whatever happens meanwhile.
 
+mod moving;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -33,7 +35,11 @@ fn id(n: usize) -> UserId {
 
 async fn create(store: &Embedded, app: App, user: usize, now: Seconds) -> Token {
     let token = Token::generate(|bytes| getrandom::fill(bytes).is_ok()).unwrap();
-    let record = Record {
+    store.create(app, token, record(user, now)).await.unwrap()
+}
+
+fn record(user: usize, now: Seconds) -> Record {
+    Record {
         id: id(user),
         ip: Ip::stored("127.0.0.1"),
         reads: 1,
@@ -42,8 +48,7 @@ async fn create(store: &Embedded, app: App, user: usize, now: Seconds) -> Token 
         last_active: now,
         no_resave: user % 3 == 2,
         data: None,
-    };
-    store.create(app, token, record).await.unwrap()
+    }
 }
 
 async fn set(store: &Embedded, app: App, token: Token, now: Seconds) {
