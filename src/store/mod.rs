@@ -45,7 +45,7 @@ const SNAPSHOT_BYTES: usize = 256 * 1024;
 
 /// What names a session within a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
+pub(crate) struct Key {
     app: App,
     token: Token,
 }

@@ -13,7 +13,7 @@ use std::{
 use foldhash::fast::RandomState;
 use quick_cache::{Weighter, unsync};
 
-use super::{activity::Watches, disk::Disk, rows::Stored};
+use super::{activity::Watches, codec::Stored, engine::EngineHandle};
 use crate::{
     session::{App, Seconds, Session},
     store::Error,
@@ -25,11 +25,11 @@ const SHARDS: usize = 64;
 
 /// The records in memory, over the disk that they come from.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     shards: Vec<Mutex<Shard>>,
-    pub(super) disk: Arc<Disk>,
+    pub(crate) disk: Arc<EngineHandle>,
     /// Told of gets here, under the lock of their shard, and of what the writer has committed.
-    pub(super) watches: Watches,
+    pub(crate) watches: Watches,
 }
 
 /// A session is in one of the two maps at most.
@@ -56,14 +56,14 @@ impl Weighter<Key, Stored> for Weight {
 }
 
 /// How a dirty session went to disk; compared with how it is then.
-pub(super) struct Flushed {
-    pub(super) key: Key,
-    pub(super) stored: Stored,
+pub(crate) struct Flushed {
+    pub(crate) key: Key,
+    pub(crate) stored: Stored,
 }
 
 impl Cache {
     /// A cache of about `capacity` bytes.
-    pub(super) fn new(disk: Arc<Disk>, capacity: u64, watches: Watches) -> Self {
+    pub(crate) fn new(disk: Arc<EngineHandle>, capacity: u64, watches: Watches) -> Self {
         let each = capacity / SHARDS as u64;
         let items = usize::try_from(each / 400).unwrap_or(usize::MAX).max(1);
         let shard = || Shard {
@@ -83,7 +83,7 @@ impl Cache {
     }
 
     /// A read that counts: answers the session as it was, then adds to `r` and moves `la`.
-    pub(super) fn get(&self, key: Key, now: Seconds) -> Result<Option<Session>, Error> {
+    pub(crate) fn get(&self, key: Key, now: Seconds) -> Result<Option<Session>, Error> {
         self.there()?;
         let mut shard = self.shard(&key);
         let shard = &mut *shard;
@@ -129,7 +129,7 @@ impl Cache {
     }
 
     /// The session as it is, without counting a read.
-    pub(super) fn peek(&self, key: &Key) -> Result<Option<Stored>, Error> {
+    pub(crate) fn peek(&self, key: &Key) -> Result<Option<Stored>, Error> {
         self.there()?;
         let shard = self.shard(key);
         match shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
@@ -139,7 +139,7 @@ impl Cache {
     }
 
     /// The second of a session's last activity, unless it has expired: [`Self::peek`] without the record.
-    pub(super) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
+    pub(crate) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
         let shard = self.shard(key);
         if let Some(stored) = shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
             let record = &stored.record;
@@ -150,7 +150,7 @@ impl Cache {
 
     /// Takes over what the writer has committed: a changed session, or its absence. Gets may have come between the
     /// writer's look at the session and its commit; what they counted stays.
-    pub(super) fn apply(&self, key: Key, committed: Option<Stored>) {
+    pub(crate) fn apply(&self, key: Key, committed: Option<Stored>) {
         let mut shard = self.shard(&key);
         let Some(new) = committed else {
             shard.dirty.remove(&key);
@@ -172,7 +172,7 @@ impl Cache {
 
     /// Agrees with a disk that was opened again. A change that failed may be there after all; the reads that were not written
     /// stay, unless their session is gone. Watches begin anew.
-    pub(super) fn agree(&self) -> Result<(), Error> {
+    pub(crate) fn agree(&self) -> Result<(), Error> {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.clean.clear();
@@ -197,7 +197,7 @@ impl Cache {
     }
 
     /// The keys of the sessions that the disk is behind of, in the n-th of some even parts.
-    pub(super) fn dirty(&self, part: u32, parts: u32) -> Vec<Key> {
+    pub(crate) fn dirty(&self, part: u32, parts: u32) -> Vec<Key> {
         let begin = |part: u32| SHARDS * part as usize / parts as usize;
         self.shards[begin(part)..begin(part + 1)]
             .iter()
@@ -206,12 +206,12 @@ impl Cache {
     }
 
     /// A dirty session as it is now, to be written.
-    pub(super) fn dirty_copy(&self, key: &Key) -> Option<Stored> {
+    pub(crate) fn dirty_copy(&self, key: &Key) -> Option<Stored> {
         self.shard(key).dirty.get(key).cloned()
     }
 
     /// A dirty session has been written: it is clean, unless it was read again since.
-    pub(super) fn settle(&self, flushed: Flushed) {
+    pub(crate) fn settle(&self, flushed: Flushed) {
         let Flushed { key, stored } = flushed;
         let mut shard = self.shard(&key);
         let Some(now) = shard.dirty.get_mut(&key) else {

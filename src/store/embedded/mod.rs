@@ -7,21 +7,11 @@
 //! that its path does not lead to any more stops both: another process may own what is there now. See `claim.rs`.
 
 mod activity;
-mod anchor;
 mod cache;
 mod check;
-mod claim;
-mod disk;
+mod codec;
 mod engine;
-mod folder;
-mod group;
-mod journal;
-mod listing;
-mod lists;
-mod quiet;
-mod recovery;
-mod removals;
-mod rows;
+mod operations;
 mod writer;
 
 use std::{
@@ -33,21 +23,20 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::error;
 
-pub use self::listing::Listing;
+pub use self::operations::Listing;
 use self::{
     activity::Watches,
     cache::Cache,
-    disk::Disk,
-    folder::Folder,
+    engine::{DataDir, EngineHandle},
     writer::{End, Order, Writer},
 };
-pub(crate) use self::{check::check, folder::Refused};
+pub(crate) use self::{check::check, engine::Refused};
 use crate::{
     observability::metrics::Metrics,
     process::supervisor::end_process,
-    session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    session::{App, Changes, Record, Seconds, Session, Token},
     store::Error,
-    store::{Key, ListQuery, Listed, list_window::WindowBudget, throttle::Throttle},
+    store::{Key, list_window::WindowBudget, throttle::Throttle},
 };
 
 /// Entries that a list and the wiper look at in one go, off the async workers.
@@ -87,7 +76,7 @@ impl Embedded {
         metrics: Arc<Metrics>,
         end: End,
     ) -> Result<Self, String> {
-        let disk = Disk::open(Folder::claim(folder)?, memory / 4, metrics)?;
+        let disk = EngineHandle::open(DataDir::claim(folder)?, memory / 4, metrics)?;
         let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Watches::new(memory)));
         let (writer, ended) =
             Writer::spawn(cache.clone(), end).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
@@ -142,54 +131,6 @@ impl Embedded {
         self.writer
             .ask(|reply| Order::Set(Key { app, token }, changes, now, reply))
             .await
-    }
-
-    pub(crate) async fn activity(&self, app: App, since: Seconds) -> Result<u64, Error> {
-        let Some(watch) = self.cache.watches.watch(app) else {
-            self.flush().await?;
-            return self.blocking(move |cache| lists::activity(cache, app, since)).await;
-        };
-        if let Some(count) = watch.count(since) {
-            return Ok(count);
-        }
-        let turn = watch.turn().await;
-        if let Some(count) = watch.count(since) {
-            return Ok(count);
-        }
-        self.flush().await?;
-        self.blocking(move |cache| watch.read(cache, since, turn)).await
-    }
-
-    pub(crate) async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<Listing, Error> {
-        self.flush().await?;
-        Ok(Listing::of_app(
-            app,
-            query,
-            most,
-            self.budget.clone(),
-            self.turns.operation(),
-        ))
-    }
-
-    pub(crate) fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
-        Listing::of_id(app, id, query, most, self.budget.clone(), self.turns.operation())
-    }
-
-    pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
-        if listing.ended() {
-            return Ok((listing, None));
-        }
-        loop {
-            let read = self.blocking(move |cache| {
-                let list = listing.next(cache);
-                Ok((listing, list))
-            });
-            let (rest, list) = read.await?;
-            if list.is_ok() || !self.reopened().await {
-                return list.map(|list| (rest, list));
-            }
-            listing = rest;
-        }
     }
 
     pub(crate) async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {

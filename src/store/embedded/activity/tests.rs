@@ -60,7 +60,7 @@ async fn set(store: &Embedded, app: App, token: Token, now: Seconds) {
 async fn by_reading(store: &Embedded, app: App, since: Seconds) -> u64 {
     store.flush().await.unwrap();
     store
-        .blocking(move |cache| lists::activity(cache, app, since))
+        .blocking(move |cache| scan::activity(cache, app, since))
         .await
         .unwrap()
 }
@@ -175,7 +175,7 @@ proptest! {
         to in any::<u64>(),
         since in vec(prop_oneof![0..300_u64, 0..3_000_000_u64, any::<u64>()], 1..40),
     ) {
-        let mut counts = counts::Counts::default();
+        let mut counts = histogram::Counts::default();
         for second in &seconds {
             counts.add(*second);
         }

@@ -12,9 +12,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::repairs::Repairs;
 use super::{
-    engine::{Engine, STEP},
-    folder::{Folder, Refused, unusable},
-    rows::{self, Stored},
+    codec::{self, Stored},
+    engine::{DataDir, Engine, Refused, STEP, unusable},
 };
 use crate::{
     session::{App, Seconds, UserId},
@@ -30,7 +29,7 @@ pub(crate) fn check(
     repair: bool,
     report: &mut dyn Findings,
 ) -> Result<(), Refused> {
-    let folder = Folder::claim_existing(path).map_err(Refused::Here)?;
+    let folder = DataDir::claim_existing(path).map_err(Refused::Here)?;
     let engine = Arc::new(folder.open(memory / 2)?);
     let mut check = Check {
         repairs: Repairs::new(engine.clone(), repair),
@@ -92,7 +91,7 @@ impl Check<'_> {
         let engine = self.engine.clone();
         for entry in engine.sessions.iter() {
             let Some((bytes, value)) = self.read(entry) else { break };
-            if *bytes != [rows::END] {
+            if *bytes != [codec::END] {
                 self.session(&bytes, &value);
                 self.repairs.commit_if_full()?;
             }
@@ -102,21 +101,21 @@ impl Check<'_> {
 
     fn session(&mut self, bytes: &[u8], value: &[u8]) {
         let engine = self.engine.clone();
-        let Some(key) = rows::parse_session_key(bytes) else {
+        let Some(key) = codec::parse_session_key(bytes) else {
             return self.remove("record under a key that is none", &engine.sessions, bytes, None);
         };
-        let Some(mut stored) = rows::decode(value) else {
+        let Some(mut stored) = codec::decode(value) else {
             return self.remove("unreadable record", &engine.sessions, bytes, Some((&key, None)));
         };
         let id = stored.record.id.clone();
         let expired = stored.record.expired(self.now);
         self.report
             .session(key.app.as_str(), id.as_str(), key.token.as_str(), expired);
-        if self.find(&engine.users, &rows::user_key(&key, &id)) == Ok(None) {
+        if self.find(&engine.users, &codec::user_key(&key, &id)) == Ok(None) {
             let mended = self.repairs.mend(|batch| batch.enter_user(&key, &stored.record));
             self.tell("session missing from the index of ids", &key, &id, mended);
         }
-        let entry = self.find(&engine.activity, &rows::activity_key(&key, stored.active));
+        let entry = self.find(&engine.activity, &codec::activity_key(&key, stored.active));
         if let Ok(entry) = entry
             && let Some(wrong) = wrong_activity(&key, &stored, entry.as_deref())
         {
@@ -130,7 +129,7 @@ impl Check<'_> {
         let engine = self.engine.clone();
         for entry in engine.users.iter() {
             let Some((bytes, _)) = self.read(entry) else { break };
-            match rows::parse_user_key(&bytes) {
+            match codec::parse_user_key(&bytes) {
                 None => self.remove("entry of the index of ids that is none", &engine.users, &bytes, None),
                 Some((key, id)) => {
                     if self.lacks(&key, |stored| stored.record.id == id) {
@@ -154,11 +153,11 @@ impl Check<'_> {
         let engine = self.engine.clone();
         for entry in engine.activity.iter() {
             let Some((bytes, value)) = self.read(entry) else { break };
-            if let Some((app, id, _)) = rows::outlived(&bytes, &value) {
+            if let Some((app, id, _)) = codec::outlived(&bytes, &value) {
                 self.outlived(app, &id, &bytes);
                 continue;
             }
-            match rows::activity(&bytes, &value) {
+            match codec::activity(&bytes, &value) {
                 None => {
                     self.remove(
                         "entry of the index of activity that is none",
@@ -183,7 +182,7 @@ impl Check<'_> {
     /// Activity that outlives its session is that of an id with others.
     fn outlived(&mut self, app: App, id: &UserId, bytes: &[u8]) {
         let engine = self.engine.clone();
-        if engine.users.prefix(rows::user_prefix(app, id)).next().is_some() {
+        if engine.users.prefix(codec::user_prefix(app, id)).next().is_some() {
             return;
         }
         let mended = self.repairs.mend(|batch| batch.remove_entry(&engine.activity, bytes));
@@ -221,8 +220,8 @@ impl Check<'_> {
     /// Whether there is no session at a key that is as it should be.
     fn lacks(&mut self, key: &Key, as_it_should: impl FnOnce(&Stored) -> bool) -> bool {
         let engine = self.engine.clone();
-        let value = self.find(&engine.sessions, &rows::session_key(key));
-        let stored = value.map(|value| value.and_then(|value| rows::decode(&value)));
+        let value = self.find(&engine.sessions, &codec::session_key(key));
+        let stored = value.map(|value| value.and_then(|value| codec::decode(&value)));
         stored.is_ok_and(|stored| !stored.is_some_and(|stored| as_it_should(&stored)))
     }
 
@@ -266,7 +265,7 @@ fn wrong_activity(key: &Key, stored: &Stored, entry: Option<&[u8]>) -> Option<&'
         return Some("session missing from the index of activity");
     };
     let record = &stored.record;
-    match rows::activity(&rows::activity_key(key, stored.active), value) {
+    match codec::activity(&codec::activity_key(key, stored.active), value) {
         // Activity puts the end off, without a word to the index; the wiper asks the record.
         Some(entry) if entry.id == record.id.as_str() && entry.end <= record.end() => {}
         _ => return Some("wrong entry of the index of activity"),

@@ -7,10 +7,10 @@ use std::{
 };
 
 /// The engine panicked.
-pub(super) struct Panicked;
+pub(crate) struct Panicked;
 
 /// What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
-pub(super) fn quietly<T>(open: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(crate) fn catch_panic<T>(open: impl FnOnce() -> T) -> Result<T, Panicked> {
     thread_local! {
         static QUIET: Cell<bool> = const { Cell::new(false) };
     }

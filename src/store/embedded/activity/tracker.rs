@@ -8,8 +8,8 @@ use std::{
     time::Instant,
 };
 
-use super::{super::engine::STEP, WATCH, counts::Counts, room::Room};
-use crate::session::Seconds;
+use super::{WATCH, histogram::Counts, memory_budget::Room};
+use crate::{session::Seconds, store::embedded::engine::STEP};
 
 /// There is no room for another id.
 pub(super) struct Full;

@@ -3,9 +3,15 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::session::properties::{
-    hold::hold,
-    texts::{damaged, text},
+use crate::{
+    session::{
+        App, Data, Ip, Record, Seconds, Token, UserId,
+        properties::{
+            hold::hold,
+            texts::{damaged, text},
+        },
+    },
+    store::Key,
 };
 
 fn numbers() -> impl Strategy<Value = u64> {

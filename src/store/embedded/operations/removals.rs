@@ -1,16 +1,16 @@
 //! The operations that remove many sessions: a batch at a time, found off the async workers and removed by the writer.
 
-use super::{
-    Embedded, LOOK,
-    cache::Cache,
-    disk::Disk,
-    rows::Activity,
-    writer::{Order, Reply},
-};
 use crate::{
     session::{App, Seconds, Token, UserId},
     store::Error,
     store::Key,
+    store::embedded::{
+        Embedded, LOOK,
+        cache::Cache,
+        codec::Activity,
+        engine::EngineHandle,
+        writer::{Order, Reply},
+    },
 };
 
 /// Sessions that are removed at once: a commit of less than a millisecond, as a get may wait for its processor.
@@ -50,7 +50,7 @@ impl Embedded {
 
     async fn remove_in_batches<P: Send + 'static>(
         &self,
-        find: impl Fn(&Disk, Option<&P>) -> Result<Found<P>, Error> + Copy + Send + 'static,
+        find: impl Fn(&EngineHandle, Option<&P>) -> Result<Found<P>, Error> + Copy + Send + 'static,
         expired_at: Option<Seconds>,
     ) -> Result<u64, Error> {
         let (mut removed, mut after, mut pace) = (0, None, self.turns.operation());
@@ -79,7 +79,7 @@ impl Embedded {
 }
 
 /// The next sessions of an app.
-fn sessions(disk: &Disk, app: App, after: Option<&Token>) -> Result<Found<Token>, Error> {
+fn sessions(disk: &EngineHandle, app: App, after: Option<&Token>) -> Result<Found<Token>, Error> {
     let keys = disk
         .sessions(app, after.copied())?
         .take(BATCH)
@@ -90,7 +90,7 @@ fn sessions(disk: &Disk, app: App, after: Option<&Token>) -> Result<Found<Token>
 
 /// The next sessions that have ended. An entry's end is never later than the session's, as activity only puts the end off: no
 /// session is missed that the index knows to have ended; the writer asks the record.
-fn ended(disk: &Disk, after: Option<&Activity>, now: Seconds) -> Result<Found<Activity>, Error> {
+fn ended(disk: &EngineHandle, after: Option<&Activity>, now: Seconds) -> Result<Found<Activity>, Error> {
     let mut batch = Vec::new();
     for (seen, entry) in disk.activities(after)?.enumerate() {
         let entry = entry?;

@@ -7,21 +7,23 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{
-    cache::{Cache, Flushed},
-    engine::Batch,
-    rows::Stored,
-};
 use crate::{
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::Error,
-    store::{Key, throttle::Yielder},
+    store::{
+        Error, Key,
+        embedded::{
+            cache::{Cache, Flushed},
+            codec::Stored,
+            engine::WriteBatch,
+        },
+        throttle::Yielder,
+    },
 };
 
 /// A group that is being filled.
-pub(super) struct Group<'a> {
+pub(crate) struct CommitBatch<'a> {
     cache: &'a Cache,
-    batch: Batch,
+    batch: WriteBatch,
     /// The sessions as this group leaves them; `None` where it removed one.
     changed: HashMap<Key, Option<Stored>, RandomState>,
     /// The sessions that this group created, which the `users` index does not show yet.
@@ -35,12 +37,12 @@ pub(super) struct Group<'a> {
     bytes: usize,
     yielder: Yielder,
     #[cfg(test)]
-    pub(super) after_commit: Option<Box<dyn FnOnce() + Send>>,
+    pub(crate) after_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl<'a> Group<'a> {
+impl<'a> CommitBatch<'a> {
     /// Fails if the engine is not open.
-    pub(super) fn new(cache: &'a Cache) -> Result<Self, Error> {
+    pub(crate) fn new(cache: &'a Cache) -> Result<Self, Error> {
         Ok(Self {
             cache,
             batch: cache.disk.batch()?,
@@ -56,8 +58,8 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Whether no more should be added: a commit of less than a memtable, see [`super::engine::Engine::behind`].
-    pub(super) fn full(&self) -> bool {
+    /// Whether no more should be added: a commit of less than a memtable, see [`crate::store::embedded::engine::Engine::behind`].
+    pub(crate) fn full(&self) -> bool {
         self.bytes > 4 * 1024 * 1024
     }
 
@@ -66,7 +68,7 @@ impl<'a> Group<'a> {
     }
 
     /// Makes everything durable, then visible.
-    pub(super) fn commit(self) -> Result<(), Error> {
+    pub(crate) fn commit(self) -> Result<(), Error> {
         self.batch.commit()?;
         self.cache.disk.in_place()?;
         #[cfg(test)]
@@ -99,11 +101,11 @@ impl<'a> Group<'a> {
     }
 
     /// A write that changes nothing.
-    pub(super) fn mark(&mut self) {
+    pub(crate) fn mark(&mut self) {
         self.batch.mark();
     }
 
-    pub(super) fn create(&mut self, key: Key, record: Record) {
+    pub(crate) fn create(&mut self, key: Key, record: Record) {
         let stored = Stored {
             active: record.last_active,
             record,
@@ -114,7 +116,7 @@ impl<'a> Group<'a> {
         self.changed.insert(key, Some(stored));
     }
 
-    pub(super) fn set(&mut self, key: Key, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
+    pub(crate) fn set(&mut self, key: Key, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
         let Some(mut stored) = self.current(&key)?.filter(|stored| !stored.record.expired(now)) else {
             return Ok(None);
         };
@@ -128,7 +130,7 @@ impl<'a> Group<'a> {
         Ok(Some(session))
     }
 
-    pub(super) fn kill(&mut self, key: Key, now: Seconds) -> Result<bool, Error> {
+    pub(crate) fn kill(&mut self, key: Key, now: Seconds) -> Result<bool, Error> {
         let Some(stored) = self.current(&key)? else {
             return Ok(false);
         };
@@ -138,7 +140,7 @@ impl<'a> Group<'a> {
 
     /// Removes sessions of an id, all of them if there are at most so many, after one that was removed. Says how many were
     /// removed, and the last of them if any may be left.
-    pub(super) fn killsoid(
+    pub(crate) fn killsoid(
         &mut self,
         app: App,
         id: &UserId,
@@ -157,7 +159,7 @@ impl<'a> Group<'a> {
     }
 
     /// Removes those of `keys` that are still there: all of them, or if a second is given those that have expired by then.
-    pub(super) fn remove_all(&mut self, keys: Vec<Key>, expired_at: Option<Seconds>) -> Result<u64, Error> {
+    pub(crate) fn remove_all(&mut self, keys: Vec<Key>, expired_at: Option<Seconds>) -> Result<u64, Error> {
         let mut removed = 0;
         for key in keys {
             let Some(stored) = self.current(&key)? else {
@@ -176,7 +178,7 @@ impl<'a> Group<'a> {
     }
 
     /// Writes the reads that a session has seen, unless this group has written it already.
-    pub(super) fn flush(&mut self, key: Key) {
+    pub(crate) fn flush(&mut self, key: Key) {
         if self.changed.contains_key(&key) {
             return;
         }

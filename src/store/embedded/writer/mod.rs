@@ -4,6 +4,8 @@
 //! A panic in it costs the group that it was at work on: those requests get a 503, the engine is opened again, and the
 //! thread goes on with what waits. A second panic soon after ends the process, see [`crate::process::supervisor`].
 
+mod batch;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
@@ -21,12 +23,11 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::{cache::Cache, group::Group, recovery::Recovery};
+use self::{batch::CommitBatch, recovery::Recovery};
 use crate::{
     process::supervisor::Panics,
     session::{App, Changes, Record, Seconds, Session, Token, UserId},
-    store::Error,
-    store::Key,
+    store::{Error, Key, embedded::cache::Cache},
 };
 
 /// How far the disk may be behind in reads and last activity.
@@ -43,10 +44,10 @@ const QUEUE: usize = 65_536;
 /// behind stays until the writer can pass it over.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What the writer is asked to do.
-pub(super) enum Order {
+pub(crate) enum Order {
     Create(Key, Record, Reply<()>),
     Set(Key, Changes, Seconds, Reply<Option<Session>>),
     Kill(Key, Seconds, Reply<bool>),
@@ -68,7 +69,7 @@ pub(super) enum Order {
 /// When [`Order::Test`] happens.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// When its turn comes, amid the orders of its group.
     InTurn,
     /// Once the group is on disk, before memory knows of it.
@@ -76,7 +77,7 @@ pub(super) enum Moment {
 }
 
 /// Ends the process, for a reason.
-pub(super) type End = Box<dyn Fn(&str) + Send>;
+pub(crate) type End = Box<dyn Fn(&str) + Send>;
 
 impl Order {
     /// The data that it holds, in bytes.
@@ -104,7 +105,7 @@ impl Order {
 
 /// The way to the writer.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     orders: Sender<Order>,
     waiting: Arc<Waiting>,
 }
@@ -135,7 +136,7 @@ impl Waiting {
 impl Writer {
     /// Starts the thread. It ends after [`Order::Close`], when the last sender is gone, or with `end`. What is returned
     /// besides resolves when it has ended and let go of the engine.
-    pub(super) fn spawn(cache: Arc<Cache>, end: End) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(crate) fn spawn(cache: Arc<Cache>, end: End) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
         let (orders, inbox) = channel();
         let waiting = Arc::new(Waiting::default());
         let taken = waiting.clone();
@@ -148,7 +149,7 @@ impl Writer {
     }
 
     /// Hands an order over and waits for what comes of it.
-    pub(super) async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
+    pub(crate) async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let refuse = |why| {
             error!(why, "the embedded store refuses a change");
@@ -338,7 +339,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn order(&mut self, group: &mut Group<'_>, order: Order, answers: &mut Vec<Answer>) {
+    fn order(&mut self, group: &mut CommitBatch<'_>, order: Order, answers: &mut Vec<Answer>) {
         match order {
             // Work that no request waits for any more is not done: with a slow disk it would keep the others waiting, and a
             // create would leave a session whose token nobody has. What ends sessions is done all the same.

@@ -28,7 +28,7 @@ const START: u8 = 1;
 const UNUSED: u8 = 0;
 
 /// The engine's journals.
-pub(super) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
     let mut journals = Vec::new();
     for entry in fs::read_dir(engine)? {
         let path = entry?.path();
@@ -40,7 +40,7 @@ pub(super) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The newest journal, which is the one that the engine writes, as its folder shows it.
-pub(super) struct Newest {
+pub(crate) struct Newest {
     number: u64,
     identity: Identity,
     bytes: u64,
@@ -48,7 +48,7 @@ pub(super) struct Newest {
 
 impl Newest {
     /// `None` where there is no journal.
-    pub(super) fn find(engine: &Path) -> Result<Option<Self>> {
+    pub(crate) fn find(engine: &Path) -> Result<Option<Self>> {
         let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
         let Some(number) = all(engine)?.iter().filter_map(number).max() else {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Newest {
 
     /// Whether the engine can have made it of what was seen before: the same file, which it only ever makes longer, or a
     /// later one. The engine makes a file and then its length, so a new one may be empty at first.
-    pub(super) fn follows(&self, before: &Self) -> bool {
+    pub(crate) fn follows(&self, before: &Self) -> bool {
         match self.number.cmp(&before.number) {
             Ordering::Less => false,
             Ordering::Equal => self.identity == before.identity && self.bytes >= before.bytes.max(1),
@@ -74,7 +74,7 @@ impl Newest {
 
 /// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
 /// write then what they still have for it.
-pub(super) fn wait_until_closed(engine: &Path) {
+pub(crate) fn wait_until_closed(engine: &Path) {
     let engine = engine.canonicalize().unwrap_or_else(|_| engine.to_owned());
     let open = |fd: Result<fs::DirEntry>| {
         let target = fd.and_then(|fd| fs::read_link(fd.path()));
@@ -90,7 +90,7 @@ pub(super) fn wait_until_closed(engine: &Path) {
 }
 
 /// Whether the journal can be read up to its last batch, which may be torn. Reads only.
-pub(super) fn intact(path: &Path) -> Result<bool> {
+pub(crate) fn intact(path: &Path) -> Result<bool> {
     let mut journal = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut behind_last_batch = 0;
     let mut checksum = Xxh3::new();
@@ -109,7 +109,7 @@ pub(super) fn intact(path: &Path) -> Result<bool> {
 
 /// Writes what a journal holds once more, in its place: what a failed write has left in the system's memory alone comes to
 /// the disk, or the error is seen.
-pub(super) fn rewrite(path: &Path) -> Result<()> {
+pub(crate) fn rewrite(path: &Path) -> Result<()> {
     let journal = File::options().read(true).write(true).open(path)?;
     let mut window = vec![0; 1 << 20];
     let mut place = 0;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::{cache::Cache, group::Group};
-use crate::store::Error;
+use super::batch::CommitBatch;
+use crate::store::{Error, embedded::cache::Cache};
 
 /// Between two attempts, at least.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// How it stands with the engine.
 #[derive(Default)]
-pub(super) struct Recovery {
+pub(crate) struct Recovery {
     /// When to try to open it again. `None`: it takes changes.
     next: Option<Instant>,
     /// Why the last attempt failed, so that a log says it once.
@@ -28,7 +28,7 @@ pub(super) struct Recovery {
 impl Recovery {
     /// For a writer that starts again after a panic at `now`: the engine may hold half of a group, so it is opened again at
     /// once.
-    pub(super) fn after_panic(cache: &Cache, now: Instant) -> Self {
+    pub(crate) fn after_panic(cache: &Cache, now: Instant) -> Self {
         cache.watches.forget();
         Self {
             next: Some(now),
@@ -38,7 +38,7 @@ impl Recovery {
     }
 
     /// The engine has failed. What the watches of activity know may be ahead of it, or behind.
-    pub(super) fn begin(&mut self, cache: &Cache) {
+    pub(crate) fn begin(&mut self, cache: &Cache) {
         if self.next.is_some() {
             return;
         }
@@ -58,7 +58,7 @@ impl Recovery {
 
     /// Notices an engine that has failed by itself and a folder that is gone, and opens the engine again when it is time to.
     /// False if that has to be given up, and only another process can help.
-    pub(super) fn look(&mut self, cache: &Cache) -> bool {
+    pub(crate) fn look(&mut self, cache: &Cache) -> bool {
         match self.next {
             None if !alive(cache) || cache.disk.look().is_err() => self.begin(cache),
             Some(when) if Instant::now() >= when => self.reopen(cache),
@@ -87,7 +87,7 @@ impl Recovery {
     }
 
     /// A group of changes, once the engine will not make its commit wait. Fails if it takes none.
-    pub(super) fn group<'a>(&mut self, cache: &'a Cache) -> Result<Group<'a>, Error> {
+    pub(crate) fn group<'a>(&mut self, cache: &'a Cache) -> Result<CommitBatch<'a>, Error> {
         while self.next.is_none() && cache.disk.engine()?.behind() {
             if !alive(cache) {
                 self.begin(cache);
@@ -95,7 +95,7 @@ impl Recovery {
             std::thread::sleep(Duration::from_millis(1));
         }
         match self.next {
-            None => Group::new(cache),
+            None => CommitBatch::new(cache),
             Some(_) => Err(Error::Unavailable),
         }
     }
@@ -114,13 +114,16 @@ mod tests {
     use super::*;
     use crate::{
         observability::metrics::Metrics,
-        store::embedded::{activity::Watches, disk::Disk, folder::Folder},
+        store::embedded::{
+            activity::Watches,
+            engine::{DataDir, EngineHandle},
+        },
     };
 
     fn cache() -> (Cache, TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let claimed = Folder::claim(&folder.path().join("data")).unwrap();
-        let disk = Disk::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
+        let claimed = DataDir::claim(&folder.path().join("data")).unwrap();
+        let disk = EngineHandle::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
         (Cache::new(Arc::new(disk), 1 << 20, Watches::new(1 << 20)), folder)
     }
 

@@ -13,13 +13,13 @@ use std::{
 
 /// What tells one file or folder of this machine from all others, as long as it is open somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -27,17 +27,17 @@ impl Identity {
     }
 
     /// Of an open file.
-    pub(super) fn open(file: &File) -> io::Result<Self> {
+    pub(crate) fn open(file: &File) -> io::Result<Self> {
         file.metadata().map(|metadata| Self::of(&metadata))
     }
 
     /// Of whatever is at a path now.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::of(&metadata))
     }
 
     /// Whether a path leads to it; the error says what is there instead, in words for the operator.
-    pub(super) fn is_at(self, path: &Path) -> Result<(), String> {
+    pub(crate) fn is_at(self, path: &Path) -> Result<(), String> {
         match Self::at(path) {
             Ok(found) if found == self => Ok(()),
             Ok(_) => Err(format!("another one is at {}", path.display())),
@@ -47,7 +47,7 @@ impl Identity {
 }
 
 /// An open folder.
-pub(super) struct Anchor {
+pub(crate) struct Anchor {
     path: PathBuf,
     base: PathBuf,
     identity: Identity,
@@ -57,12 +57,12 @@ pub(super) struct Anchor {
 
 impl Anchor {
     /// Opens the folder at `path`.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Self::new(File::open(path)?, path)
     }
 
     /// Opens a folder in this one.
-    pub(super) fn below(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn below(&self, name: &str) -> io::Result<Self> {
         Self::new(File::open(self.base.join(name))?, &self.path.join(name))
     }
 
@@ -79,28 +79,28 @@ impl Anchor {
     }
 
     /// The path that it was opened by, which is the one to tell an operator.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A path that leads to this very folder.
-    pub(super) fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
     /// A path below [`Self::base`] as an operator knows it.
-    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
         let below = path.strip_prefix(&self.base);
         below.map_or_else(|_| path.to_owned(), |below| self.path.join(below))
     }
 
     /// Whether its path still leads to it.
-    pub(super) fn in_place(&self) -> Result<(), String> {
+    pub(crate) fn in_place(&self) -> Result<(), String> {
         self.identity.is_at(&self.path)
     }
 
     /// What it is, whatever its path.
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
 }

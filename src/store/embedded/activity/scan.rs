@@ -6,15 +6,15 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use super::{cache::Cache, engine::STEP};
 use crate::{
     session::{App, Seconds},
     store::Error,
+    store::embedded::{cache::Cache, engine::STEP},
     store::{Key, throttle::Yielder},
 };
 
 /// How many ids were active at or after `since`. Reads must have been flushed.
-pub(super) fn activity(cache: &Cache, app: App, since: Seconds) -> Result<u64, Error> {
+pub(crate) fn activity(cache: &Cache, app: App, since: Seconds) -> Result<u64, Error> {
     // 8 bytes for an id instead of its text: of a million ids, two share a hash once in 40 million counts.
     let hasher = RandomState::new();
     let (mut ids, mut yielder) = (HashSet::new(), Yielder::new());

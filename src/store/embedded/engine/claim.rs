@@ -15,10 +15,10 @@ use std::{
 use super::anchor::{Anchor, Identity};
 
 /// Locked while a process has the folder.
-pub(super) const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// A claimed folder.
-pub(super) struct Claim {
+pub(crate) struct Claim {
     folder: Anchor,
     lock: Mutex<Lock>,
     /// The lock by the folder's path, and not through its handle.
@@ -54,7 +54,7 @@ impl Lock {
 
 impl Claim {
     /// Claims the folder at `path`, which is there. The error is one line for the operator.
-    pub(super) fn take(path: &Path) -> Result<Self, String> {
+    pub(crate) fn take(path: &Path) -> Result<Self, String> {
         let io = |cause: io::Error| format!("cannot use the data folder {}: {cause}", path.display());
         let folder = Anchor::open(path).map_err(io)?;
         let lock = Lock::take(&folder)?;
@@ -74,18 +74,18 @@ impl Claim {
     }
 
     /// The folder.
-    pub(super) fn folder(&self) -> &Anchor {
+    pub(crate) fn folder(&self) -> &Anchor {
         &self.folder
     }
 
     /// Whether the folder's path still leads to the lock that this process holds, and so to the folder. Costs one look at a
     /// file's metadata; the error says what is wrong.
-    pub(super) fn good(&self) -> Result<(), String> {
+    pub(crate) fn good(&self) -> Result<(), String> {
         self.lock().identity.is_at(&self.lock_path)
     }
 
     /// Makes the claim good again if the folder is back in its place, with another lock if that was removed.
-    pub(super) fn renew(&self) -> Result<(), String> {
+    pub(crate) fn renew(&self) -> Result<(), String> {
         self.folder.in_place()?;
         if self.good().is_err() {
             *self.lock() = Lock::take(&self.folder)?;

@@ -6,10 +6,10 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use super::{LOOK, cache::Cache, engine::STEP};
 use crate::{
     session::{App, Cursor, Record, Seconds, Token, UserId},
     store::Error,
+    store::embedded::{LOOK, cache::Cache, engine::STEP},
     store::{
         BATCH_BYTES, Key, ListQuery, Listed, SNAPSHOT, SNAPSHOT_BYTES,
         list_window::{MIN_WINDOW, Position, Window, WindowBudget, WindowSearch},
@@ -84,13 +84,13 @@ impl Effort {
 
 impl Listing {
     /// Begins the list of an app. Reads must have been flushed.
-    pub(super) fn of_app(app: App, query: ListQuery, most: usize, budget: WindowBudget, pace: Throttled) -> Self {
+    pub(crate) fn of_app(app: App, query: ListQuery, most: usize, budget: WindowBudget, pace: Throttled) -> Self {
         // A window doubles while the list goes on, so that its first sessions need not wait for the order of all.
         Self::new(app, Of::App(query.since), query, most, MIN_WINDOW, budget, pace)
     }
 
     /// Begins the list of an id; what it was used for last is of no matter.
-    pub(super) fn of_id(
+    pub(crate) fn of_id(
         app: App,
         id: UserId,
         query: ListQuery,
@@ -132,7 +132,7 @@ impl Listing {
     }
 
     /// Whether everything was answered.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
@@ -155,7 +155,7 @@ impl Listing {
     }
 
     /// The next sessions, `None` at the end; empty while their order is being found. After an error it may be asked again.
-    pub(super) fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Listed>>, Error> {
+    pub(crate) fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Listed>>, Error> {
         let mut effort = Effort::new(std::mem::replace(&mut self.part, PART));
         loop {
             match std::mem::replace(&mut self.state, State::Begun) {

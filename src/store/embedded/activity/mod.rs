@@ -8,11 +8,12 @@
 //! The index may lag behind a session by a step. Only where that decides whether an id counts is the session itself asked,
 //! once: see [`Known::begin`].
 
-mod counts;
-mod known;
-mod room;
+mod histogram;
+mod memory_budget;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 use std::{
     collections::HashMap,
@@ -27,13 +28,13 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 
 use self::{
-    known::{Found, Full, Known},
-    room::Room,
+    memory_budget::Room,
+    tracker::{Found, Full, Known},
 };
-use super::{cache::Cache, lists};
 use crate::{
     session::{App, Seconds, UserId},
     store::Error,
+    store::embedded::cache::Cache,
 };
 
 /// An app of which nobody asks throughout this is watched no more.
@@ -46,7 +47,7 @@ const WATCH: usize = 64;
 const CHUNK: usize = 256;
 
 /// The apps that are watched.
-pub(super) struct Watches {
+pub(crate) struct Watches {
     /// Whether there is one: all that requests of other apps look at.
     any: AtomicBool,
     apps: RwLock<HashMap<App, Arc<Watch>>>,
@@ -57,7 +58,7 @@ pub(super) struct Watches {
 }
 
 /// An app that is watched.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     app: App,
     /// Held by the one question that reads the index.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -67,7 +68,7 @@ pub(super) struct Watch {
 
 impl Watches {
     /// No app yet. Later they may take about so much memory, in bytes.
-    pub(super) fn new(memory: u64) -> Self {
+    pub(crate) fn new(memory: u64) -> Self {
         Self {
             any: AtomicBool::new(false),
             apps: RwLock::default(),
@@ -78,7 +79,7 @@ impl Watches {
     }
 
     /// The watch of an app, from now on. `None` if it has been given up, or there is no room for it.
-    pub(super) fn watch(&self, app: App) -> Option<Arc<Watch>> {
+    pub(crate) fn watch(&self, app: App) -> Option<Arc<Watch>> {
         let watch = self.find(app).or_else(|| self.begin(app));
         watch.filter(|watch| watch.known().is_some())
     }
@@ -104,14 +105,14 @@ impl Watches {
     }
 
     /// An id was active. Whoever asks afterwards has to find it so.
-    pub(super) fn note(&self, app: App, id: &UserId, second: Seconds) {
+    pub(crate) fn note(&self, app: App, id: &UserId, second: Seconds) {
         if let Some(watch) = self.watched(app) {
             watch.change(|known| known.note(self.hash(id.as_str()), second));
         }
     }
 
     /// The last session of an id was removed, and nobody can read it any more.
-    pub(super) fn remove(&self, app: App, id: &UserId) {
+    pub(crate) fn remove(&self, app: App, id: &UserId) {
         if let Some(watch) = self.watched(app) {
             watch.change(|known| {
                 known.remove(self.hash(id.as_str()));
@@ -121,7 +122,7 @@ impl Watches {
     }
 
     /// Whether an app is watched.
-    pub(super) fn watching(&self, app: App) -> bool {
+    pub(crate) fn watching(&self, app: App) -> bool {
         self.watched(app).is_some()
     }
 
@@ -132,7 +133,7 @@ impl Watches {
     }
 
     /// Gives all of them up: the index may not be what they think it is.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         for (_, watch) in apps.drain() {
             *watch.known() = None;
@@ -141,7 +142,7 @@ impl Watches {
     }
 
     /// Gives up those that nobody asks any more. To be called often.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let mut period = self.period.lock().unwrap_or_else(PoisonError::into_inner);
         if period.elapsed() >= PERIOD {
             *period = Instant::now();
@@ -174,7 +175,7 @@ impl std::fmt::Debug for Watches {
 
 impl Watch {
     /// How many ids were active at or after `since`, if that can be told without reading.
-    pub(super) fn count(&self, since: Seconds) -> Option<u64> {
+    pub(crate) fn count(&self, since: Seconds) -> Option<u64> {
         let mut known = self.known();
         let known = known.as_mut()?;
         known.ask(since);
@@ -182,12 +183,12 @@ impl Watch {
     }
 
     /// The right to [read](Self::read). Whoever had it before may have read what this question needs.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
         self.turn.clone().lock_owned().await
     }
 
     /// The same as [`Self::count`], by reading what is missing for it. Reads must have been flushed.
-    pub(super) fn read(&self, cache: &Cache, since: Seconds, turn: OwnedMutexGuard<()>) -> Result<u64, Error> {
+    pub(crate) fn read(&self, cache: &Cache, since: Seconds, turn: OwnedMutexGuard<()>) -> Result<u64, Error> {
         let read = self.catch_up(cache, since);
         if let Some(known) = &mut *self.known() {
             known.end(since, read.is_ok());
@@ -197,7 +198,7 @@ impl Watch {
         read?;
         match self.count(since) {
             Some(count) => Ok(count),
-            None => lists::activity(cache, self.app, since),
+            None => scan::activity(cache, self.app, since),
         }
     }
 

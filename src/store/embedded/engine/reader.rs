@@ -1,0 +1,189 @@
+//! Reads records and index entries from the engine that is open.
+//!
+//! `activity` serves `activity`, `soapp` and the wiper at once. To spare writes it follows a busy session in steps of
+//! [`STEP`](super::STEP): whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
+
+use std::{
+    ops::{Bound, RangeBounds, RangeInclusive},
+    sync::Arc,
+};
+
+use super::{Engine, EngineHandle, failed};
+use crate::{
+    session::{App, Seconds, Token, UserId},
+    store::{
+        Error, Key,
+        embedded::codec::{self, Activity, Stored},
+    },
+};
+
+impl EngineHandle {
+    /// Reads a session.
+    pub(crate) fn load(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        self.load_from(&*self.engine()?, key)
+    }
+
+    /// The same from an engine that was opened again, before anything is answered.
+    pub(crate) fn load_again(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        self.load_from(&*self.any_engine()?, key)
+    }
+
+    fn load_from(&self, engine: &Engine, key: &Key) -> Result<Option<Stored>, Error> {
+        let value = engine.sessions.get(codec::session_key(key)).map_err(failed)?;
+        Ok(value.and_then(|bytes| {
+            let stored = codec::decode(&bytes);
+            if stored.is_none() {
+                self.metrics.unreadable();
+            }
+            stored
+        }))
+    }
+
+    /// The second of a session's last activity, unless it has expired, without a look at its data.
+    pub(crate) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
+        let value = self.engine()?.sessions.get(codec::session_key(key)).map_err(failed)?;
+        let Some(bytes) = value else {
+            return Ok(None);
+        };
+        let Some((last_active, ttl)) = codec::times(&bytes) else {
+            self.metrics.unreadable();
+            return Ok(None);
+        };
+        Ok((now.saturating_sub(last_active) <= ttl).then_some(last_active))
+    }
+
+    /// The tokens of one id, after one of them.
+    pub(crate) fn tokens(
+        &self,
+        app: App,
+        id: &UserId,
+        after: Option<Token>,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Token, Error>> + use<>, Error> {
+        let after = after.map(|token| codec::user_key(&Key { app, token }, id));
+        let engine = self.engine()?;
+        let entries = engine.users.range(following(codec::user_prefix(app, id), after));
+        Ok(tokens(held(entries, engine)))
+    }
+
+    /// The sessions of one app in the order of their tokens, after one of them.
+    pub(crate) fn sessions(
+        &self,
+        app: App,
+        after: Option<Token>,
+    ) -> Result<impl Iterator<Item = Result<Key, Error>> + use<>, Error> {
+        let after = after.map(|token| codec::session_key(&Key { app, token }));
+        let engine = self.engine()?;
+        let entries = engine.sessions.range(following(codec::app_prefix(app), after));
+        Ok(held(entries, engine).filter_map(move |entry| {
+            let key = entry.key().map_err(failed);
+            key.map(|key| codec::trailing_token(&key).map(|token| Key { app, token }))
+                .transpose()
+        }))
+    }
+
+    /// The `activity` entries of one app from one second up to another, the latest first; only those that follow one of them,
+    /// if one is given.
+    pub(crate) fn active(
+        &self,
+        app: App,
+        seconds: RangeInclusive<Seconds>,
+        after: Option<(Seconds, Token)>,
+    ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
+        let (mut first, mut last) = (codec::app_prefix(app), codec::app_prefix(app));
+        first.extend(seconds.start().to_be_bytes());
+        last.extend(seconds.end().to_be_bytes());
+        // After every token.
+        last.push(0xff);
+        if let Some((second, token)) = after {
+            last = codec::activity_key(&Key { app, token }, second);
+        }
+        if last <= first {
+            last.clone_from(&first);
+        }
+        let engine = self.engine()?;
+        let entries = held(engine.activity.range(first..last), engine);
+        Ok(activities(entries.rev()))
+    }
+
+    /// The last second at which a session of an id was active that is no more, if that is remembered.
+    pub(crate) fn outlived(&self, app: App, id: &UserId) -> Result<Option<Seconds>, Error> {
+        let key = codec::outlived_key(app, id.as_str());
+        let value = self.engine()?.activity.get(key).map_err(failed)?;
+        Ok(value.and_then(|value| codec::outlived_second(&value)))
+    }
+
+    /// The ids of one app with such a second, and that.
+    pub(crate) fn all_outlived(
+        &self,
+        app: App,
+    ) -> Result<impl Iterator<Item = Result<(UserId, Seconds), Error>> + use<>, Error> {
+        let engine = self.engine()?;
+        let entries = held(engine.activity.prefix(codec::outlived_prefix(app)), engine);
+        Ok(entries.filter_map(|entry| match entry.into_inner() {
+            Ok((key, value)) => codec::outlived(&key, &value).map(|(_, id, second)| Ok((id, second))),
+            Err(cause) => Some(Err(failed(cause))),
+        }))
+    }
+
+    /// All `activity` entries, after one of them.
+    pub(crate) fn activities(
+        &self,
+        after: Option<&Activity>,
+    ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
+        let after = after.map(|entry| codec::activity_key(&entry.key, entry.active));
+        let engine = self.engine()?;
+        let entries = engine.activity.range(following(Vec::new(), after));
+        Ok(activities(held(entries, engine)))
+    }
+}
+
+/// The keys that begin with `prefix`, after one of them.
+fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBounds<Vec<u8>> {
+    // No key goes on with 0xff: tokens and app names have only ASCII.
+    let end = [prefix.as_slice(), &[0xff]].concat();
+    let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+    (start, Bound::Excluded(end))
+}
+
+/// Entries that keep their engine open: an old iterator may take files with it that a new engine knows by the same name.
+struct Held {
+    entries: fjall::Iter,
+    _engine: Arc<Engine>,
+}
+
+impl Iterator for Held {
+    type Item = fjall::Guard;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.entries.next()
+    }
+}
+
+impl DoubleEndedIterator for Held {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.entries.next_back()
+    }
+}
+
+fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
+    Held {
+        entries,
+        _engine: engine,
+    }
+}
+
+fn tokens(
+    entries: impl DoubleEndedIterator<Item = fjall::Guard>,
+) -> impl DoubleEndedIterator<Item = Result<Token, Error>> {
+    entries.filter_map(|entry| {
+        let key = entry.key().map_err(failed);
+        key.map(|key| codec::trailing_token(&key)).transpose()
+    })
+}
+
+fn activities(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Activity, Error>> {
+    entries.filter_map(|entry| match entry.into_inner() {
+        Ok((key, value)) => codec::activity(&key, &value).map(Ok),
+        Err(cause) => Some(Err(failed(cause))),
+    })
+}
