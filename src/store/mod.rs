@@ -96,14 +96,14 @@ impl Listing {
     /// happens meanwhile as a new page would.
     pub fn rest(&mut self) {
         match &mut self.source {
-            Source::Embedded(listing) => listing.rest(),
+            Source::Embedded(listing) => listing.release(),
             Source::Redis(listing) => listing.rest(),
         }
     }
 
     fn pace(&mut self) -> Option<&mut Throttled> {
         match &mut self.source {
-            Source::Embedded(listing) => listing.pace(),
+            Source::Embedded(listing) => listing.throttle(),
             Source::Redis(listing) => listing.pace(),
         }
     }

@@ -13,7 +13,7 @@ use std::{
 use foldhash::fast::RandomState;
 use quick_cache::{Weighter, unsync};
 
-use super::{activity::Watches, codec::Stored, engine::EngineHandle};
+use super::{activity::Trackers, codec::Stored, engine::EngineHandle};
 use crate::{
     session::{App, Seconds, Session},
     store::Error,
@@ -29,7 +29,7 @@ pub(crate) struct Cache {
     shards: Vec<Mutex<Shard>>,
     pub(crate) disk: Arc<EngineHandle>,
     /// Told of gets here, under the lock of their shard, and of what the writer has committed.
-    pub(crate) watches: Watches,
+    pub(crate) trackers: Trackers,
 }
 
 /// A session is in one of the two maps at most.
@@ -63,7 +63,7 @@ pub(crate) struct Flushed {
 
 impl Cache {
     /// A cache of about `capacity` bytes.
-    pub(crate) fn new(disk: Arc<EngineHandle>, capacity: u64, watches: Watches) -> Self {
+    pub(crate) fn new(disk: Arc<EngineHandle>, capacity: u64, trackers: Trackers) -> Self {
         let each = capacity / SHARDS as u64;
         let items = usize::try_from(each / 400).unwrap_or(usize::MAX).max(1);
         let shard = || Shard {
@@ -73,7 +73,7 @@ impl Cache {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             disk,
-            watches,
+            trackers,
         }
     }
 
@@ -123,7 +123,7 @@ impl Cache {
         record.reads += 1;
         if record.last_active < now {
             record.touch(now);
-            self.watches.note(app, &record.id, now);
+            self.trackers.record(app, &record.id, now);
         }
         Some(session)
     }
@@ -191,7 +191,7 @@ impl Cache {
                 shard.dirty.remove(&key);
             }
         }
-        self.watches.forget();
+        self.trackers.forget_all();
         self.disk.found();
         Ok(())
     }

@@ -25,7 +25,7 @@ use tracing::error;
 
 pub use self::operations::Listing;
 use self::{
-    activity::Watches,
+    activity::Trackers,
     cache::Cache,
     engine::{DataDir, EngineHandle},
     writer::{End, Order, Writer},
@@ -77,7 +77,7 @@ impl Embedded {
         end: End,
     ) -> Result<Self, String> {
         let disk = EngineHandle::open(DataDir::claim(folder)?, memory / 4, metrics)?;
-        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Watches::new(memory)));
+        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Trackers::new(memory)));
         let (writer, ended) =
             Writer::spawn(cache.clone(), end).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
         Ok(Self {

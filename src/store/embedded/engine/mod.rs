@@ -10,6 +10,7 @@ mod data_dir;
 mod handle;
 mod journal_check;
 mod reader;
+mod snapshot;
 mod write_batch;
 
 use std::{
@@ -26,6 +27,7 @@ use self::anchor::Anchor;
 pub(crate) use self::{
     data_dir::{DataDir, Refused, unusable},
     handle::EngineHandle,
+    snapshot::Snapshot,
     write_batch::WriteBatch,
 };
 use crate::{
@@ -85,6 +87,10 @@ impl Engine {
         let mut batch = self.batch();
         self.mark(&mut batch);
         batch.commit()
+    }
+
+    fn snapshot(&self) -> fjall::Snapshot {
+        self.db.snapshot()
     }
 
     fn batch(&self) -> OwnedWriteBatch {

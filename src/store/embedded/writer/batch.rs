@@ -75,23 +75,23 @@ impl<'a> CommitBatch<'a> {
         if let Some(happens) = self.after_commit {
             happens();
         }
-        let Cache { watches, .. } = self.cache;
+        let Cache { trackers, .. } = self.cache;
         for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
             self.cache.apply(*key, None);
         }
         // Nobody can read their sessions any more, nor those yet that the group created afterwards.
         for (app, id) in &self.gone {
-            watches.remove(*app, id);
+            trackers.remove(*app, id);
         }
         for (key, stored) in self.changed {
             if let Some(stored) = stored {
-                watches.note(key.app, &stored.record.id, stored.record.last_active);
+                trackers.record(key.app, &stored.record.id, stored.record.last_active);
                 self.cache.apply(key, Some(stored));
             }
         }
         for ((app, id), last) in &self.outlived {
             if let Some(last) = last {
-                watches.note(*app, id, *last);
+                trackers.record(*app, id, *last);
             }
         }
         for flushed in self.flushed {
@@ -239,7 +239,7 @@ impl<'a> CommitBatch<'a> {
 
     /// Removes a session, and what outlived others of its id.
     fn forget(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
-        if self.cache.watches.watching(key.app) {
+        if self.cache.trackers.is_tracked(key.app) {
             // It has to know which session of an id is the last one.
             return self.remove(key, stored);
         }

@@ -257,7 +257,7 @@ impl<'a> Work<'a> {
                     if !self.recovery.look(self.cache) {
                         return Done::GivenUp;
                     }
-                    self.cache.watches.tidy();
+                    self.cache.trackers.expire_idle();
                 }
             }
             let orders = first.into_iter().chain(inbox.try_iter().inspect(taken)).take(GROUP);

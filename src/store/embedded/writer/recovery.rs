@@ -29,7 +29,7 @@ impl Recovery {
     /// For a writer that starts again after a panic at `now`: the engine may hold half of a group, so it is opened again at
     /// once.
     pub(crate) fn after_panic(cache: &Cache, now: Instant) -> Self {
-        cache.watches.forget();
+        cache.trackers.forget_all();
         Self {
             next: Some(now),
             why: String::new(),
@@ -53,7 +53,7 @@ impl Recovery {
             warn!("the embedded store takes no changes for now");
         }
         self.next = Some(Instant::now() + PAUSE);
-        cache.watches.forget();
+        cache.trackers.forget_all();
     }
 
     /// Notices an engine that has failed by itself and a folder that is gone, and opens the engine again when it is time to.
@@ -115,7 +115,7 @@ mod tests {
     use crate::{
         observability::metrics::Metrics,
         store::embedded::{
-            activity::Watches,
+            activity::Trackers,
             engine::{DataDir, EngineHandle},
         },
     };
@@ -124,7 +124,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let claimed = DataDir::claim(&folder.path().join("data")).unwrap();
         let disk = EngineHandle::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
-        (Cache::new(Arc::new(disk), 1 << 20, Watches::new(1 << 20)), folder)
+        (Cache::new(Arc::new(disk), 1 << 20, Trackers::new(1 << 20)), folder)
     }
 
     #[test]

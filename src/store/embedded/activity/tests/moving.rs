@@ -1,7 +1,7 @@
 //! Counting while gets move the entries that are being counted.
 
 use super::*;
-use crate::store::{Key, embedded::group::Group};
+use crate::store::{Key, embedded::codec::Stored};
 
 const IDS: u64 = 200_000;
 /// Sessions in a commit.
@@ -13,15 +13,20 @@ fn fill(store: &Embedded) -> Vec<Token> {
         .map(|n| Token::parse(&format!("{:016x}{n:048}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).unwrap())
         .collect();
     for commit in (0..IDS).step_by(COMMIT as usize) {
-        let mut group = Group::new(&store.cache).unwrap();
+        let mut batch = store.cache.disk.batch().unwrap();
         for n in commit..commit + COMMIT {
             let key = Key {
                 app: app(0),
                 token: tokens[n as usize],
             };
-            group.create(key, Record { ttl: 7200, no_resave: false, ..record(n as usize, START) });
+            let record = Record {
+                ttl: 7200,
+                no_resave: false,
+                ..record(n as usize, START)
+            };
+            batch.insert(&key, &Stored { active: START, record });
         }
-        group.commit().unwrap();
+        batch.commit().unwrap();
     }
     tokens
 }
@@ -35,22 +40,29 @@ async fn count_while_all_are_read(memory: u64, tracked: bool) {
     let reading = tokio::task::spawn_blocking(move || {
         for round in 1..=2 {
             for token in &tokens {
-                let key = Key { app: app(0), token: *token };
+                let key = Key {
+                    app: app(0),
+                    token: *token,
+                };
                 reader.cache.get(key, START + round * 20).unwrap().unwrap();
             }
         }
     });
     let mut counts = 0;
     while !reading.is_finished() || counts < 3 {
-        store.cache.watches.forget();
+        store.cache.trackers.forget_all();
         // From the band in which records decide, and from before it.
         for since in [START, START - 30] {
             let started = std::time::Instant::now();
-            assert_eq!(store.activity(app(0), since).await.unwrap(), IDS, "since {since}, count {counts}");
+            assert_eq!(
+                store.activity(app(0), since).await.unwrap(),
+                IDS,
+                "since {since}, count {counts}"
+            );
             eprintln!("count {counts} took {:?}", started.elapsed());
             counts += 1;
         }
-        assert_eq!(is_watched(&store, app(0)), tracked);
+        assert_eq!(is_tracked(&store, app(0)), tracked);
     }
     reading.await.unwrap();
     store.close().await.unwrap();
