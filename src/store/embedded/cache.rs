@@ -171,7 +171,7 @@ impl Cache {
     }
 
     /// Agrees with a disk that was opened again. A change that failed may be there after all; the reads that were not written
-    /// stay, unless their session is gone. Watches begin anew.
+    /// stay, unless their session is gone. Trackers begin anew.
     pub(crate) fn agree(&self) -> Result<(), Error> {
         for shard in &self.shards {
             let mut shard = lock(shard);

@@ -1,10 +1,19 @@
-//! The embedded store: fjall in a folder, one thread that writes, and records in memory for those who read.
+//! The embedded store: an fjall database in a folder of this process, with a cache of records in front of it.
 //!
-//! Creates, sets and kills are on disk before they are answered. Reads and last activity happen in memory and are on
-//! disk within a second; what a crash can cost is that second of `r` and `la`, never a session or its data.
+//! - [`operations`]: the store functions, one file each.
+//! - [`writer`]: the only thread that changes the disk. It commits changes in batches.
+//! - [`cache`]: records in memory, with the reads that are not on disk yet.
+//! - [`activity`]: counts of active ids, kept up to date as sessions are used.
+//! - [`codec`]: the layout of keys, records and index entries.
+//! - [`engine`]: the data folder, and the database in it, which may fail and be opened again.
+//! - [`check()`]: the walk of `rest-sessions check`.
 //!
-//! A disk that takes no more stops the changes, not the reads, and once it does again the engine is opened anew. A data folder
-//! that its path does not lead to any more stops both: another process may own what is there now. See `claim.rs`.
+//! Durability: create, set and kill are on disk before they are answered. The read count and the last activity are on disk
+//! within a second; a crash loses at most that second of them.
+//!
+//! Limits: while the disk takes no writes, changes get a 503, reads continue, and the engine is opened again once there is
+//! room. If the path of the data folder no longer leads to it, reads get a 503 too, because another process may own what is
+//! at the path now.
 
 mod activity;
 mod cache;
@@ -28,30 +37,30 @@ use self::{
     activity::Trackers,
     cache::Cache,
     engine::{DataDir, EngineHandle},
-    writer::{End, Order, Writer},
+    writer::{EndProcess, Writer},
 };
 pub(crate) use self::{check::check, engine::Refused};
 use crate::{
     observability::metrics::Metrics,
     process::supervisor::end_process,
-    session::{App, Changes, Record, Seconds, Session, Token},
-    store::Error,
-    store::{Key, list_window::WindowBudget, throttle::Throttle},
+    store::{Error, list_window::WindowBudget, throttle::Throttle},
 };
 
-/// Entries that a list and the wiper look at in one go, off the async workers.
+/// Most index entries that a list or the wiper reads in one visit to a blocking thread.
 const LOOK: usize = 8192;
-/// How long the end may take.
-const CLOSE: Duration = Duration::from_secs(4);
+/// Time limit for [`Embedded::close`].
+const CLOSE_LIMIT: Duration = Duration::from_secs(4);
+/// Pause between two looks at a condition that is about to change.
+const POLL: Duration = Duration::from_millis(5);
 
 /// The store in a folder of this process.
 #[derive(Debug)]
 pub struct Embedded {
     writer: Writer,
     cache: Arc<Cache>,
-    /// Resolves when the writer has ended.
+    /// Resolves once the writer has ended.
     ended: Mutex<Option<oneshot::Receiver<()>>>,
-    /// For each batch of an operation that has many.
+    /// The deadline of each batch of an operation that works in batches.
     deadline: Duration,
     turns: Throttle,
     /// Shared by the windows of all lists.
@@ -59,27 +68,27 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the folder, or makes it. `memory` is for records and blocks together, in bytes; watches of activity may take as
-    /// much again.
+    /// Opens the folder, and creates it if it does not exist. `memory` is the size of the record cache and the block cache
+    /// together, in bytes; the activity trackers may take as much again.
     ///
-    /// The error is one line for the operator: another process has the folder, it is not ours, or it is damaged. A folder
-    /// that is refused is left as it was.
+    /// Fails with one line for the operator if another process uses the folder, if it is not a data folder, if a newer
+    /// version has written it, or if it is damaged. A folder that is refused stays as it was.
     pub fn open(folder: &Path, memory: u64, deadline: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
-        Self::open_or(folder, memory, deadline, metrics, Box::new(|why| end_process(why)))
+        Self::open_with(folder, memory, deadline, metrics, Box::new(|why| end_process(why)))
     }
 
-    /// The same with another way to end the process.
-    fn open_or(
+    /// Does what [`Self::open`] does, with another way to end the process.
+    fn open_with(
         folder: &Path,
         memory: u64,
         deadline: Duration,
         metrics: Arc<Metrics>,
-        end: End,
+        end_process: EndProcess,
     ) -> Result<Self, String> {
         let disk = EngineHandle::open(DataDir::claim(folder)?, memory / 4, metrics)?;
         let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Trackers::new(memory)));
-        let (writer, ended) =
-            Writer::spawn(cache.clone(), end).map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
+        let (writer, ended) = Writer::spawn(cache.clone(), end_process)
+            .map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
         Ok(Self {
             writer,
             cache,
@@ -90,100 +99,49 @@ impl Embedded {
         })
     }
 
-    /// See [`super::Store::create`]; so for the others.
-    pub(crate) async fn create(&self, app: App, token: Token, record: Record) -> Result<Token, Error> {
-        let create = |reply| Order::Create(Key { app, token }, record, reply);
-        self.writer.ask(create).await.map(|()| token)
-    }
-
-    /// What [`Self::get`] finds, unless it has to wait for the engine.
-    pub(crate) fn get_now(&self, app: App, token: Token, now: Seconds) -> Option<Result<Option<Session>, Error>> {
-        let found = self.cache.get(Key { app, token }, now);
-        (found.is_ok() || !self.cache.disk.reopening()).then_some(found)
-    }
-
-    pub(crate) async fn get(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        loop {
-            if let Some(found) = self.get_now(app, token, now) {
-                return found;
-            }
-            self.reopened().await;
-        }
-    }
-
-    pub(crate) async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        loop {
-            let found = self.cache.peek(&Key { app, token });
-            if found.is_ok() || !self.reopened().await {
-                let live = found?.filter(|stored| !stored.record.expired(now));
-                return Ok(live.map(|stored| stored.record.view(now)));
-            }
-        }
-    }
-
-    pub(crate) async fn set(
-        &self,
-        app: App,
-        token: Token,
-        changes: Changes,
-        now: Seconds,
-    ) -> Result<Option<Session>, Error> {
-        self.writer
-            .ask(|reply| Order::Set(Key { app, token }, changes, now, reply))
-            .await
-    }
-
-    pub(crate) async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
-        self.writer
-            .ask(|reply| Order::Kill(Key { app, token }, now, reply))
-            .await
-    }
-
-    pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.writer.ask(Order::Ping).await
-    }
-
-    /// See [`super::Store::close`]. Gives up after [`CLOSE`]: what a disk that does not answer has not taken by then is reads
-    /// of the last second, as all changes are on it before they are answered.
+    /// See [`super::Store::close`]. Gives up after [`CLOSE_LIMIT`]. Then reads of the last second may be lost; every change
+    /// that was answered is on disk.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let closed = tokio::time::timeout(CLOSE, self.end()).await;
+        let closed = tokio::time::timeout(CLOSE_LIMIT, self.flush_and_end()).await;
         closed.unwrap_or_else(|_| {
-            error!("the disk does not answer: the last reads are not written");
+            error!("the disk does not respond: reads of the last second are lost");
             Err(Error::Unavailable)
         })
     }
 
-    async fn end(&self) -> Result<(), Error> {
-        self.writer.ask(Order::Close).await?;
+    async fn flush_and_end(&self) -> Result<(), Error> {
+        self.writer.close().await?;
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
-            // It ends by being dropped, and that is no error.
+            // The sender is dropped when the thread ends. That is the signal, not an error.
             let _ = ended.await;
         }
-        // Lists that nobody waits for any more may still read. The folder is free once the last of them has let go.
+        // A cancelled list may still read on a blocking thread. The folder is free once the last one has finished.
         for _ in 0..200 {
             if Arc::strong_count(&self.cache) == 1 {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
 
-    /// Whether a read failed only because the engine was being opened again; then it is open now. The request's deadline
-    /// bounds the wait.
+    /// Waits while the engine is being opened again. True if it was, so that a read that failed is worth another attempt.
+    /// The request's deadline bounds the wait.
     async fn reopened(&self) -> bool {
         let reopening = self.cache.disk.reopening();
         while self.cache.disk.reopening() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(POLL).await;
         }
         reopening
     }
 
+    /// Brings the disk up to date with all reads counted so far.
     async fn flush(&self) -> Result<(), Error> {
-        self.writer.ask(Order::Flush).await
+        self.writer.flush().await
     }
 
+    /// Runs work that may block on a thread for it.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cache) -> Result<T, Error> + Send + 'static,

@@ -15,6 +15,16 @@ pub(crate) struct Stored {
     pub(crate) active: Seconds,
 }
 
+impl Stored {
+    /// A new session.
+    pub(crate) fn new(record: Record) -> Self {
+        Self {
+            active: record.last_active,
+            record,
+        }
+    }
+}
+
 /// The most bytes that postcard takes for a number of 64 bits, and for the length of a text.
 pub(super) const NUMBER: usize = 10;
 pub(super) const TEXT: usize = 5;

@@ -1,8 +1,16 @@
-//! The operations that need more than one step: lists, counts and removals.
+//! The operations of the embedded store, one file each: the store function and, where it changes something, its change.
 
 mod activity;
+mod create;
+mod get;
+mod kill;
+mod killall;
+mod killsoid;
 mod list;
-mod removals;
+mod ping;
+mod remove;
+mod set;
 mod soid_soapp;
+mod wipe;
 
 pub use self::list::Listing;

@@ -1,14 +1,14 @@
-//! One group of changes: made one after the other, committed at once.
+//! A commit batch: changes that are applied one after the other and become durable together.
 //!
-//! The writer is the only one that changes the disk, and works on one change at a time, so each is atomic. A change sees
-//! those before it in the group, though nothing of the group shows outside before it is safely on disk.
+//! Each change is atomic, because one thread applies them one at a time. A change sees the ones before it in the batch;
+//! requests see none of them before the commit. Removals are in `removal.rs`.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
 use crate::{
-    session::{App, Changes, Record, Seconds, Session, Token, UserId},
+    session::{App, Record, Seconds, Token, UserId},
     store::{
         Error, Key,
         embedded::{
@@ -20,67 +20,69 @@ use crate::{
     },
 };
 
-/// A group that is being filled.
+/// Bytes of session data after which a batch takes no more changes.
+///
+/// Invariant: a batch fits into a memtable with room to spare; see [`Engine::behind`](crate::store::embedded::engine::Engine::behind).
+const FULL: usize = 4 * 1024 * 1024;
+
+/// A batch that is being filled.
 pub(crate) struct CommitBatch<'a> {
-    cache: &'a Cache,
-    batch: WriteBatch,
-    /// The sessions as this group leaves them; `None` where it removed one.
-    changed: HashMap<Key, Option<Stored>, RandomState>,
-    /// The sessions that this group created, which the `users` index does not show yet.
+    pub(super) cache: &'a Cache,
+    pub(super) writes: WriteBatch,
+    /// The sessions as this batch leaves them; `None` where it removed one.
+    pub(super) changed: HashMap<Key, Option<Stored>, RandomState>,
+    /// The sessions that this batch created. The `users` index on disk does not have them yet.
     created: Vec<(Key, UserId)>,
-    /// Activity that outlives its session, by id, as this group leaves it.
-    outlived: HashMap<(App, UserId), Option<Seconds>>,
-    /// Ids whose last session this group removed. It may have created others since.
-    gone: Vec<(App, UserId)>,
+    /// Outlived activity by id, as this batch leaves it.
+    pub(super) outlived: HashMap<(App, UserId), Option<Seconds>>,
+    /// Ids whose last session this batch removed. A later change may have created another one.
+    pub(super) ended: Vec<(App, UserId)>,
     flushed: Vec<Flushed>,
-    /// Bytes of data in the batch, roughly.
-    bytes: usize,
-    yielder: Yielder,
+    /// Session data in the batch, in bytes.
+    data_bytes: usize,
+    pub(super) yielder: Yielder,
     #[cfg(test)]
-    pub(crate) after_commit: Option<Box<dyn FnOnce() + Send>>,
+    pub(super) after_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<'a> CommitBatch<'a> {
     /// Fails if the engine is not open.
-    pub(crate) fn new(cache: &'a Cache) -> Result<Self, Error> {
+    pub(super) fn new(cache: &'a Cache) -> Result<Self, Error> {
         Ok(Self {
             cache,
-            batch: cache.disk.batch()?,
+            writes: cache.disk.batch()?,
             changed: HashMap::default(),
             created: Vec::new(),
             outlived: HashMap::new(),
-            gone: Vec::new(),
+            ended: Vec::new(),
             flushed: Vec::new(),
-            bytes: 0,
+            data_bytes: 0,
             yielder: Yielder::new(),
             #[cfg(test)]
             after_commit: None,
         })
     }
 
-    /// Whether no more should be added: a commit of less than a memtable, see [`crate::store::embedded::engine::Engine::behind`].
-    pub(crate) fn full(&self) -> bool {
-        self.bytes > 4 * 1024 * 1024
-    }
-
-    fn weigh(&mut self, record: &Record) {
-        self.bytes += record.data.as_ref().map_or(0, |data| data.as_str().len());
+    /// Whether no more changes should be added.
+    pub(super) fn full(&self) -> bool {
+        self.data_bytes > FULL
     }
 
     /// Makes everything durable, then visible.
-    pub(crate) fn commit(self) -> Result<(), Error> {
-        self.batch.commit()?;
+    pub(super) fn commit(self) -> Result<(), Error> {
+        self.writes.commit()?;
         self.cache.disk.in_place()?;
         #[cfg(test)]
-        if let Some(happens) = self.after_commit {
-            happens();
+        if let Some(run) = self.after_commit {
+            run();
         }
         let Cache { trackers, .. } = self.cache;
         for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
             self.cache.apply(*key, None);
         }
-        // Nobody can read their sessions any more, nor those yet that the group created afterwards.
-        for (app, id) in &self.gone {
+        // Invariant: at this point requests see no session of these ids: the removed ones are gone from the cache, and those
+        // that the batch created afterwards are not in it yet.
+        for (app, id) in &self.ended {
             trackers.remove(*app, id);
         }
         for (key, stored) in self.changed {
@@ -100,104 +102,49 @@ impl<'a> CommitBatch<'a> {
         Ok(())
     }
 
-    /// A write that changes nothing.
+    /// Adds a write that changes nothing, so that the commit shows whether the disk takes writes.
     pub(crate) fn mark(&mut self) {
-        self.batch.mark();
+        self.writes.mark();
     }
 
-    pub(crate) fn create(&mut self, key: Key, record: Record) {
-        let stored = Stored {
-            active: record.last_active,
-            record,
-        };
-        self.weigh(&stored.record);
-        self.batch.insert(&key, &stored);
-        self.created.push((key, stored.record.id.clone()));
-        self.changed.insert(key, Some(stored));
-    }
-
-    pub(crate) fn set(&mut self, key: Key, changes: Changes, now: Seconds) -> Result<Option<Session>, Error> {
-        let Some(mut stored) = self.current(&key)?.filter(|stored| !stored.record.expired(now)) else {
-            return Ok(None);
-        };
-        stored.record.data = changes.apply(stored.record.data.as_ref())?;
-        stored.record.writes += 1;
-        let session = stored.record.view(now);
-        stored.record.touch(now);
-        self.weigh(&stored.record);
-        self.batch.update(&key, &mut stored);
-        self.changed.insert(key, Some(stored));
-        Ok(Some(session))
-    }
-
-    pub(crate) fn kill(&mut self, key: Key, now: Seconds) -> Result<bool, Error> {
-        let Some(stored) = self.current(&key)? else {
-            return Ok(false);
-        };
-        self.remove(key, &stored)?;
-        Ok(!stored.record.expired(now))
-    }
-
-    /// Removes sessions of an id, all of them if there are at most so many, after one that was removed. Says how many were
-    /// removed, and the last of them if any may be left.
-    pub(crate) fn killsoid(
-        &mut self,
-        app: App,
-        id: &UserId,
-        after: Option<Token>,
-        most: usize,
-    ) -> Result<(u64, Option<Token>), Error> {
-        let mut tokens = self
-            .tokens(app, id, after)?
-            .take(most + 1)
-            .collect::<Result<Vec<_>, _>>()?;
-        let left = tokens.len() > most;
-        tokens.truncate(most);
-        let last = tokens.last().copied().filter(|_| left);
-        let keys = tokens.into_iter().map(|token| Key { app, token }).collect();
-        Ok((self.remove_all(keys, None)?, last))
-    }
-
-    /// Removes those of `keys` that are still there: all of them, or if a second is given those that have expired by then.
-    pub(crate) fn remove_all(&mut self, keys: Vec<Key>, expired_at: Option<Seconds>) -> Result<u64, Error> {
-        let mut removed = 0;
-        for key in keys {
-            let Some(stored) = self.current(&key)? else {
-                continue;
-            };
-            match expired_at {
-                // All sessions of their ids are to go: nothing has to outlive them.
-                None => self.forget(key, &stored)?,
-                Some(now) if stored.record.expired(now) => self.remove(key, &stored)?,
-                Some(_) => continue,
-            }
-            removed += 1;
-            self.yielder.step();
-        }
-        Ok(removed)
-    }
-
-    /// Writes the reads that a session has seen, unless this group has written it already.
-    pub(crate) fn flush(&mut self, key: Key) {
-        if self.changed.contains_key(&key) {
-            return;
-        }
-        if let Some(mut stored) = self.cache.dirty_copy(&key) {
-            self.weigh(&stored.record);
-            self.batch.update(&key, &mut stored);
-            self.flushed.push(Flushed { key, stored });
-        }
-    }
-
-    fn current(&self, key: &Key) -> Result<Option<Stored>, Error> {
+    /// A session as this batch leaves it.
+    pub(crate) fn load(&self, key: &Key) -> Result<Option<Stored>, Error> {
         match self.changed.get(key) {
             Some(stored) => Ok(stored.clone()),
             None => self.cache.peek(key),
         }
     }
 
-    /// The tokens of an id, after one of them, whose sessions this group has not removed; those that it created come last.
-    fn tokens(
+    /// Adds a new session.
+    pub(crate) fn create(&mut self, key: Key, record: Record) {
+        let stored = Stored::new(record);
+        self.weigh(&stored.record);
+        self.writes.insert(&key, &stored);
+        self.created.push((key, stored.record.id.clone()));
+        self.changed.insert(key, Some(stored));
+    }
+
+    /// Replaces a session that [`Self::load`] has found.
+    pub(crate) fn update(&mut self, key: Key, mut stored: Stored) {
+        self.weigh(&stored.record);
+        self.writes.update(&key, &mut stored);
+        self.changed.insert(key, Some(stored));
+    }
+
+    /// Writes the buffered reads of a session, unless this batch writes the session already.
+    pub(super) fn flush(&mut self, key: Key) {
+        if self.changed.contains_key(&key) {
+            return;
+        }
+        if let Some(mut stored) = self.cache.dirty_copy(&key) {
+            self.weigh(&stored.record);
+            self.writes.update(&key, &mut stored);
+            self.flushed.push(Flushed { key, stored });
+        }
+    }
+
+    /// The tokens of an id, as this batch leaves them: those after `after` on disk, then all that the batch created.
+    pub(crate) fn tokens(
         &self,
         app: App,
         id: &UserId,
@@ -210,59 +157,7 @@ impl<'a> CommitBatch<'a> {
         Ok(tokens.filter(move |token| !token.as_ref().is_ok_and(|token| removed(*token))))
     }
 
-    /// Another session of an id than those that were removed: the last one. They are often removed from the first one on, and
-    /// leave behind them what the engine has to step over.
-    fn another(&self, app: App, id: &UserId) -> Result<Option<Token>, Error> {
-        self.tokens(app, id, None)?.next_back().transpose()
-    }
-
-    /// Removes a session. Its activity outlives it as long as the id has others, as `activity` counts ids.
-    fn remove(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
-        self.batch.remove(&key, stored);
-        self.changed.insert(key, None);
-        let (app, id) = (key.app, &stored.record.id);
-        let known = self.outlived(app, id)?;
-        let last = match self.another(app, id)? {
-            None => {
-                self.gone.push((app, id.clone()));
-                None
-            }
-            Some(token) => {
-                let other = self.current(&Key { app, token })?.map(|other| other.record.last_active);
-                let later = other.is_none_or(|other| other < stored.record.last_active);
-                known.max(later.then_some(stored.record.last_active))
-            }
-        };
-        self.outlive(app, id, known, last);
-        Ok(())
-    }
-
-    /// Removes a session, and what outlived others of its id.
-    fn forget(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
-        if self.cache.trackers.is_tracked(key.app) {
-            // It has to know which session of an id is the last one.
-            return self.remove(key, stored);
-        }
-        self.batch.remove(&key, stored);
-        self.changed.insert(key, None);
-        let (app, id) = (key.app, &stored.record.id);
-        let known = self.outlived(app, id)?;
-        self.outlive(app, id, known, None);
-        Ok(())
-    }
-
-    fn outlive(&mut self, app: App, id: &UserId, known: Option<Seconds>, last: Option<Seconds>) {
-        if last != known {
-            self.batch.outlive(app, id, last);
-            self.outlived.insert((app, id.clone()), last);
-        }
-    }
-
-    /// The last second at which a session of an id was active that is no more, if that has to be remembered.
-    fn outlived(&self, app: App, id: &UserId) -> Result<Option<Seconds>, Error> {
-        match self.outlived.get(&(app, id.clone())) {
-            Some(last) => Ok(*last),
-            None => self.cache.disk.outlived(app, id),
-        }
+    fn weigh(&mut self, record: &Record) {
+        self.data_bytes += record.data.as_ref().map_or(0, |data| data.as_str().len());
     }
 }

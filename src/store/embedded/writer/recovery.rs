@@ -1,5 +1,9 @@
-//! What the writer does when the store cannot take changes: the engine has failed, the writer has panicked, or the data
-//! folder is not where its path leads. It refuses changes until the engine has been opened again and memory agrees with it.
+//! Recovery: what the writer does while the store takes no changes, because the engine has failed, the writer has panicked,
+//! or the data folder is not where its path leads. It refuses changes until the engine is open again and memory agrees
+//! with the disk.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -8,63 +12,62 @@ use tracing::{error, info, warn};
 use super::batch::CommitBatch;
 use crate::store::{Error, embedded::cache::Cache};
 
-/// Between two attempts, at least.
-const PAUSE: Duration = Duration::from_secs(1);
-/// After a panic, the engine must be open again within this. Unlike a full disk, what a panic leaves behind in this process
-/// does not mend itself.
-const AFTER_PANIC: Duration = Duration::from_mins(1);
+/// Shortest pause between two attempts to open the engine.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Time limit for opening the engine after a panic. Why: space on a disk can be freed; what a panic leaves behind in this
+/// process stays until the process ends.
+const PANIC_LIMIT: Duration = Duration::from_mins(1);
 
-/// How it stands with the engine.
+/// The state of the engine, as the writer knows it.
 #[derive(Default)]
-pub(crate) struct Recovery {
-    /// When to try to open it again. `None`: it takes changes.
-    next: Option<Instant>,
-    /// Why the last attempt failed, so that a log says it once.
-    why: String,
+pub(super) struct Recovery {
+    /// When to try to open the engine again. `None`: it takes changes.
+    next_attempt: Option<Instant>,
+    /// Why the last attempt failed. The log says it once.
+    last_failure: String,
     /// When to give up.
-    end: Option<Instant>,
+    give_up_at: Option<Instant>,
 }
 
 impl Recovery {
-    /// For a writer that starts again after a panic at `now`: the engine may hold half of a group, so it is opened again at
-    /// once.
-    pub(crate) fn after_panic(cache: &Cache, now: Instant) -> Self {
+    /// After a panic of the writer at `now`: the engine may hold half of a batch, so it is opened again at once.
+    pub(super) fn after_panic(cache: &Cache, now: Instant) -> Self {
         cache.trackers.forget_all();
         Self {
-            next: Some(now),
-            why: String::new(),
-            end: Some(now + AFTER_PANIC),
+            next_attempt: Some(now),
+            last_failure: String::new(),
+            give_up_at: Some(now + PANIC_LIMIT),
         }
     }
 
-    /// The engine has failed. What the watches of activity know may be ahead of it, or behind.
-    pub(crate) fn begin(&mut self, cache: &Cache) {
-        if self.next.is_some() {
+    /// Begins after a failed commit. The activity trackers may be ahead of the disk or behind it, so they start anew.
+    pub(super) fn begin(&mut self, cache: &Cache) {
+        if self.next_attempt.is_some() {
             return;
         }
         if let Err(why) = cache.disk.look() {
             error!(
                 why,
-                "the data folder is not in its place any more, or not whole: every request is answered with 503 until it \
-                 is put back, or the service is started again"
+                "the data folder has been moved, replaced or damaged: every request gets a 503 until it is put back or \
+                 the service is restarted"
             );
             cache.disk.lose();
         } else {
-            warn!("the embedded store takes no changes for now");
+            warn!("the embedded store takes no changes until its engine is open again");
         }
-        self.next = Some(Instant::now() + PAUSE);
+        self.next_attempt = Some(Instant::now() + RETRY_PAUSE);
         cache.trackers.forget_all();
     }
 
-    /// Notices an engine that has failed by itself and a folder that is gone, and opens the engine again when it is time to.
-    /// False if that has to be given up, and only another process can help.
-    pub(crate) fn look(&mut self, cache: &Cache) -> bool {
-        match self.next {
+    /// Notices an engine that has failed on its own and a folder that is gone, and opens the engine again once it is time.
+    /// False if only a new process can help.
+    pub(super) fn poll(&mut self, cache: &Cache) -> bool {
+        match self.next_attempt {
             None if !alive(cache) || cache.disk.look().is_err() => self.begin(cache),
             Some(when) if Instant::now() >= when => self.reopen(cache),
             _ => {}
         }
-        self.end.is_none_or(|end| Instant::now() < end)
+        self.give_up_at.is_none_or(|limit| Instant::now() < limit)
     }
 
     fn reopen(&mut self, cache: &Cache) {
@@ -76,25 +79,25 @@ impl Recovery {
                 *self = Self::default();
             }
             Err(why) => {
-                if why != self.why {
+                if why != self.last_failure {
                     warn!(why, "the embedded store cannot be opened again yet");
                 }
-                self.why = why;
-                // Half of the time at most is spent on what may be in vain.
-                self.next = Some(Instant::now() + start.elapsed().max(PAUSE));
+                self.last_failure = why;
+                // At most half of the time goes into attempts.
+                self.next_attempt = Some(Instant::now() + start.elapsed().max(RETRY_PAUSE));
             }
         }
     }
 
-    /// A group of changes, once the engine will not make its commit wait. Fails if it takes none.
-    pub(crate) fn group<'a>(&mut self, cache: &'a Cache) -> Result<CommitBatch<'a>, Error> {
-        while self.next.is_none() && cache.disk.engine()?.behind() {
+    /// An empty batch, as soon as the engine would not stall its commit. Fails while the store takes no changes.
+    pub(super) fn batch<'a>(&mut self, cache: &'a Cache) -> Result<CommitBatch<'a>, Error> {
+        while self.next_attempt.is_none() && cache.disk.engine()?.behind() {
             if !alive(cache) {
                 self.begin(cache);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        match self.next {
+        match self.next_attempt {
             None => CommitBatch::new(cache),
             Some(_) => Err(Error::Unavailable),
         }
@@ -103,52 +106,4 @@ impl Recovery {
 
 fn alive(cache: &Cache) -> bool {
     cache.disk.engine().is_ok_and(|engine| engine.alive())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, sync::Arc};
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::{
-        observability::metrics::Metrics,
-        store::embedded::{
-            activity::Trackers,
-            engine::{DataDir, EngineHandle},
-        },
-    };
-
-    fn cache() -> (Cache, TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let claimed = DataDir::claim(&folder.path().join("data")).unwrap();
-        let disk = EngineHandle::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
-        (Cache::new(Arc::new(disk), 1 << 20, Trackers::new(1 << 20)), folder)
-    }
-
-    #[test]
-    fn a_panic_that_cannot_be_recovered_from_is_given_up_in_time() {
-        let (cache, folder) = cache();
-        fs::rename(folder.path().join("data"), folder.path().join("away")).unwrap();
-        let now = Instant::now();
-        assert!(Recovery::after_panic(&cache, now).look(&cache));
-        let long_ago = now.checked_sub(AFTER_PANIC).unwrap();
-        assert!(!Recovery::after_panic(&cache, long_ago).look(&cache));
-        // In time or not, what works counts.
-        fs::rename(folder.path().join("away"), folder.path().join("data")).unwrap();
-        let mut recovery = Recovery::after_panic(&cache, long_ago);
-        assert!(recovery.look(&cache));
-        assert!(recovery.group(&cache).is_ok_and(|group| group.commit().is_ok()));
-    }
-
-    #[test]
-    fn a_folder_that_is_gone_is_waited_for_without_end() {
-        let (cache, folder) = cache();
-        let mut recovery = Recovery::default();
-        fs::rename(folder.path().join("data"), folder.path().join("away")).unwrap();
-        assert!(recovery.look(&cache));
-        assert!(cache.disk.gone() && recovery.group(&cache).is_err());
-        assert!(recovery.end.is_none());
-    }
 }
