@@ -23,7 +23,7 @@ use fjall::{
 };
 use tracing::error;
 
-use self::anchor::Anchor;
+use self::{anchor::Anchor, snapshot::CommitMarker};
 pub(crate) use self::{
     data_dir::{DataDir, Refused, unusable},
     handle::EngineHandle,
@@ -44,6 +44,7 @@ pub(crate) struct Engine {
     pub(crate) sessions: Keyspace,
     pub(crate) users: Keyspace,
     pub(crate) activity: Keyspace,
+    commit_marker: CommitMarker,
     /// Last, so that its handle is closed after all that uses paths through it.
     home: Anchor,
 }
@@ -78,6 +79,7 @@ impl Engine {
             users: db.keyspace("users", || options(8, 32))?,
             activity: db.keyspace("activity", || options(4, 64))?,
             db,
+            commit_marker: CommitMarker::default(),
             home,
         })
     }
@@ -87,10 +89,6 @@ impl Engine {
         let mut batch = self.batch();
         self.mark(&mut batch);
         batch.commit()
-    }
-
-    fn snapshot(&self) -> fjall::Snapshot {
-        self.db.snapshot()
     }
 
     fn batch(&self) -> OwnedWriteBatch {

@@ -30,10 +30,12 @@ impl WriteBatch {
 
     /// Makes everything durable. After an error it may be there or not, and the engine takes no more.
     pub(crate) fn commit(self) -> Result<(), Error> {
+        let Self { engine, batch } = self;
+        engine.begin_commit();
         // Where its own threads have failed, the engine may panic.
-        catch_unwind(AssertUnwindSafe(|| self.batch.commit()))
-            .map_err(|_| Error::Unavailable)?
-            .map_err(failed)
+        let outcome = catch_unwind(AssertUnwindSafe(|| batch.commit()));
+        engine.end_commit();
+        outcome.map_err(|_| Error::Unavailable)?.map_err(failed)
     }
 
     /// A write that changes nothing: always the same one.
