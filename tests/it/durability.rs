@@ -12,4 +12,5 @@ mod kills;
 mod lag;
 mod place;
 mod room;
+mod slow_readers;
 mod used;

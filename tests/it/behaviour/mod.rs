@@ -4,6 +4,7 @@ mod activity;
 mod auth;
 mod data;
 mod expiry;
+mod first_page;
 mod ids;
 mod kills;
 mod lists;

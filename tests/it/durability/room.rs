@@ -89,7 +89,7 @@ impl SmallDisk {
     }
 
     /// Takes all room but so much.
-    fn fill(&self, but_mib: usize) {
+    pub(super) fn fill(&self, but_mib: usize) {
         let path = self.path("filler");
         let mut filler = File::create(&path).expect("a file");
         let block = vec![1; MIB / 16];
@@ -100,7 +100,7 @@ impl SmallDisk {
             .expect("it gets shorter");
     }
 
-    fn free(&self) {
+    pub(super) fn free(&self) {
         fs::remove_file(self.path("filler")).expect("the filler");
     }
 }
@@ -183,7 +183,7 @@ impl Ledger {
 }
 
 /// Whether a change was done. If not, it has to be refused properly.
-fn done(answer: &Answer) -> bool {
+pub(super) fn done(answer: &Answer) -> bool {
     if answer.status == 503 {
         answer.refused(503, "storeUnavailable", "The session store is not available");
         return false;
@@ -192,7 +192,7 @@ fn done(answer: &Answer) -> bool {
     true
 }
 
-async fn ready(process: &Process) -> bool {
+pub(super) async fn ready(process: &Process) -> bool {
     process.ask("GET", "/readyz", "").await.status == 200
 }
 
