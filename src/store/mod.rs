@@ -14,6 +14,7 @@ mod findings;
 pub(crate) mod list_window;
 pub mod redis;
 pub(crate) mod throttle;
+mod yielder;
 
 use std::{
     future::{Future, poll_fn},

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     session::{App, Seconds, Token, UserId},
-    store::{Error, embedded::engine::EngineHandle, throttle::Yielder},
+    store::{Error, embedded::engine::EngineHandle, yielder::Yielder},
 };
 
 /// The most index entries in a part.

@@ -16,7 +16,7 @@ use crate::{
             codec::Stored,
             engine::WriteBatch,
         },
-        throttle::Yielder,
+        yielder::Yielder,
     },
 };
 

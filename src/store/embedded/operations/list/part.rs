@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::store::{
     Error,
     embedded::{LOOK, cache::Cache, engine::Snapshot},
-    throttle::Yielder,
+    yielder::Yielder,
 };
 
 /// About how long a part may work. Why: other large operations wait for it.
