@@ -5,6 +5,7 @@ mod clock;
 mod crash;
 mod damage;
 mod folder;
+mod formats;
 mod frozen;
 mod full;
 mod journal;

@@ -8,12 +8,12 @@
 //! - [`engine`]: the data folder, and the database in it, which may fail and be opened again.
 //! - [`check()`]: the walk of `rest-sessions check`.
 //!
-//! Durability: create, set and kill are on disk before they are answered. The read count and the last activity are on disk
-//! within a second; a crash loses at most that second of them.
+//! Durability: create, set and kill are on disk before they are answered. The read count and the last activity are on
+//! disk within a second; a crash loses at most that second of them.
 //!
-//! Limits: while the disk takes no writes, changes get a 503, reads continue, and the engine is opened again once there is
-//! room. If the path of the data folder no longer leads to it, reads get a 503 too, because another process may own what is
-//! at the path now.
+//! Limits: while the disk takes no writes, changes get a 503, reads continue, and the engine is opened again once there
+//! is room. If the path of the data folder no longer leads to it, reads get a 503 too, because another process may own
+//! what is at the path now.
 
 mod activity;
 mod cache;
@@ -68,8 +68,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the folder, and creates it if it does not exist. `memory` is the size of the record cache and the block cache
-    /// together, in bytes; the activity trackers may take as much again.
+    /// Opens the folder, and creates it if it does not exist. `memory` is the size of the record cache and the block
+    /// cache together, in bytes; the activity trackers may take as much again.
     ///
     /// Fails with one line for the operator if another process uses the folder, if it is not a data folder, if a newer
     /// version has written it, or if it is damaged. A folder that is refused stays as it was.
@@ -99,8 +99,8 @@ impl Embedded {
         })
     }
 
-    /// See [`super::Store::close`]. Gives up after [`CLOSE_LIMIT`]. Then reads of the last second may be lost; every change
-    /// that was answered is on disk.
+    /// See [`super::Store::close`]. Gives up after [`CLOSE_LIMIT`]. Then reads of the last second may be lost; every
+    /// change that was answered is on disk.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.flush_and_end()).await;
         closed.unwrap_or_else(|_| {
@@ -126,8 +126,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Waits while the engine is being opened again. True if it was, so that a read that failed is worth another attempt.
-    /// The request's deadline bounds the wait.
+    /// Waits while the engine is being opened again. True if it was, so that a read that failed is worth another
+    /// attempt. The request's deadline bounds the wait.
     async fn reopened(&self) -> bool {
         let reopening = self.cache.disk.reopening();
         while self.cache.disk.reopening() {

@@ -102,7 +102,7 @@ async fn entries_without_a_session_are_found() {
             activity
                 .insert("test-app\x01dora", 5_u64.to_be_bytes())
                 .expect("a disk");
-            // Such that nobody can read.
+            // Entries that are unreadable.
             users.insert("what?", []).expect("a disk");
             activity.insert("what?", "is this?").expect("a disk");
         },
@@ -112,9 +112,9 @@ async fn entries_without_a_session_are_found() {
             r#"entry of the index of ids without a session: app test-app, id "carl", session "#,
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ben: x", session "#,
-            "entry of the index of ids that is none: ",
+            "unreadable entry of the index of ids: ",
             r#"activity of an id without a session: app test-app, id "dora""#,
-            "entry of the index of activity that is none: ",
+            "unreadable entry of the index of activity: ",
         ],
         2,
     )
@@ -144,17 +144,17 @@ async fn missing_and_wrong_entries_are_found() {
 }
 
 #[tokio::test]
-async fn records_that_nobody_can_read_are_found_and_removed() {
+async fn unreadable_records_are_found_and_removed() {
     mends(
         |sessions, _, _, tokens| {
             sessions
-                .insert(key_ending_with(sessions, &tokens[0]), "what?")
+                .insert(key_ending_with(sessions, &tokens[0]), "\x01what?")
                 .expect("a disk");
             sessions.insert("no/app\0what?", "what?").expect("a disk");
         },
         &[
             "unreadable record: app test-app, session ",
-            "record under a key that is none: ",
+            "record under an invalid key: ",
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ann", session "#,
         ],

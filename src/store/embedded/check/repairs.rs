@@ -1,4 +1,4 @@
-//! The changes that mend a data folder.
+//! Repairs, committed many at a time.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use crate::store::embedded::engine::{Engine, Refused, WriteBatch};
 /// Repairs that share a commit.
 const BATCH: u64 = 256;
 
-/// Changes that mend, many at a time; none if nothing is to be mended.
+/// The repairs of a check.
 pub(super) struct Repairs {
     engine: Arc<Engine>,
+    /// `None`: nothing is repaired.
     batch: Option<WriteBatch>,
     waiting: u64,
 }
@@ -23,13 +24,13 @@ impl Repairs {
         }
     }
 
-    /// From now on, nothing is mended.
+    /// Drops the repairs that are not committed, and takes no more.
     pub(super) fn give_up(&mut self) {
         self.batch = None;
     }
 
-    /// Adds a change. Whether there will be one.
-    pub(super) fn mend(&mut self, change: impl FnOnce(&mut WriteBatch)) -> bool {
+    /// Adds a repair. False if nothing is repaired.
+    pub(super) fn repair(&mut self, change: impl FnOnce(&mut WriteBatch)) -> bool {
         if let Some(batch) = &mut self.batch {
             change(batch);
             self.waiting += 1;

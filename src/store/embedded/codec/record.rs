@@ -1,18 +1,24 @@
 //! Records: the values of the `sessions` keyspace.
+//!
+//! | format | bytes |
+//! |---|---|
+//! | 1 | `1`, then a [`Row`] in postcard's encoding |
+//! | 2 | `2`, then the same, then the [extra fields](Fields) to the end |
+//!
+//! A record without extra fields is written in format 1, so that older versions can read it.
 
 use serde::{Deserialize, Serialize};
 
+use super::{Fields, Format, Unreadable};
 use crate::session::{Data, Ip, Record, Seconds, UserId};
 
-/// Leads each record, so that a later format can tell itself apart.
-const FORMAT: u8 = 1;
-
-/// A record, and where the `activity` index has it.
+/// A session as it is on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) record: Record,
-    /// The second of the session's `activity` entry, never beyond `last_active`.
+    /// The second of the session's `activity` entry, never later than `last_active`.
     pub(crate) active: Seconds,
+    pub(crate) fields: Fields,
 }
 
 impl Stored {
@@ -21,15 +27,26 @@ impl Stored {
         Self {
             active: record.last_active,
             record,
+            fields: Fields::default(),
+        }
+    }
+
+    /// The format that [`encode`] writes it in.
+    pub(crate) fn format(&self) -> Format {
+        if self.fields.is_empty() {
+            Format::One
+        } else {
+            Format::Two
         }
     }
 }
 
-/// The most bytes that postcard takes for a number of 64 bits, and for the length of a text.
-pub(super) const NUMBER: usize = 10;
-pub(super) const TEXT: usize = 5;
+/// Most bytes that postcard takes for a number of 64 bits.
+pub(super) const MAX_NUMBER: usize = 10;
+/// Most bytes that postcard takes for the length of a text.
+pub(super) const MAX_LENGTH: usize = 5;
 
-/// A record as its bytes are laid out, by postcard.
+/// A session in the order of its bytes.
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
     id: &'a str,
@@ -43,13 +60,18 @@ struct Row<'a> {
     data: Option<&'a str>,
 }
 
-impl Row<'_> {
-    /// Bytes of its texts.
-    fn texts(&self) -> usize {
-        self.id.len() + self.ip.len() + self.data.map_or(0, str::len)
-    }
+/// The beginning of a [`Row`], up to what [`times`] needs.
+#[derive(Deserialize)]
+struct Head<'a> {
+    _id: &'a str,
+    _ip: &'a str,
+    _reads: u64,
+    _writes: u64,
+    ttl: Seconds,
+    last_active: Seconds,
 }
 
+/// The value of a session.
 pub(crate) fn encode(stored: &Stored) -> Vec<u8> {
     let record = &stored.record;
     let row = Row {
@@ -63,40 +85,30 @@ pub(crate) fn encode(stored: &Stored) -> Vec<u8> {
         no_resave: record.no_resave,
         data: record.data.as_ref().map(Data::as_str),
     };
-    let mut bytes = Vec::with_capacity(1 + 5 * NUMBER + 2 + 3 * TEXT + row.texts());
-    bytes.push(FORMAT);
-    postcard::to_extend(&row, bytes).expect("a vector takes all")
+    let fields = stored.fields.as_bytes();
+    let texts = row.id.len() + row.ip.len() + row.data.map_or(0, str::len);
+    // The format, two flags, five numbers, three lengths, then the texts and the fields.
+    let capacity = 1 + 2 + 5 * MAX_NUMBER + 3 * MAX_LENGTH + texts + fields.len();
+    let mut bytes = Vec::with_capacity(capacity);
+    bytes.push(stored.format().number());
+    bytes = postcard::to_extend(&row, bytes).expect("a vector takes all");
+    bytes.extend(fields);
+    bytes
 }
 
-/// The last activity and the `ttl` of a record.
-pub(crate) fn times(bytes: &[u8]) -> Option<(Seconds, Seconds)> {
-    /// What a [`Row`] begins with: postcard reads no further.
-    #[derive(Deserialize)]
-    struct Head<'a> {
-        _id: &'a str,
-        _ip: &'a str,
-        _reads: u64,
-        _writes: u64,
-        ttl: Seconds,
-        last_active: Seconds,
-    }
-    let (&FORMAT, bytes) = bytes.split_first()? else {
-        return None;
+/// Reads the value of a session.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Stored, Unreadable> {
+    let (format, bytes) = split_format(bytes)?;
+    let (row, rest): (Row<'_>, _) = postcard::take_from_bytes(bytes).map_err(|_| Unreadable::Damaged)?;
+    let fields = match format {
+        Format::One => Fields::default(),
+        Format::Two => Fields::decode(rest)?,
     };
-    let (head, _): (Head<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
-    Some((head.last_active, head.ttl))
-}
-
-pub(crate) fn decode(bytes: &[u8]) -> Option<Stored> {
-    let (&FORMAT, bytes) = bytes.split_first()? else {
-        return None;
-    };
-    let row: Row<'_> = postcard::from_bytes(bytes).ok()?;
     let data = match row.data {
-        Some(text) => Data::stored(text)?,
+        Some(text) => Data::stored(text).ok_or(Unreadable::Damaged)?,
         None => None,
     };
-    Some(Stored {
+    Ok(Stored {
         record: Record {
             id: UserId::stored(row.id),
             ip: Ip::stored(row.ip),
@@ -108,5 +120,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Stored> {
             data,
         },
         active: row.active,
+        fields,
     })
+}
+
+/// Reads the last activity and the `ttl` of a session, and not its data.
+pub(crate) fn times(bytes: &[u8]) -> Result<(Seconds, Seconds), Unreadable> {
+    let (_, bytes) = split_format(bytes)?;
+    let (head, _): (Head<'_>, _) = postcard::take_from_bytes(bytes).map_err(|_| Unreadable::Damaged)?;
+    Ok((head.last_active, head.ttl))
+}
+
+fn split_format(bytes: &[u8]) -> Result<(Format, &[u8]), Unreadable> {
+    let (format, rest) = bytes.split_first().ok_or(Unreadable::Damaged)?;
+    Ok((Format::of(u64::from(*format))?, rest))
 }

@@ -1,8 +1,9 @@
-//! A folder held by an open handle, so that it stays the same folder whatever becomes of its path.
+//! A folder held by an open handle, so that it stays the same folder if its path is renamed, replaced or mounted over.
 //!
-//! A path is looked up anew with each use: once the folder is renamed or mounted over, a write by path would go into
-//! another folder, perhaps that of another service. [`Anchor::base`] leads through the handle instead. Where the system
-//! has no `/proc`, the base is the path itself, and [`Anchor::in_place`] is all there is.
+//! The system resolves a path at each use, so a write by path could go into the folder of another service.
+//! [`Anchor::base`] leads through the handle instead, by way of `/proc/self/fd`.
+//!
+//! Limit: on a system without `/proc` the base is the path itself, and only [`Anchor::in_place`] notices a change.
 
 use std::{
     fs::{self, File, Metadata},
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What tells one file or folder of this machine from all others, as long as it is open somewhere.
+/// The device and inode of a file or folder. Unique on this machine for as long as the file is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -26,21 +27,21 @@ impl Identity {
         }
     }
 
-    /// Of an open file.
+    /// The identity of an open file.
     pub(crate) fn open(file: &File) -> io::Result<Self> {
         file.metadata().map(|metadata| Self::of(&metadata))
     }
 
-    /// Of whatever is at a path now.
+    /// The identity of the file that is at a path now.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::of(&metadata))
     }
 
-    /// Whether a path leads to it; the error says what is there instead, in words for the operator.
+    /// Whether a path leads to this file. The error tells the operator what is there instead.
     pub(crate) fn is_at(self, path: &Path) -> Result<(), String> {
         match Self::at(path) {
             Ok(found) if found == self => Ok(()),
-            Ok(_) => Err(format!("another one is at {}", path.display())),
+            Ok(_) => Err(format!("{} is another file or folder now", path.display())),
             Err(cause) => Err(format!("{}: {cause}", path.display())),
         }
     }
@@ -51,7 +52,7 @@ pub(crate) struct Anchor {
     path: PathBuf,
     base: PathBuf,
     identity: Identity,
-    /// Invariant: open for as long as `base` is used, as that names its number.
+    /// Invariant: open for as long as `base` is used, because `base` names its file descriptor.
     _handle: File,
 }
 
@@ -78,17 +79,17 @@ impl Anchor {
         })
     }
 
-    /// The path that it was opened by, which is the one to tell an operator.
+    /// The path that it was opened by: the one that the operator knows.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path that leads to this very folder.
+    /// A path that leads to this folder, wherever it is now.
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// A path below [`Self::base`] as an operator knows it.
+    /// Translates a path below [`Self::base`] into one below [`Self::path`], for the operator.
     pub(crate) fn shown(&self, path: &Path) -> PathBuf {
         let below = path.strip_prefix(&self.base);
         below.map_or_else(|_| path.to_owned(), |below| self.path.join(below))
@@ -99,7 +100,7 @@ impl Anchor {
         self.identity.is_at(&self.path)
     }
 
-    /// What it is, whatever its path.
+    /// The identity of the folder.
     pub(crate) fn identity(&self) -> Identity {
         self.identity
     }

@@ -1,4 +1,6 @@
-//! Panics of the engine, which an operator need not see.
+//! Catches a panic of the engine without its message in the log.
+//!
+//! Why: the engine reports some damage by a panic, and the operator gets one line about it, not a backtrace.
 
 use std::{
     cell::Cell,
@@ -9,23 +11,24 @@ use std::{
 /// The engine panicked.
 pub(crate) struct Panicked;
 
-/// What the engine finds wrong late, it may say by a panic, and the operator is to see one line only.
+/// Runs `open`, and catches a panic in it silently. Panics of other threads are reported as usual.
 pub(crate) fn catch_panic<T>(open: impl FnOnce() -> T) -> Result<T, Panicked> {
     thread_local! {
-        static QUIET: Cell<bool> = const { Cell::new(false) };
+        static SILENT: Cell<bool> = const { Cell::new(false) };
     }
     static HOOK: Once = Once::new();
-    // Once and for good: the hook is the whole process', and others may open or panic at the same time.
+    // Installed once and never removed: the hook belongs to the whole process, and other threads may open an engine or
+    // panic at the same time.
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
+            if !SILENT.get() {
                 before(info);
             }
         }));
     });
-    QUIET.set(true);
+    SILENT.set(true);
     let opened = catch_unwind(AssertUnwindSafe(open));
-    QUIET.set(false);
+    SILENT.set(false);
     opened.map_err(|_| Panicked)
 }

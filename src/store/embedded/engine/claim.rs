@@ -1,38 +1,38 @@
-//! The claim of this process to its data folder: a lock in it, and the folder being where its path leads.
+//! The claim of this process to its data folder: a locked file in it, and the path of the folder leading to that file.
 //!
-//! A lock holds for the folder that it was taken in. Once that is renamed or replaced, another process can lock what is at
-//! the path now, and rightly believe that the path is its own. So the claim is good only as long as the path leads to the
-//! folder and the lock that this process holds.
+//! Why both: a lock protects the folder that it was taken in. If that folder is renamed or replaced, another process
+//! can lock the one that is at the path now, and owns the path. So the claim holds only while the path leads to the
+//! folder and to the lock file of this process.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::anchor::{Anchor, Identity};
 
-/// Locked while a process has the folder.
+/// The name of the lock file. A process that uses the folder holds its lock.
 pub(crate) const LOCK: &str = "lock";
 
 /// A claimed folder.
 pub(crate) struct Claim {
-    folder: Anchor,
+    folder: Arc<Anchor>,
     lock: Mutex<Lock>,
-    /// The lock by the folder's path, and not through its handle.
+    /// The path of the lock file by way of the folder's path, not of its handle.
     lock_path: PathBuf,
 }
 
-/// The lock, until it is dropped.
+/// The lock file, locked until it is dropped.
 struct Lock {
     identity: Identity,
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a folder, by its base. The error is one line for the operator.
+    /// Locks a folder. The error is one line for the operator.
     fn take(folder: &Anchor) -> Result<Self, String> {
         let path = folder.path().display();
         let io = |cause: io::Error| format!("cannot use the data folder {path}: {cause}");
@@ -53,38 +53,38 @@ impl Lock {
 }
 
 impl Claim {
-    /// Claims the folder at `path`, which is there. The error is one line for the operator.
+    /// Claims the folder at `path`, which must exist. The error is one line for the operator.
     pub(crate) fn take(path: &Path) -> Result<Self, String> {
         let io = |cause: io::Error| format!("cannot use the data folder {}: {cause}", path.display());
-        let folder = Anchor::open(path).map_err(io)?;
+        let folder = Arc::new(Anchor::open(path).map_err(io)?);
         let lock = Lock::take(&folder)?;
         let claim = Self {
             folder,
             lock: Mutex::new(lock),
             lock_path: path.join(LOCK),
         };
-        // Another process may have replaced either in between.
+        // Another process may have replaced the folder or the lock file since they were opened.
         match claim.folder.in_place().and_then(|()| claim.good()) {
             Ok(()) => Ok(claim),
             Err(why) => Err(format!(
-                "cannot use the data folder {}: it changed meanwhile ({why})",
+                "cannot use the data folder {}: another process changed it meanwhile ({why})",
                 path.display()
             )),
         }
     }
 
     /// The folder.
-    pub(crate) fn folder(&self) -> &Anchor {
+    pub(crate) fn folder(&self) -> &Arc<Anchor> {
         &self.folder
     }
 
-    /// Whether the folder's path still leads to the lock that this process holds, and so to the folder. Costs one look at a
-    /// file's metadata; the error says what is wrong.
+    /// Whether the path still leads to the lock file of this process, and so to the folder. Costs one look at a file's
+    /// metadata. The error says what is wrong.
     pub(crate) fn good(&self) -> Result<(), String> {
         self.lock().identity.is_at(&self.lock_path)
     }
 
-    /// Makes the claim good again if the folder is back in its place, with another lock if that was removed.
+    /// Restores the claim if the folder is back in its place, with a new lock file if the old one was removed.
     pub(crate) fn renew(&self) -> Result<(), String> {
         self.folder.in_place()?;
         if self.good().is_err() {

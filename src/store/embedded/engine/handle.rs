@@ -1,4 +1,7 @@
-//! What stands on disk, through an engine that may fail and be opened again.
+//! The engine of a data folder as the rest of the store sees it: it may fail, be closed, and be opened again.
+//!
+//! A reference to the engine keeps it from being closed, so readers take one for a single step only. Reads are in
+//! `reader.rs`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,47 +12,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DataDir, Engine, WriteBatch};
+use super::{DataDir, Engine, WriteBatch, newer_records::NewerRecords};
 use crate::{observability::metrics::Metrics, store::Error};
 
-/// How long those who read may hold on to an engine that is to be closed.
-const LET_GO: Duration = Duration::from_secs(2);
+/// Longest wait for readers before an engine is closed.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// The engine of a data folder. Whoever has a reference to it keeps it from being closed.
+/// The engine, if there is one.
 enum Slot {
     Open(Arc<Engine>),
-    /// It is being opened again, which takes as long as its journals are.
+    /// It is being opened again, which takes longer the longer its journals are.
     Opening,
-    /// That has failed, and will be tried again.
+    /// It was closed, or could not be opened again yet.
     Closed,
 }
 
-/// The disk.
+/// The engine of a data folder.
 pub(crate) struct EngineHandle {
-    engine: RwLock<Slot>,
-    /// Whether the folder has left its place. Nothing is answered then, as another process may own the place.
+    slot: RwLock<Slot>,
+    /// The path of the folder no longer leads to it. Then no request is answered, because another process may own what
+    /// is at the path now.
     gone: AtomicBool,
-    /// Bytes for the engine's blocks.
-    blocks: u64,
-    pub(in crate::store::embedded::engine) metrics: Arc<Metrics>,
-    /// Holds the folder's lock. Last, so that it is let go after the engine.
+    /// Size of the engine's block cache, in bytes.
+    block_cache: u64,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) newer_records: NewerRecords,
+    /// Invariant: dropped after the engine, because it holds the lock of the folder.
     folder: DataDir,
 }
 
 impl EngineHandle {
-    /// Opens the engine of a folder, with so many bytes for its blocks.
-    pub(crate) fn open(folder: DataDir, blocks: u64, metrics: Arc<Metrics>) -> Result<Self, String> {
-        let engine = folder.open(blocks)?;
+    /// Opens the engine of a folder, with a block cache of so many bytes.
+    pub(crate) fn open(folder: DataDir, block_cache: u64, metrics: Arc<Metrics>) -> Result<Self, String> {
+        let engine = folder.open(block_cache)?;
         Ok(Self {
-            engine: RwLock::new(Slot::Open(Arc::new(engine))),
+            slot: RwLock::new(Slot::Open(Arc::new(engine))),
             gone: AtomicBool::new(false),
-            blocks,
+            block_cache,
             metrics,
+            newer_records: NewerRecords::default(),
             folder,
         })
     }
 
-    /// The open engine, unless the folder is not in its place.
+    /// The open engine. Fails if it is not open or the folder is gone.
     pub(crate) fn engine(&self) -> Result<Arc<Engine>, Error> {
         if self.gone() {
             return Err(Error::Unavailable);
@@ -57,28 +63,26 @@ impl EngineHandle {
         self.any_engine()
     }
 
-    pub(in crate::store::embedded::engine) fn any_engine(&self) -> Result<Arc<Engine>, Error> {
-        match &*self.engine.read().unwrap_or_else(PoisonError::into_inner) {
+    /// The open engine, even if the folder is gone.
+    pub(super) fn any_engine(&self) -> Result<Arc<Engine>, Error> {
+        match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
             Slot::Open(engine) => Ok(engine.clone()),
             Slot::Opening | Slot::Closed => Err(Error::Unavailable),
         }
     }
 
-    /// Whether it is worth while to wait a moment and ask again.
+    /// Whether the engine is being opened, so that a failed read is worth another attempt soon.
     pub(crate) fn reopening(&self) -> bool {
-        matches!(
-            *self.engine.read().unwrap_or_else(PoisonError::into_inner),
-            Slot::Opening
-        )
+        matches!(*self.slot.read().unwrap_or_else(PoisonError::into_inner), Slot::Opening)
     }
 
-    /// Whether the folder was found to have left its place.
+    /// Whether the path of the folder was found to lead elsewhere.
     pub(crate) fn gone(&self) -> bool {
-        // No data is handed over by this; a get that overlaps the change may count as before it.
+        // Relaxed: the flag publishes no data, and a get that overlaps the change may count as one before it.
         self.gone.load(Relaxed)
     }
 
-    /// Whether what was just committed is in the folder that the path leads to. If not, the store counts as gone from now on.
+    /// Checks after a commit that it went into the folder that the path leads to. Otherwise the folder counts as gone.
     pub(crate) fn in_place(&self) -> Result<(), Error> {
         self.folder.in_place().map_err(|_| {
             self.gone.store(true, Relaxed);
@@ -86,24 +90,23 @@ impl EngineHandle {
         })
     }
 
-    /// Looks at the folder more closely; the error says what is wrong.
+    /// Checks the folder more closely. The error says what is wrong.
     pub(crate) fn look(&self) -> Result<(), String> {
         self.folder.look()
     }
 
-    /// The folder has left its place: answers nothing from now on, and closes the engine, so that it does no work of its own
-    /// there either.
+    /// Treats the folder as gone. Closes the engine too, so that its threads stop working there.
     pub(crate) fn lose(&self) {
         self.gone.store(true, Relaxed);
         self.shut();
     }
 
-    /// The folder is in its place, and memory agrees with it.
+    /// Treats the folder as present again. Memory must agree with it.
     pub(crate) fn found(&self) {
         self.gone.store(false, Relaxed);
     }
 
-    /// Closes the engine, unless a list that is under way keeps it too long.
+    /// Closes the engine, unless a reader keeps it longer than [`CLOSE_WAIT`].
     pub(crate) fn shut(&self) {
         if let Slot::Open(engine) = self.replace(Slot::Closed)
             && let Err(engine) = close(engine)
@@ -112,19 +115,19 @@ impl EngineHandle {
         }
     }
 
-    /// Closes an engine that takes no more writes and opens its folder again, once the disk has room for it to go on.
-    /// Until then it is left open for those who read.
+    /// Closes an engine that takes no more writes and opens its folder again. Fails, and leaves the engine open for
+    /// readers, while the disk has no room for it.
     ///
-    /// If the folder has left its place, it has to be back; nothing is answered before [`Self::found`].
+    /// If the folder was gone, it must be back in its place. No request is answered before [`Self::found`].
     pub(crate) fn reopen(&self) -> Result<(), String> {
         self.folder.prepare()?;
         if let Slot::Open(engine) = self.replace(Slot::Opening)
             && let Err(engine) = close(engine)
         {
             self.replace(Slot::Open(engine));
-            return Err("somebody still reads".into());
+            return Err("a reader still uses the old engine".into());
         }
-        let opened = self.folder.open_again(self.blocks);
+        let opened = self.folder.open_again(self.block_cache);
         let (slot, outcome) = match opened {
             Ok(engine) => (Slot::Open(Arc::new(engine)), Ok(())),
             Err(refused) => (Slot::Closed, Err(refused)),
@@ -134,7 +137,7 @@ impl EngineHandle {
     }
 
     fn replace(&self, slot: Slot) -> Slot {
-        std::mem::replace(&mut *self.engine.write().unwrap_or_else(PoisonError::into_inner), slot)
+        std::mem::replace(&mut *self.slot.write().unwrap_or_else(PoisonError::into_inner), slot)
     }
 
     /// An empty batch.
@@ -149,17 +152,17 @@ impl std::fmt::Debug for EngineHandle {
     }
 }
 
-/// Closes an engine once nobody has it any more; gives it back if somebody keeps it too long.
+/// Closes an engine once the last reader has dropped it. Gives it back if one keeps it longer than [`CLOSE_WAIT`].
 fn close(mut engine: Arc<Engine>) -> Result<(), Arc<Engine>> {
-    let patience = Instant::now() + LET_GO;
+    let deadline = Instant::now() + CLOSE_WAIT;
     loop {
         match Arc::try_unwrap(engine) {
             Ok(last) => {
-                // Where its own threads have failed, the engine may panic.
+                // The engine may panic if its own threads have failed.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(last)));
                 return Ok(());
             }
-            Err(shared) if Instant::now() > patience => return Err(shared),
+            Err(shared) if Instant::now() > deadline => return Err(shared),
             Err(shared) => engine = shared,
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -1,9 +1,10 @@
-//! The engine's journals: a look at them before it opens them.
+//! Checks the engine's journals before the engine opens them.
 //!
 //! At its start fjall cuts a journal off at the first entry that it cannot read. After a crash that is right: the last
-//! batch may be torn, and nobody was told that it was done. Bytes damaged further up would be cut off as well, with every
-//! batch behind them, and nobody would know. So a journal counts as damaged if what stands behind its last whole batch
-//! cannot be one torn batch. One that fails its checksum fjall finds by itself, but only after it has begun to tidy up.
+//! batch may be torn, and its requests were never answered. But damage before the end would lose every batch behind it,
+//! and no one would learn of it. So a journal counts as damaged if the bytes behind its last whole batch cannot be one
+//! torn batch. fjall itself notices a wrong checksum, but only after it has begun to delete files.
+//!
 //! Source of the layout: `src/journal/entry.rs` and `batch_reader.rs` of fjall 3.
 
 use std::{
@@ -20,14 +21,14 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::anchor::Identity;
 
-/// Ends every batch.
+/// The last bytes of every batch.
 const TRAILER: [u8; 4] = *b"FJL\x03";
-/// Begins every batch.
+/// The first byte of every batch.
 const START: u8 = 1;
-/// What stands where nothing was written yet: the engine makes its journals longer than they need to be.
+/// The content of the part that is not written yet: the engine preallocates its journals.
 const UNUSED: u8 = 0;
 
-/// The engine's journals.
+/// The paths of the engine's journals.
 pub(crate) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
     let mut journals = Vec::new();
     for entry in fs::read_dir(engine)? {
@@ -39,7 +40,7 @@ pub(crate) fn all(engine: &Path) -> Result<Vec<PathBuf>> {
     Ok(journals)
 }
 
-/// The newest journal, which is the one that the engine writes, as its folder shows it.
+/// The newest journal of a folder: the one that the engine writes to.
 pub(crate) struct Newest {
     number: u64,
     identity: Identity,
@@ -61,8 +62,8 @@ impl Newest {
         }))
     }
 
-    /// Whether the engine can have made it of what was seen before: the same file, which it only ever makes longer, or a
-    /// later one. The engine makes a file and then its length, so a new one may be empty at first.
+    /// Whether the engine can have written this one after `before`: it is the same file and not shorter, or a newer
+    /// one. A new one may be empty at first, because the engine creates a file before it sets its length.
     pub(crate) fn follows(&self, before: &Self) -> bool {
         match self.number.cmp(&before.number) {
             Ordering::Less => false,
@@ -72,15 +73,15 @@ impl Newest {
     }
 }
 
-/// Waits until no journal is open in this process: the threads of a closed engine may be the last to let go of one, and
-/// write then what they still have for it.
+/// Waits until this process has no journal open. Why: the threads of a closed engine may drop a journal last, and then
+/// write what they have buffered for it.
 pub(crate) fn wait_until_closed(engine: &Path) {
     let engine = engine.canonicalize().unwrap_or_else(|_| engine.to_owned());
     let open = |fd: Result<fs::DirEntry>| {
         let target = fd.and_then(|fd| fs::read_link(fd.path()));
         target.is_ok_and(|path| path.parent() == Some(&engine) && path.extension().is_some_and(|name| name == "jnl"))
     };
-    // Where there is no /proc, the wait alone has to do.
+    // On a system without /proc, the pauses have to do.
     for _ in 0..100 {
         std::thread::sleep(Duration::from_millis(10));
         if fs::read_dir("/proc/self/fd").is_ok_and(|mut all| !all.any(open)) {
@@ -89,7 +90,7 @@ pub(crate) fn wait_until_closed(engine: &Path) {
     }
 }
 
-/// Whether the journal can be read up to its last batch, which may be torn. Reads only.
+/// Whether a journal can be read up to its last batch, which may be torn. Reads only.
 pub(crate) fn intact(path: &Path) -> Result<bool> {
     let mut journal = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut behind_last_batch = 0;
@@ -107,8 +108,8 @@ pub(crate) fn intact(path: &Path) -> Result<bool> {
     torn_at_most(journal)
 }
 
-/// Writes what a journal holds once more, in its place: what a failed write has left in the system's memory alone comes to
-/// the disk, or the error is seen.
+/// Writes the bytes of a journal to it once more. Why: after a failed write some of them may be in the page cache only;
+/// now they reach the disk, or the error shows.
 pub(crate) fn rewrite(path: &Path) -> Result<()> {
     let journal = File::options().read(true).write(true).open(path)?;
     let mut window = vec![0; 1 << 20];
@@ -118,7 +119,7 @@ pub(crate) fn rewrite(path: &Path) -> Result<()> {
         if read == 0 {
             return journal.sync_all();
         }
-        // The unused end stays a hole, which takes no room.
+        // The unused end stays a hole in the file, which takes no space.
         if window[..read].iter().any(|byte| *byte != UNUSED) {
             journal.write_all_at(&window[..read], place)?;
         }
@@ -126,14 +127,14 @@ pub(crate) fn rewrite(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether the rest can be one torn batch, or none.
+/// Whether the rest of a journal can be one torn batch, or nothing.
 fn torn_at_most(mut rest: impl Read) -> Result<bool> {
     let mut window = Vec::new();
     let mut trailers = 0;
     let mut first = true;
     loop {
         if rest.by_ref().take(1 << 20).read_to_end(&mut window)? == 0 {
-            // A torn batch has at most its own trailer, if the disk wrote its pages out of order.
+            // A torn batch has at most its own trailer, if its pages reached the disk out of order.
             return Ok(trailers <= 1);
         }
         if first && !matches!(window[0], START | UNUSED) {
@@ -141,7 +142,7 @@ fn torn_at_most(mut rest: impl Read) -> Result<bool> {
         }
         first = false;
         trailers += memmem::find_iter(&window, &TRAILER).count();
-        // A trailer may lie across two windows. What is kept is too short to count one twice.
+        // A trailer may lie across two windows. The bytes kept are too few to count one twice.
         let keep = window.len().min(TRAILER.len() - 1);
         window.drain(..window.len() - keep);
     }
@@ -152,7 +153,7 @@ enum Entry {
     Other,
 }
 
-/// The next entry, which the checksum learns of. `None` at the end, and at the first byte that makes no sense.
+/// Reads the next entry and adds it to the checksum. `None` at the end, and at the first byte that begins no entry.
 fn entry(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<Entry>> {
     match read(journal, checksum) {
         Ok(entry) => Ok(entry),
@@ -163,12 +164,12 @@ fn entry(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<En
 
 fn read(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<Entry>> {
     match bytes(journal)? {
-        // The number of items and the sequence number, which no checksum covers.
+        // The number of items and the sequence number. The checksum does not cover them.
         [START] => {
             bytes::<12>(journal)?;
         }
-        // An item: its type, compression and keyspace, the length of its key, that of its value before compression and
-        // after, then both.
+        // An item: its type, compression and keyspace, the length of its key, that of its value before and after
+        // compression, then the key and the value.
         [2] => {
             let head: [u8; 20] = bytes(journal)?;
             let key = u64::from(u16::from_le_bytes([head[10], head[11]]));
@@ -177,7 +178,7 @@ fn read(journal: &mut BufReader<File>, checksum: &mut Xxh3) -> Result<Option<Ent
             checksum.update(&head);
             covered(journal, key + value, checksum)?;
         }
-        // The end: a checksum, and the trailer.
+        // The end of the batch: a checksum and the trailer.
         [3] => {
             let expected = u64::from_le_bytes(bytes(journal)?);
             return Ok((bytes(journal)? == TRAILER).then_some(Entry::End { expected }));
@@ -198,7 +199,7 @@ fn bytes<const N: usize>(journal: &mut BufReader<File>) -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Shows the checksum the next bytes, as many as there are; the next read finds out if some are missing.
+/// Adds the next bytes to the checksum, as many as there are. The next read notices if some are missing.
 fn covered(journal: &mut BufReader<File>, mut bytes: u64, checksum: &mut Xxh3) -> Result<()> {
     while bytes > 0 {
         let buffer = journal.fill_buf()?;

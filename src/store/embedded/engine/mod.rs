@@ -1,7 +1,7 @@
-//! The engine: a fjall database with three keyspaces, from its opening until it fails or is closed.
+//! The engine: an fjall database with three keyspaces, from its opening until it fails or is closed.
 //!
-//! After an error of the disk, a full one included, fjall takes no more writes: what it holds in memory may be ahead of
-//! its files. It can still be read. The way back is to open its folder again: see [`EngineHandle`].
+//! After an error of the disk, a full one included, fjall takes no more writes, because its memory may be ahead of its
+//! files. Reads still work. The only way back is to open the folder again; [`EngineHandle`] does that.
 
 mod anchor;
 mod catch_panic;
@@ -9,6 +9,7 @@ mod claim;
 mod data_dir;
 mod handle;
 mod journal_check;
+mod newer_records;
 mod reader;
 mod snapshot;
 mod write_batch;
@@ -25,17 +26,21 @@ use tracing::error;
 
 use self::{anchor::Anchor, snapshot::CommitMarker};
 pub(crate) use self::{
-    data_dir::{DataDir, Refused, unusable},
+    data_dir::{DataDir, Marker, Refused, unusable},
     handle::EngineHandle,
     snapshot::Snapshot,
     write_batch::WriteBatch,
 };
 use crate::{
     session::Seconds,
-    store::{Error, embedded::codec::END},
+    store::{
+        Error,
+        embedded::codec::{END, Format},
+    },
 };
 
-/// How far an `activity` entry may lag behind its session, in seconds.
+/// An `activity` entry lags behind its session by less than this, in seconds. Why: moving it at every read would double
+/// the writes of a busy session.
 pub(crate) const STEP: Seconds = 10;
 
 /// The open engine.
@@ -45,29 +50,31 @@ pub(crate) struct Engine {
     pub(crate) users: Keyspace,
     pub(crate) activity: Keyspace,
     commit_marker: CommitMarker,
-    /// Last, so that its handle is closed after all that uses paths through it.
+    marker: Arc<Marker>,
+    /// Invariant: dropped last, because the engine uses paths through its handle.
     home: Anchor,
 }
 
 impl Engine {
-    /// Opens or creates the database in a folder, with `cache` bytes for blocks.
-    pub(crate) fn open(home: Anchor, cache: u64) -> fjall::Result<Self> {
-        // Small memtables keep memory a matter of settings, and flushes short; larger ones measured slower.
+    /// Opens the database in a folder, or creates it, with `cache` bytes for blocks. `marker` is that of the data
+    /// folder.
+    pub(crate) fn open(home: Anchor, cache: u64, marker: Arc<Marker>) -> fjall::Result<Self> {
+        // Small memtables bound memory by the settings and keep flushes short. Larger ones measured slower.
         const MEMTABLE: u64 = 8 * 1024 * 1024;
-        // The least that fjall takes. What stands in journals is replayed at the next start.
+        // The minimum that fjall accepts. The next start replays the journals.
         const JOURNALS: u64 = 64 * 1024 * 1024;
-        // One of the threads only flushes, and where all others merge it asks without a rest for what else there is to merge.
+        // One of the threads only flushes. While all others compact, it polls for more compactions without a pause.
         const THREADS: usize = 4;
-        // Tokens are random, so what is written is spread over all that there is. The more of it comes together before it is
-        // merged, the less often the rest is written again with it; the first level stays as large as it is by default. The
-        // index of activity grows at its end. A folder keeps what it was made with.
+        // Tokens are random, so writes are spread over the whole key space. The more runs a compaction merges at once,
+        // the less often it rewrites the levels below; the first level keeps fjall's default size. The `activity` index
+        // grows at its end, so it gets other values. A folder keeps the options that it was created with.
         let options = |tables: u8, target: u64| {
-            let merges = Leveled::default()
+            let compaction = Leveled::default()
                 .with_l0_threshold(tables)
                 .with_table_target_size(target * 1024 * 1024);
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE)
-                .compaction_strategy(Arc::new(merges))
+                .compaction_strategy(Arc::new(compaction))
         };
         let db = Database::builder(home.base())
             .worker_threads(THREADS)
@@ -80,11 +87,13 @@ impl Engine {
             activity: db.keyspace("activity", || options(4, 64))?,
             db,
             commit_marker: CommitMarker::default(),
+            marker,
             home,
         })
     }
 
-    /// Leaves a mark in the journal, so that one without a single batch is known to have lost some.
+    /// Writes an entry that changes nothing. Every journal then has at least one batch, and an empty one is known to be
+    /// damaged.
     pub(crate) fn leave_mark(&self) -> fjall::Result<()> {
         let mut batch = self.batch();
         self.mark(&mut batch);
@@ -99,33 +108,38 @@ impl Engine {
         batch.insert(&self.sessions, [END], []);
     }
 
-    /// The path of one of its files, as an operator knows it.
+    /// Raises the format of the data folder, durably, before a record of that format is written.
+    fn raise_format(&self, format: Format) -> std::io::Result<()> {
+        self.marker.raise(format)
+    }
+
+    /// The path of one of its files below the folder that the operator has configured.
     pub(crate) fn shown(&self, path: &Path) -> PathBuf {
         self.home.shown(path)
     }
 
-    /// All of its keyspaces.
+    /// All keyspaces.
     pub(crate) fn keyspaces(&self) -> [&Keyspace; 3] {
         [&self.sessions, &self.users, &self.activity]
     }
 
-    /// Whether it still takes writes. Costs no access to the disk, as all batches are written through.
+    /// Whether the engine still takes writes. Does not access the disk, because every batch is written through.
     pub(crate) fn alive(&self) -> bool {
         self.db.persist(PersistMode::Buffer).is_ok()
     }
 
-    /// Whether its threads are so far behind that it might make a commit wait for them. It waits without end if they have
-    /// failed, so that whoever commits had better wait before, and ask [`Self::alive`] meanwhile.
+    /// Whether the engine might stall a commit until its own threads have caught up. If those have failed, it stalls
+    /// for ever, so the writer waits before it commits, and checks [`Self::alive`] meanwhile.
     pub(crate) fn behind(&self) -> bool {
-        // The engine waits at 4 memtables and 20 runs. A commit of less than a memtable adds 2 to the first at most.
+        // fjall stalls at 4 sealed memtables and at 20 runs. A commit smaller than a memtable seals at most 2 more.
         self.keyspaces()
             .into_iter()
             .any(|keyspace| keyspace.tree.sealed_memtable_count() > 1 || keyspace.tree.l0_run_count() >= 20)
     }
 }
 
-/// Logs why the engine failed; clients learn only that it did.
-#[expect(clippy::needless_pass_by_value, reason = "it is the last to see the error")]
+/// Logs the cause of a failure. Clients learn only that the store is unavailable.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn failed(cause: fjall::Error) -> Error {
     error!(%cause, "the embedded store failed");
     Error::Unavailable

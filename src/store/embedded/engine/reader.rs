@@ -1,7 +1,8 @@
 //! Reads records and index entries from the engine that is open.
 //!
-//! `activity` serves `activity`, `soapp` and the wiper at once. To spare writes it follows a busy session in steps of
-//! [`STEP`](super::STEP): whoever reads it looks that far back, and asks the record where the entry alone cannot tell.
+//! The `activity` index serves `activity`, `soapp` and the wiper. Its entries lag behind busy sessions by less than
+//! [`STEP`](super::STEP), so a reader starts that much earlier, and reads the record where the entry alone does not
+//! decide.
 
 use std::{
     ops::{Bound, RangeBounds},
@@ -13,7 +14,7 @@ use crate::{
     session::{App, Seconds, Token, UserId},
     store::{
         Error, Key,
-        embedded::codec::{self, Activity, Stored},
+        embedded::codec::{self, Activity, Stored, Unreadable},
     },
 };
 
@@ -23,30 +24,39 @@ impl EngineHandle {
         self.load_from(&*self.engine()?, key)
     }
 
-    /// The same from an engine that was opened again, before anything is answered.
+    /// Reads a session from an engine that was just opened again, while requests still get a 503.
     pub(crate) fn load_again(&self, key: &Key) -> Result<Option<Stored>, Error> {
         self.load_from(&*self.any_engine()?, key)
     }
 
     fn load_from(&self, engine: &Engine, key: &Key) -> Result<Option<Stored>, Error> {
         let value = engine.sessions.get(codec::session_key(key)).map_err(failed)?;
-        Ok(value.and_then(|bytes| {
-            let stored = codec::decode(&bytes);
-            if stored.is_none() {
-                self.metrics.unreadable();
-            }
-            stored
-        }))
+        let stored = value.map(|bytes| self.readable(codec::decode(&bytes)));
+        stored.unwrap_or(Ok(None))
     }
 
-    /// The second of a session's last activity, unless it has expired, without a look at its data.
+    /// What was read of a record. A damaged one counts as missing; one of a newer version must not.
+    pub(super) fn readable<T>(&self, decoded: Result<T, Unreadable>) -> Result<Option<T>, Error> {
+        match decoded {
+            Ok(read) => Ok(Some(read)),
+            Err(Unreadable::Damaged) => {
+                self.metrics.unreadable();
+                Ok(None)
+            }
+            Err(Unreadable::Newer) => {
+                self.newer_records.found();
+                Err(Error::Unavailable)
+            }
+        }
+    }
+
+    /// The last activity of a session that has not expired. Does not read its data.
     pub(crate) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
         let value = self.engine()?.sessions.get(codec::session_key(key)).map_err(failed)?;
         let Some(bytes) = value else {
             return Ok(None);
         };
-        let Some((last_active, ttl)) = codec::times(&bytes) else {
-            self.metrics.unreadable();
+        let Some((last_active, ttl)) = self.readable(codec::times(&bytes))? else {
             return Ok(None);
         };
         Ok((now.saturating_sub(last_active) <= ttl).then_some(last_active))
@@ -108,7 +118,8 @@ pub(super) fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBo
     (start, Bound::Excluded(end))
 }
 
-/// Entries that keep their engine open: an old iterator may take files with it that a new engine knows by the same name.
+/// An iterator that keeps its engine open. Why: an iterator that outlives the engine may delete obsolete tables when it
+/// is dropped, and an engine that was opened again may use the same names.
 struct Held {
     entries: fjall::Iter,
     _engine: Arc<Engine>,

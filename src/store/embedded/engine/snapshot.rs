@@ -24,7 +24,6 @@ use super::{
     reader::{activities, following, tokens},
 };
 use crate::{
-    observability::metrics::Metrics,
     session::{App, Seconds, Token, UserId},
     store::{
         Error, Key,
@@ -33,23 +32,23 @@ use crate::{
 };
 
 /// A view of the engine at one moment.
-pub(crate) struct Snapshot {
+pub(crate) struct Snapshot<'a> {
     view: fjall::Snapshot,
     /// Invariant: outlives `view` and its iterators. They may delete obsolete tables as they are dropped, and a reopened
     /// engine could know other tables by the same names.
     engine: Arc<Engine>,
-    metrics: Arc<Metrics>,
+    handle: &'a EngineHandle,
 }
 
 impl EngineHandle {
     /// Opens a snapshot of all commits so far. It may have to wait for a commit that is under way, and fails if that takes
     /// very long.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, Error> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
         let engine = self.engine()?;
         Ok(Snapshot {
             view: engine.view()?,
             engine,
-            metrics: self.metrics.clone(),
+            handle: self,
         })
     }
 }
@@ -104,17 +103,14 @@ impl Engine {
     }
 }
 
-impl Snapshot {
+impl Snapshot<'_> {
     /// The last activity of a session, expired or not. `None` if there is no such session.
     pub(crate) fn last_active(&self, key: &Key) -> Result<Option<Seconds>, Error> {
         let record = self.view.get(&self.engine.sessions, codec::session_key(key));
         let Some(record) = record.map_err(failed)? else {
             return Ok(None);
         };
-        let times = codec::times(&record);
-        if times.is_none() {
-            self.metrics.unreadable();
-        }
+        let times = self.handle.readable(codec::times(&record))?;
         Ok(times.map(|(last_active, _)| last_active))
     }
 
@@ -204,9 +200,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        observability::metrics::Metrics,
         session::{Ip, Record},
         store::embedded::{
-            codec::Stored,
+            codec::{Fields, Stored},
             engine::{DataDir, STEP},
         },
     };
@@ -235,7 +232,14 @@ mod tests {
                 no_resave: false,
                 data: None,
             };
-            (Key { app, token }, Stored { active: 1000, record })
+            (
+                Key { app, token },
+                Stored {
+                    active: 1000,
+                    record,
+                    fields: Fields::default(),
+                },
+            )
         };
         (0..SESSIONS).map(session).collect()
     }
@@ -268,7 +272,7 @@ mod tests {
                     engine.engine().unwrap().activity.rotate_memtable_and_wait().unwrap();
                 }
             });
-            let all = |snapshot: &Snapshot| -> Vec<_> {
+            let all = |snapshot: &Snapshot<'_>| -> Vec<_> {
                 let entries = snapshot.latest_first(app, 0..=Seconds::MAX, None);
                 entries.map(|entry| entry.unwrap().active).collect()
             };

@@ -34,8 +34,8 @@ impl Change for RemoveAll {
 }
 
 impl Embedded {
-    /// See [`crate::store::Store::killall`]. A session that is created meanwhile may stay. Fails if one session could not be
-    /// read; the others are removed all the same.
+    /// See [`crate::store::Store::killall`]. A session that is created meanwhile may stay. Fails if one session could
+    /// not be read; the others are removed all the same.
     pub(crate) async fn killall(&self, app: App) -> Result<u64, Error> {
         self.remove_in_batches(move |disk, after| sessions(disk, app, after), |keys| RemoveAll { keys })
             .await

@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-/// Removes up to [`BATCH`] sessions of an id. The writer itself looks them up: no session that is created meanwhile is missed.
+/// Removes up to [`BATCH`] sessions of an id. The writer itself looks them up: no session that is created meanwhile is
+/// missed.
 struct Killsoid {
     app: App,
     id: UserId,
@@ -61,7 +62,8 @@ pub(super) fn remove_all(batch: &mut CommitBatch<'_>, keys: impl IntoIterator<It
 }
 
 impl Embedded {
-    /// See [`crate::store::Store::killsoid`]. Fails if one session could not be read; the others are removed all the same.
+    /// See [`crate::store::Store::killsoid`]. Fails if one session could not be read; the others are removed all the
+    /// same.
     pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
         let (mut removed, mut after, mut pace) = (Removed::default(), None, self.turns.operation());
         loop {

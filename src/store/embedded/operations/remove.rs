@@ -1,13 +1,13 @@
-//! What the operations that remove many sessions share: they work in batches, each found on a blocking thread and removed
-//! by the writer.
+//! What the operations that remove many sessions share: they work in batches, each found on a blocking thread and
+//! removed by the writer.
 
 use crate::store::{
     Error, Key,
     embedded::{Embedded, engine::EngineHandle, writer::Change},
 };
 
-/// Most sessions that one change removes: a commit of less than a millisecond. Why: the writer competes with gets for the
-/// processor.
+/// Most sessions that one change removes: a commit of less than a millisecond. Why: the writer competes with gets for
+/// the processor.
 pub(super) const BATCH: usize = 16;
 
 /// Sessions to remove, and the entry after which the search goes on, `None` at its end.

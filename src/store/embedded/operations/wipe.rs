@@ -51,8 +51,8 @@ impl Embedded {
 
 /// The next sessions that may have expired.
 ///
-/// Invariant: an index entry never ends later than its session, because activity only moves the end of a session to later.
-/// So the index misses no expired session, and the change asks the record.
+/// Invariant: an index entry never ends later than its session, because activity only moves the end of a session to
+/// later. So the index misses no expired session, and the change asks the record.
 fn expired(disk: &EngineHandle, after: Option<&Activity>, now: Seconds) -> Result<Found<Activity>, Error> {
     let mut keys = Vec::new();
     for (seen, entry) in disk.activities(after)?.enumerate() {

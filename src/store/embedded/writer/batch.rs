@@ -22,7 +22,8 @@ use crate::{
 
 /// Bytes of session data after which a batch takes no more changes.
 ///
-/// Invariant: a batch fits into a memtable with room to spare; see [`Engine::behind`](crate::store::embedded::engine::Engine::behind).
+/// Invariant: a batch fits into a memtable with room to spare; see
+/// [`Engine::behind`](crate::store::embedded::engine::Engine::behind).
 const FULL: usize = 4 * 1024 * 1024;
 
 /// A batch that is being filled.
@@ -80,8 +81,8 @@ impl<'a> CommitBatch<'a> {
         for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
             self.cache.apply(*key, None);
         }
-        // Invariant: at this point requests see no session of these ids: the removed ones are gone from the cache, and those
-        // that the batch created afterwards are not in it yet.
+        // Invariant: at this point requests see no session of these ids: the removed ones are gone from the cache, and
+        // those that the batch created afterwards are not in it yet.
         for (app, id) in &self.ended {
             trackers.remove(*app, id);
         }

@@ -16,20 +16,20 @@ pub(crate) trait Change: Send + 'static {
     /// What the request learns once the change is durable.
     type Outcome: Send + 'static;
 
-    /// Bytes of session data that the change holds while it waits in the queue. A change without any is never refused for
-    /// the memory of the queue, only for its length.
+    /// Bytes of session data that the change holds while it waits in the queue. A change without any is never refused
+    /// for the memory of the queue, only for its length.
     fn data_bytes(&self) -> usize {
         0
     }
 
-    /// Whether the writer may skip the change once no request waits for it any more. False for changes that end sessions: a
-    /// client that gave up on a kill expects the session to be gone all the same.
+    /// Whether the writer may skip the change once no request waits for it any more. False for changes that end
+    /// sessions: a client that gave up on a kill expects the session to be gone all the same.
     fn may_be_dropped(&self) -> bool {
         true
     }
 
-    /// Adds the change to a batch. Later changes see it at once, requests after the commit. If it fails, the commit still
-    /// includes whatever it has added, as after any 503.
+    /// Adds the change to a batch. Later changes see it at once, requests after the commit. If it fails, the commit
+    /// still includes whatever it has added, as after any 503.
     fn apply(self, batch: &mut CommitBatch<'_>) -> Result<Self::Outcome, Error>;
 }
 
@@ -46,7 +46,8 @@ pub(super) trait QueuedChange: Send {
     /// Adds the change to a batch and keeps its outcome.
     fn apply(&mut self, batch: &mut CommitBatch<'_>);
 
-    /// Sends the outcome if the commit succeeded, the commit's error otherwise. A change that was not applied is refused.
+    /// Sends the outcome if the commit succeeded, the commit's error otherwise. A change that was not applied is
+    /// refused.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 

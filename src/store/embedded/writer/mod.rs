@@ -1,10 +1,11 @@
 //! The writer: the only thread that changes the disk.
 //!
-//! Changes that arrive while it waits for the disk form the next commit batch and share one fsync: durable writes are cheap
-//! under load, and wait for no timer without it.
+//! Changes that arrive while it waits for the disk form the next commit batch and share one fsync: durable writes are
+//! cheap under load, and wait for no timer without it.
 //!
-//! A panic in the thread costs the batch in progress: its requests get a 503, the engine is opened again, and the thread
-//! goes on with the queue. A second panic within ten minutes ends the process; see [`crate::process::supervisor`].
+//! A panic in the thread costs the batch in progress: its requests get a 503, the engine is opened again, and the
+//! thread goes on with the queue. A second panic within ten minutes ends the process; see
+//! [`crate::process::supervisor`].
 
 mod batch;
 mod change;
@@ -93,8 +94,8 @@ fn supervise(cache: &Cache, inbox: &Inbox, end_process: &EndProcess) {
     let mut panics = Panics::default();
     let mut recovery = Recovery::default();
     loop {
-        // The state that a panic leaves behind is dropped: dropped replies become 503s, and the engine and the cache are
-        // read from the disk again.
+        // The state that a panic leaves behind is dropped: dropped replies become 503s, and the engine and the cache
+        // are read from the disk again.
         let worker = Worker::new(cache, recovery);
         let now = match catch_unwind(AssertUnwindSafe(|| worker.run(inbox))) {
             Ok(Exit::Closed) => return cache.disk.shut(),

@@ -13,8 +13,8 @@ use super::change::{QueuedChange, Reply};
 
 /// Most orders in the queue. Beyond it the disk does not keep up, and a request learns that at once.
 const MAX_ORDERS: usize = 65_536;
-/// Most bytes of session data in the queue. Why: while the disk hangs, requests time out and retry, and each attempt stays
-/// in the queue until the writer can skip it.
+/// Most bytes of session data in the queue. Why: while the disk hangs, requests time out and retry, and each attempt
+/// stays in the queue until the writer can skip it.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the writer is told to do.

@@ -1,6 +1,6 @@
-//! Recovery: what the writer does while the store takes no changes, because the engine has failed, the writer has panicked,
-//! or the data folder is not where its path leads. It refuses changes until the engine is open again and memory agrees
-//! with the disk.
+//! Recovery: what the writer does while the store takes no changes, because the engine has failed, the writer has
+//! panicked, or the data folder is not where its path leads. It refuses changes until the engine is open again and
+//! memory agrees with the disk.
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +14,8 @@ use crate::store::{Error, embedded::cache::Cache};
 
 /// Shortest pause between two attempts to open the engine.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Time limit for opening the engine after a panic. Why: space on a disk can be freed; what a panic leaves behind in this
-/// process stays until the process ends.
+/// Time limit for opening the engine after a panic. Why: space on a disk can be freed; what a panic leaves behind in
+/// this process stays until the process ends.
 const PANIC_LIMIT: Duration = Duration::from_mins(1);
 
 /// The state of the engine, as the writer knows it.
@@ -59,8 +59,8 @@ impl Recovery {
         cache.trackers.forget_all();
     }
 
-    /// Notices an engine that has failed on its own and a folder that is gone, and opens the engine again once it is time.
-    /// False if only a new process can help.
+    /// Notices an engine that has failed on its own and a folder that is gone, and opens the engine again once it is
+    /// time. False if only a new process can help.
     pub(super) fn poll(&mut self, cache: &Cache) -> bool {
         match self.next_attempt {
             None if !alive(cache) || cache.disk.look().is_err() => self.begin(cache),

@@ -1,7 +1,8 @@
 //! Removals within a commit batch, and the activity that outlives a session.
 //!
-//! `activity` counts ids by their last activity. If a session is removed and its id has others that were active earlier,
-//! the batch writes an entry with the last activity of the removed one. That entry goes with the last session of the id.
+//! `activity` counts ids by their last activity. If a session is removed and its id has others that were active
+//! earlier, the batch writes an entry with the last activity of the removed one. That entry goes with the last session
+//! of the id.
 
 use super::batch::CommitBatch;
 use crate::{
@@ -22,7 +23,9 @@ impl CommitBatch<'_> {
                 None
             }
             Some(token) => {
-                let other = self.load(&Key { app, token })?.map(|other| other.record.last_active);
+                // A session that cannot be read counts as active earlier: the entry is kept rather than lost.
+                let other = self.load(&Key { app, token }).ok().flatten();
+                let other = other.map(|other| other.record.last_active);
                 let later = other.is_none_or(|other| other < stored.record.last_active);
                 known.max(later.then_some(stored.record.last_active))
             }

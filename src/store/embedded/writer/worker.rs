@@ -154,8 +154,8 @@ impl<'a> Worker<'a> {
             && let Some(order) = orders.next()
         {
             match order {
-                // With a slow disk, abandoned changes would delay the others, and an abandoned create would leave a session
-                // whose token no client has.
+                // With a slow disk, abandoned changes would delay the others, and an abandoned create would leave a
+                // session whose token no client has.
                 Order::Change(change) if change.abandoned() => {}
                 Order::Change(mut change) => {
                     change.apply(&mut batch);

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::*;
-use crate::store::{Key, embedded::codec::Stored};
+use crate::store::{
+    Key,
+    embedded::codec::{Fields, Stored},
+};
 
 const IDS: u64 = 20_000;
 /// Sessions in a commit.
@@ -26,7 +29,14 @@ fn fill(store: &Embedded) -> Vec<Token> {
                 no_resave: false,
                 ..record(n as usize, START)
             };
-            batch.insert(&key, &Stored { active: START, record });
+            batch.insert(
+                &key,
+                &Stored {
+                    active: START,
+                    record,
+                    fields: Fields::default(),
+                },
+            );
         }
         batch.commit().unwrap();
     }

@@ -1,12 +1,15 @@
-//! Why a data folder is refused, in words for the operator.
+//! Why a data folder is refused, in one line for the operator.
 
-use super::DataDir;
+use std::{io, path::Path};
 
-/// Why a folder is not opened, in one line for the operator.
+use super::{DataDir, marker::BadMarker};
+use crate::store::embedded::codec::Format;
+
+/// Why a folder is not opened.
 pub(crate) enum Refused {
-    /// It cannot be used here and now; whether it is whole, nobody knows.
+    /// It cannot be used here and now. Nothing is known of its contents.
     Here(String),
-    /// No service would start on it.
+    /// It is damaged: no start on it would succeed.
     Damaged(String),
 }
 
@@ -18,20 +21,17 @@ impl From<Refused> for String {
 
 impl DataDir {
     pub(super) fn unusable(&self, why: &str) -> String {
-        format!("cannot use the data folder {}: {why}", self.path().display())
+        unusable_folder(self.path(), why)
     }
 
     pub(super) fn damaged(&self, why: &str) -> Refused {
-        Refused::Damaged(format!(
-            "the data folder {} is damaged ({why}); it is left as it was",
-            self.path().display()
-        ))
+        Refused::Damaged(damaged_folder(self.path(), why))
     }
 
-    /// By what the system says of a file of the engine.
-    pub(super) fn refused(&self, cause: &std::io::Error) -> Refused {
+    /// After an error of the system at a file of the engine.
+    pub(super) fn refused(&self, cause: &io::Error) -> Refused {
         let why = cause.to_string();
-        if tells_of_damage(cause) {
+        if is_damage(cause) {
             self.damaged(&why)
         } else {
             Refused::Here(self.unusable(&why))
@@ -39,25 +39,50 @@ impl DataDir {
     }
 }
 
-/// Why the engine could not look at its files, if that is what an error says. Any other tells of damage.
+pub(super) fn unusable_folder(path: &Path, why: &str) -> String {
+    format!("cannot use the data folder {}: {why}", path.display())
+}
+
+fn damaged_folder(path: &Path, why: &str) -> String {
+    format!(
+        "the data folder {} is damaged ({why}); it is left as it was",
+        path.display()
+    )
+}
+
+pub(super) fn bad_marker(path: &Path, bad: BadMarker) -> String {
+    match bad {
+        BadMarker::Damaged => damaged_folder(path, "its marker file is unreadable"),
+        BadMarker::Newer(format) => format!(
+            "the data folder {} was written by a newer version of rest-sessions (format {format}, this version reads up \
+             to format {}); it is left as it was",
+            path.display(),
+            Format::NEWEST.number()
+        ),
+    }
+}
+
+/// Why the engine could not access its files, if that is what an error says. `None` if the error says that they are
+/// damaged.
 pub(crate) fn unusable(error: &fjall::Error) -> Option<String> {
     if matches!(error, fjall::Error::Poisoned) {
-        // What it met in a thread of its own, it does not tell.
+        // The engine does not say which error its own thread has met.
         return Some("the engine could not write to it".to_owned());
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return (!tells_of_damage(io)).then(|| io.to_string());
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return (!is_damage(io)).then(|| io.to_string());
         }
         cause = error.source();
     }
     None
 }
 
-/// Whether a file is not as the engine has left it, and not only out of reach: no right, no room, no more open files.
-pub(super) fn tells_of_damage(cause: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
+/// Whether an error means that a file is not as the engine left it. Otherwise it is out of reach: permissions, space,
+/// open files.
+pub(super) fn is_damage(cause: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     let of_the_system = cause.raw_os_error().is_some();
     !of_the_system || matches!(cause.kind(), NotFound | NotADirectory | IsADirectory | InvalidInput)
 }

@@ -38,7 +38,10 @@ impl PartBudget {
 }
 
 /// The snapshot of a part, opened when it is first needed.
-pub(super) fn open<'a>(snapshot: &'a mut Option<Snapshot>, cache: &Cache) -> Result<&'a Snapshot, Error> {
+pub(super) fn open<'a, 'b>(
+    snapshot: &'a mut Option<Snapshot<'b>>,
+    cache: &'b Cache,
+) -> Result<&'a Snapshot<'b>, Error> {
     match snapshot {
         Some(open) => Ok(open),
         none => Ok(none.insert(cache.disk.snapshot()?)),

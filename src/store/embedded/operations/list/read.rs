@@ -20,7 +20,7 @@ impl Listing {
     pub(super) fn read_small_id(
         &self,
         cache: &Cache,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         id: &UserId,
     ) -> Result<Option<Vec<Listed>>, Error> {
         let (mut list, mut bytes) = (Vec::new(), 0);

@@ -18,7 +18,7 @@ impl Listing {
     pub(super) fn search(
         &self,
         cache: &Cache,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
         budget: &mut PartBudget,
@@ -32,7 +32,7 @@ impl Listing {
     fn search_app(
         &self,
         cache: &Cache,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         since: Seconds,
         search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
@@ -68,7 +68,7 @@ impl Listing {
     fn search_id(
         &self,
         cache: &Cache,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         id: &UserId,
         search: &mut WindowSearch,
         last: &mut Option<(Seconds, Token)>,
