@@ -42,14 +42,14 @@ impl Listing {
     /// page would.
     pub fn release(&mut self) {
         match &mut self.backend {
-            BackendListing::Embedded(listing) => listing.rest(),
+            BackendListing::Embedded(listing) => listing.release(),
             BackendListing::Redis(listing) => listing.rest(),
         }
     }
 
     pub(super) fn throttled(&mut self) -> Option<&mut Throttled> {
         match &mut self.backend {
-            BackendListing::Embedded(listing) => listing.pace(),
+            BackendListing::Embedded(listing) => listing.throttle(),
             BackendListing::Redis(listing) => listing.pace(),
         }
     }

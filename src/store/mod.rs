@@ -18,6 +18,7 @@ mod list;
 pub(crate) mod list_window;
 pub mod redis;
 pub(crate) mod throttle;
+mod yielder;
 
 use std::{
     future::{Future, poll_fn},

@@ -13,5 +13,6 @@ mod full_disk;
 mod journal;
 mod lost_folder;
 mod ownership;
+mod slow_readers;
 mod small_disk;
 mod used_folder;

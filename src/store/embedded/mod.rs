@@ -34,7 +34,7 @@ use tracing::error;
 
 pub use self::operations::Listing;
 use self::{
-    activity::Watches,
+    activity::Trackers,
     cache::Cache,
     engine::{DataDir, EngineHandle},
     writer::{EndProcess, Writer},
@@ -86,7 +86,7 @@ impl Embedded {
         end_process: EndProcess,
     ) -> Result<Self, String> {
         let disk = EngineHandle::open(DataDir::claim(folder)?, memory / 4, metrics)?;
-        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Watches::new(memory)));
+        let cache = Arc::new(Cache::new(Arc::new(disk), memory / 4 * 3, Trackers::new(memory)));
         let (writer, ended) = Writer::spawn(cache.clone(), end_process)
             .map_err(|cause| format!("cannot start the writer thread: {cause}"))?;
         Ok(Self {

@@ -6,6 +6,7 @@ mod auth;
 mod cluster_spread;
 mod data;
 mod expiry;
+mod first_page;
 mod ids;
 mod kills;
 mod lists;

@@ -11,6 +11,7 @@ mod handle;
 mod journal_check;
 mod newer_records;
 mod reader;
+mod snapshot;
 mod write_batch;
 
 use std::{
@@ -23,10 +24,11 @@ use fjall::{
 };
 use tracing::error;
 
-use self::anchor::Anchor;
+use self::{anchor::Anchor, snapshot::CommitMarker};
 pub(crate) use self::{
     data_dir::{DataDir, Marker, Refused, unusable},
     handle::EngineHandle,
+    snapshot::Snapshot,
     write_batch::WriteBatch,
 };
 use crate::{
@@ -47,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) sessions: Keyspace,
     pub(crate) users: Keyspace,
     pub(crate) activity: Keyspace,
+    commit_marker: CommitMarker,
     marker: Arc<Marker>,
     /// Invariant: dropped last, because the engine uses paths through its handle.
     home: Anchor,
@@ -83,6 +86,7 @@ impl Engine {
             users: db.keyspace("users", || options(8, 32))?,
             activity: db.keyspace("activity", || options(4, 64))?,
             db,
+            commit_marker: CommitMarker::default(),
             marker,
             home,
         })

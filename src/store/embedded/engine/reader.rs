@@ -5,7 +5,7 @@
 //! decide.
 
 use std::{
-    ops::{Bound, RangeBounds, RangeInclusive},
+    ops::{Bound, RangeBounds},
     sync::Arc,
 };
 
@@ -36,7 +36,7 @@ impl EngineHandle {
     }
 
     /// What was read of a record. A damaged one counts as missing; one of a newer version must not.
-    fn readable<T>(&self, decoded: Result<T, Unreadable>) -> Result<Option<T>, Error> {
+    pub(super) fn readable<T>(&self, decoded: Result<T, Unreadable>) -> Result<Option<T>, Error> {
         match decoded {
             Ok(read) => Ok(Some(read)),
             Err(Unreadable::Damaged) => {
@@ -91,48 +91,11 @@ impl EngineHandle {
         }))
     }
 
-    /// The `activity` entries of one app from one second up to another, the latest first; only those that follow one of
-    /// them, if one is given.
-    pub(crate) fn active(
-        &self,
-        app: App,
-        seconds: RangeInclusive<Seconds>,
-        after: Option<(Seconds, Token)>,
-    ) -> Result<impl Iterator<Item = Result<Activity, Error>> + use<>, Error> {
-        let (mut first, mut last) = (codec::app_prefix(app), codec::app_prefix(app));
-        first.extend(seconds.start().to_be_bytes());
-        last.extend(seconds.end().to_be_bytes());
-        // After every token.
-        last.push(0xff);
-        if let Some((second, token)) = after {
-            last = codec::activity_key(&Key { app, token }, second);
-        }
-        if last <= first {
-            last.clone_from(&first);
-        }
-        let engine = self.engine()?;
-        let entries = held(engine.activity.range(first..last), engine);
-        Ok(activities(entries.rev()))
-    }
-
     /// The last second at which a session of an id was active that is no more, if that is remembered.
     pub(crate) fn outlived(&self, app: App, id: &UserId) -> Result<Option<Seconds>, Error> {
         let key = codec::outlived_key(app, id.as_str());
         let value = self.engine()?.activity.get(key).map_err(failed)?;
         Ok(value.and_then(|value| codec::outlived_second(&value)))
-    }
-
-    /// The ids of one app with such a second, and that.
-    pub(crate) fn all_outlived(
-        &self,
-        app: App,
-    ) -> Result<impl Iterator<Item = Result<(UserId, Seconds), Error>> + use<>, Error> {
-        let engine = self.engine()?;
-        let entries = held(engine.activity.prefix(codec::outlived_prefix(app)), engine);
-        Ok(entries.filter_map(|entry| match entry.into_inner() {
-            Ok((key, value)) => codec::outlived(&key, &value).map(|(_, id, second)| Ok((id, second))),
-            Err(cause) => Some(Err(failed(cause))),
-        }))
     }
 
     /// All `activity` entries, after one of them.
@@ -148,7 +111,7 @@ impl EngineHandle {
 }
 
 /// The keys that begin with `prefix`, after one of them.
-fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBounds<Vec<u8>> {
+pub(super) fn following(prefix: Vec<u8>, after: Option<Vec<u8>>) -> impl RangeBounds<Vec<u8>> {
     // No key goes on with 0xff: tokens and app names have only ASCII.
     let end = [prefix.as_slice(), &[0xff]].concat();
     let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
@@ -183,7 +146,7 @@ fn held(entries: fjall::Iter, engine: Arc<Engine>) -> Held {
     }
 }
 
-fn tokens(
+pub(super) fn tokens(
     entries: impl DoubleEndedIterator<Item = fjall::Guard>,
 ) -> impl DoubleEndedIterator<Item = Result<Token, Error>> {
     entries.filter_map(|entry| {
@@ -192,7 +155,7 @@ fn tokens(
     })
 }
 
-fn activities(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Activity, Error>> {
+pub(super) fn activities(entries: impl Iterator<Item = fjall::Guard>) -> impl Iterator<Item = Result<Activity, Error>> {
     entries.filter_map(|entry| match entry.into_inner() {
         Ok((key, value)) => codec::activity(&key, &value).map(Ok),
         Err(cause) => Some(Err(failed(cause))),

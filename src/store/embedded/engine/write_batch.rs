@@ -44,10 +44,12 @@ impl WriteBatch {
                 Error::Unavailable
             })?;
         }
+        let Self { engine, batch, .. } = self;
+        engine.begin_commit();
         // The engine may panic if its own threads have failed.
-        catch_unwind(AssertUnwindSafe(|| self.batch.commit()))
-            .map_err(|_| Error::Unavailable)?
-            .map_err(failed)
+        let outcome = catch_unwind(AssertUnwindSafe(|| batch.commit()));
+        engine.end_commit();
+        outcome.map_err(|_| Error::Unavailable)?.map_err(failed)
     }
 
     /// Adds a write that changes nothing.

@@ -10,18 +10,19 @@ use crate::{
 
 impl Embedded {
     pub(crate) async fn activity(&self, app: App, since: Seconds) -> Result<u64, Error> {
-        let Some(watch) = self.cache.watches.watch(app) else {
+        let Some(tracker) = self.cache.trackers.track(app) else {
             self.flush().await?;
-            return self.blocking(move |cache| scan::activity(cache, app, since)).await;
+            return self.blocking(move |cache| scan::count(&cache.disk, app, since)).await;
         };
-        if let Some(count) = watch.count(since) {
+        if let Some(count) = tracker.count(since) {
             return Ok(count);
         }
-        let turn = watch.turn().await;
-        if let Some(count) = watch.count(since) {
+        let permit = tracker.scan_permit().await;
+        if let Some(count) = tracker.count(since) {
             return Ok(count);
         }
         self.flush().await?;
-        self.blocking(move |cache| watch.read(cache, since, turn)).await
+        self.blocking(move |cache| scan::count_tracked(&cache.disk, &tracker, since, permit))
+            .await
     }
 }

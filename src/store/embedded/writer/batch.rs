@@ -16,7 +16,7 @@ use crate::{
             codec::Stored,
             engine::WriteBatch,
         },
-        throttle::Yielder,
+        yielder::Yielder,
     },
 };
 
@@ -77,24 +77,24 @@ impl<'a> CommitBatch<'a> {
         if let Some(run) = self.after_commit {
             run();
         }
-        let Cache { watches, .. } = self.cache;
+        let Cache { trackers, .. } = self.cache;
         for (key, _) in self.changed.iter().filter(|(_, stored)| stored.is_none()) {
             self.cache.apply(*key, None);
         }
         // Invariant: at this point requests see no session of these ids: the removed ones are gone from the cache, and
         // those that the batch created afterwards are not in it yet.
         for (app, id) in &self.ended {
-            watches.remove(*app, id);
+            trackers.remove(*app, id);
         }
         for (key, stored) in self.changed {
             if let Some(stored) = stored {
-                watches.note(key.app, &stored.record.id, stored.record.last_active);
+                trackers.record(key.app, &stored.record.id, stored.record.last_active);
                 self.cache.apply(key, Some(stored));
             }
         }
         for ((app, id), last) in &self.outlived {
             if let Some(last) = last {
-                watches.note(*app, id, *last);
+                trackers.record(*app, id, *last);
             }
         }
         for flushed in self.flushed {

@@ -32,7 +32,7 @@ pub(super) struct Recovery {
 impl Recovery {
     /// After a panic of the writer at `now`: the engine may hold half of a batch, so it is opened again at once.
     pub(super) fn after_panic(cache: &Cache, now: Instant) -> Self {
-        cache.watches.forget();
+        cache.trackers.forget_all();
         Self {
             next_attempt: Some(now),
             last_failure: String::new(),
@@ -56,7 +56,7 @@ impl Recovery {
             warn!("the embedded store takes no changes until its engine is open again");
         }
         self.next_attempt = Some(Instant::now() + RETRY_PAUSE);
-        cache.watches.forget();
+        cache.trackers.forget_all();
     }
 
     /// Notices an engine that has failed on its own and a folder that is gone, and opens the engine again once it is

@@ -37,7 +37,7 @@ impl CommitBatch<'_> {
 
     /// Removes one session of an id that is to lose all of them, so that no activity has to outlive it.
     pub(crate) fn remove_one_of_all(&mut self, key: Key, stored: &Stored) -> Result<(), Error> {
-        if self.cache.watches.watching(key.app) {
+        if self.cache.trackers.is_tracked(key.app) {
             // The tracker has to learn which removed session was the last one of the id.
             return self.remove(key, stored);
         }

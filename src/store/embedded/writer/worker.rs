@@ -97,7 +97,7 @@ impl<'a> Worker<'a> {
                 if !self.recovery.poll(self.cache) {
                     return false;
                 }
-                self.cache.watches.tidy();
+                self.cache.trackers.expire_idle();
             }
         }
         true

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     observability::metrics::Metrics,
     store::embedded::{
-        activity::Watches,
+        activity::Trackers,
         engine::{DataDir, EngineHandle},
     },
 };
@@ -17,7 +17,7 @@ fn cache() -> (Cache, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let claimed = DataDir::claim(&folder.path().join("data")).unwrap();
     let disk = EngineHandle::open(claimed, 1 << 20, Arc::new(Metrics::new())).unwrap();
-    (Cache::new(Arc::new(disk), 1 << 20, Watches::new(1 << 20)), folder)
+    (Cache::new(Arc::new(disk), 1 << 20, Trackers::new(1 << 20)), folder)
 }
 
 #[test]
