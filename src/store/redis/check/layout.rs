@@ -4,7 +4,11 @@ use crate::{
     session::{App, Token},
     store::{
         Location,
-        redis::{Keys, MOST, Mode, Shards},
+        redis::{
+            endpoint::address::Deployment,
+            layout::Keys,
+            topology::shards::{MOST, Shards},
+        },
     },
 };
 
@@ -39,14 +43,14 @@ impl<'a> Shard<'a> {
 }
 
 impl Layout {
-    pub(super) fn new(mode: &Mode, namespace: &str, shards: usize) -> Self {
+    pub(super) fn new(mode: &Deployment, namespace: &str, shards: usize) -> Self {
         match mode {
-            Mode::Single | Mode::Sentinel(_) => Self {
+            Deployment::Single | Deployment::Sentinel(_) => Self {
                 used: Shards::one(namespace),
                 all: Shards::one(namespace),
                 beginning: format!("{namespace}:"),
             },
-            Mode::Cluster => Self {
+            Deployment::Cluster => Self {
                 used: Shards::many(namespace, shards),
                 all: Shards::many(namespace, MOST),
                 beginning: format!("{{{namespace}:"),
@@ -119,11 +123,11 @@ mod tests {
 
     #[test]
     fn keys_are_split() {
-        let one = Layout::new(&Mode::Single, "rs", 16);
+        let one = Layout::new(&Deployment::Single, "rs", 16);
         assert_eq!(one.split("rs:forum:_users"), Some((0, "forum:_users")));
         assert_eq!(one.split("rx:forum:_users"), None);
         assert_eq!((one.used(), one.shard(0).name), (1, None));
-        let many = Layout::new(&Mode::Cluster, "rs", 16);
+        let many = Layout::new(&Deployment::Cluster, "rs", 16);
         assert_eq!(many.split("{rs:00}:SESSIONS"), Some((0, "SESSIONS")));
         assert_eq!(many.split("{rs:ff}:forum:us:한"), Some((255, "forum:us:한")));
         for foreign in [
@@ -141,9 +145,9 @@ mod tests {
     #[test]
     fn a_session_has_its_place() {
         let token = |shard: &str| format!("{shard}{}", "Z".repeat(Token::LEN - 2));
-        let one = Layout::new(&Mode::Single, "rs", 16);
+        let one = Layout::new(&Deployment::Single, "rs", 16);
         assert!(one.has_token(one.shard(0), &token("ZZ")) && one.has_id(one.shard(0), "forum", "ann"));
-        let many = Layout::new(&Mode::Cluster, "rs", 16);
+        let many = Layout::new(&Deployment::Cluster, "rs", 16);
         let holders = |has: &dyn Fn(Shard<'_>) -> bool| (0..MOST).filter(|n| has(many.shard(*n))).collect::<Vec<_>>();
         assert_eq!(holders(&|shard| many.has_token(shard, &token("0f"))), [15]);
         assert!(holders(&|shard| many.has_token(shard, &token("10"))).is_empty());

@@ -5,7 +5,7 @@ use deadpool_redis::redis::{
 };
 
 use super::{layout::pattern, servers::Servers};
-use crate::store::redis::Keys;
+use crate::store::redis::layout::Keys;
 
 /// How many entries a server is asked for at once.
 const COUNT: usize = 500;

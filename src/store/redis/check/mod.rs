@@ -33,7 +33,13 @@ use crate::{
     session::Seconds,
     store::{
         Findings, Location,
-        redis::{Address, Endpoints, Mode, elsewhere, reason},
+        redis::{
+            endpoint::{
+                address::{Address, Deployment},
+                endpoints::Endpoints,
+            },
+            error::{elsewhere, reason},
+        },
     },
 };
 
@@ -58,14 +64,16 @@ pub(crate) fn check(
     let why = |cause: RedisError| {
         let why = match elsewhere(&cause) {
             None => reason(&cause),
-            Some(_) if mode == Mode::Cluster => "slots of the cluster move: check again when they rest".to_owned(),
+            Some(_) if mode == Deployment::Cluster => {
+                "slots of the cluster move: check again when they rest".to_owned()
+            }
             Some(_) => "it is a node of a cluster, see --redis-mode".to_owned(),
         };
         format!("cannot check Redis: {why}")
     };
     let servers = Servers::open(Endpoints::new(address)?, timeout).map_err(why)?;
     let mut link = Link { servers, repair };
-    if mode == Mode::Cluster {
+    if mode == Deployment::Cluster {
         let noted = link.shards(layout.shard(0).keys).map_err(why)?;
         agree(noted.as_deref(), layout.used())?;
     }

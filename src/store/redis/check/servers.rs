@@ -6,7 +6,14 @@ use deadpool_redis::redis::{ConnectionInfo, RedisError, cmd};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::store::redis::{Blocking, Endpoints, Keys, Mode, Sentinels, owners, ranges, reason};
+use crate::store::redis::{
+    connection::blocking::Blocking,
+    endpoint::{address::Deployment, endpoints::Endpoints},
+    error::reason,
+    layout::Keys,
+    sentinel::query::Sentinels,
+    topology::slot_map::{owners, ranges},
+};
 
 /// How long it may take for one batch.
 const ANSWERED: Duration = Duration::from_mins(1);
@@ -28,12 +35,12 @@ impl Servers {
             timeout,
         };
         let (infos, owners) = match endpoints.mode.clone() {
-            Mode::Single => (endpoints.first, Vec::new()),
-            Mode::Sentinel(name) => {
+            Deployment::Single => (endpoints.first, Vec::new()),
+            Deployment::Sentinel(name) => {
                 let sentinels = Sentinels::new(endpoints, name, timeout);
                 (vec![ways.runtime.block_on(sentinels.master())?], Vec::new())
             }
-            Mode::Cluster => ways.masters(&endpoints)?,
+            Deployment::Cluster => ways.masters(&endpoints)?,
         };
         let connections = infos.iter().map(|info| ways.connect(info));
         let connections = connections.collect::<Result<_, _>>()?;

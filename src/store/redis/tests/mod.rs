@@ -16,7 +16,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs};
 
-use super::{Address, Listing, Mode, Options, Redis};
+use super::{Address, Deployment, Listing, Options, Redis};
 use crate::{
     clock::Clock,
     observability::metrics::Metrics,
@@ -105,7 +105,7 @@ fn open(port: u16, metrics: &Arc<Metrics>) -> Redis {
 fn options(url: &str) -> Options {
     let address = Address {
         urls: url.into(),
-        mode: Mode::Single,
+        mode: Deployment::Single,
         username: None,
         password: None,
         sentinel_password: None,

@@ -5,14 +5,14 @@ use deadpool_redis::redis::Value;
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use tokio::runtime::Runtime;
 
-use super::{super::reply, *};
+use super::*;
 use crate::{
     session::properties::{
         hold::hold,
         texts::{damaged, object, text},
     },
     session::{ApplyError, Data},
-    store::Error,
+    store::{Error, redis::decode},
 };
 
 fn json(session: &impl serde::Serialize) -> String {
@@ -47,7 +47,7 @@ fn packed() -> impl Strategy<Value = Vec<u8>> {
 fn a_packed_record_is_read_or_not() {
     let metrics = Metrics::new();
     // What no script packs is an error of its own.
-    let read = |bytes: &[u8]| reply::record(Value::BulkString(bytes.to_vec()), &metrics).unwrap_or_default();
+    let read = |bytes: &[u8]| decode::record::record(Value::BulkString(bytes.to_vec()), &metrics).unwrap_or_default();
     hold("packed", 1, damaged(packed()), |bytes| {
         let Some(record) = read(bytes) else { return };
         let again = read(pack(&record).as_bytes()).expect("it is as it was");
@@ -88,7 +88,7 @@ fn a_hash_is_read_as_the_scripts_read_it() {
     hold("hash", 20, hashes(), |input| {
         let mut raw = raw.borrow_mut();
         let _: i64 = raw.send(&["DEL", &key]);
-        for (name, value) in reply::FIELDS.iter().zip(input.split(|byte| *byte == b'\n')) {
+        for (name, value) in decode::record::FIELDS.iter().zip(input.split(|byte| *byte == b'\n')) {
             if value != b"-" {
                 let _: i64 = raw.send(&[b"HSET", key.as_bytes(), name.as_bytes(), value]);
             }

@@ -1,0 +1,7 @@
+//! The connections to one server, and what happens when it is unreachable.
+
+pub(crate) mod availability_log;
+pub(crate) mod connections;
+pub(crate) mod manager;
+pub(crate) mod server;
+mod wait_replicas;
