@@ -12,7 +12,7 @@ pub use cursor::{Cursor, Scope};
 pub use data::{ApplyError, Changes, Data, MAX_DATA_BYTES};
 pub use ident::{App, Ip, Token, UserId, limit, seconds};
 pub use invalid::Invalid;
-pub use record::{Record, Session};
+pub use record::{Record, Session, expired};
 
 /// Seconds since the Unix epoch.
 pub type Seconds = u64;

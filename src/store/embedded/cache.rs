@@ -122,7 +122,7 @@ impl Cache {
         let session = record.view(now);
         record.reads += 1;
         if record.last_active < now {
-            record.touch(now);
+            record.renew(now);
             self.watches.note(app, &record.id, now);
         }
         Some(session)
@@ -161,7 +161,7 @@ impl Cache {
             old.active = new.active;
             old.record.data.clone_from(&new.record.data);
             old.record.writes = new.record.writes;
-            old.record.touch(new.record.last_active);
+            old.record.renew(new.record.last_active);
         };
         if let Some(old) = shard.dirty.get_mut(&key) {
             merge(old);
@@ -181,7 +181,7 @@ impl Cache {
                 match self.disk.load_again(key)? {
                     Some(mut disk) => {
                         disk.record.reads = disk.record.reads.max(stored.record.reads);
-                        disk.record.touch(stored.record.last_active);
+                        disk.record.renew(stored.record.last_active);
                         *stored = disk;
                     }
                     None => gone.push(*key),

@@ -121,7 +121,7 @@ impl<'a> Group<'a> {
         stored.record.data = changes.apply(stored.record.data.as_ref())?;
         stored.record.writes += 1;
         let session = stored.record.view(now);
-        stored.record.touch(now);
+        stored.record.renew(now);
         self.weigh(&stored.record);
         self.batch.update(&key, &mut stored);
         self.changed.insert(key, Some(stored));

@@ -134,11 +134,6 @@ pub(crate) fn end_member<'a>(app: &'a App, token: &'a Token, id: &'a str) -> Tex
     Text([app.as_str(), ":", token.as_str(), ":", id])
 }
 
-/// `TOKEN:`, the beginning of [`session_member`] for any id.
-pub(crate) fn session_member_prefix(token: &Token) -> Text<'_, 2> {
-    Text([token.as_str(), ":"])
-}
-
 /// `APP:`, the beginning of [`end_member`] for any token, and of [`message`].
 pub(crate) fn app_prefix(app: &App) -> Text<'_, 2> {
     Text([app.as_str(), ":"])
@@ -169,7 +164,6 @@ mod tests {
         assert_eq!(keys.ends().to_string(), "rs:SESSIONS");
         assert_eq!(keys.channel(), "rs:cache");
         assert_eq!(session_member(&token, "a:b").to_string(), format!("{text}:a:b"));
-        assert_eq!(session_member_prefix(&token).to_string(), format!("{text}:"));
         assert_eq!(end_member(&app, &token, "a:b").to_string(), format!("forum:{text}:a:b"));
         assert_eq!(app_prefix(&app).to_string(), "forum:");
         assert_eq!(message(&app, &token).to_string(), format!("forum:{text}"));

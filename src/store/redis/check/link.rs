@@ -24,6 +24,7 @@ macro_rules! script {
     ($name:literal) => {
         concat!(
             include_str!("../scripts/record.lua"),
+            include_str!("../scripts/renewal.lua"),
             include_str!("scripts/common.lua"),
             include_str!(concat!("scripts/", $name, ".lua"))
         )

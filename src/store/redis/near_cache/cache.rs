@@ -144,7 +144,7 @@ impl NearCache {
     pub(crate) fn wrote(&self, key: &Key, reads: u64, last_active: Seconds) {
         if let Some(mut entry) = self.shard(key).entries.peek_mut(key) {
             entry.record.reads += reads;
-            entry.record.touch(last_active);
+            entry.record.renew(last_active);
         }
     }
 

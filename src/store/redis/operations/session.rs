@@ -69,7 +69,7 @@ impl Redis {
         };
         let key = Key { app, token };
         if self.flusher.period.is_zero() {
-            return self.get_and_touch(keys, &key, now).await;
+            return self.get_and_renew(keys, &key, now).await;
         }
         let read = match self.flusher.buffer.read_cached(&key, now) {
             None => self.read(keys, &key, now).await?,
@@ -137,7 +137,7 @@ impl Redis {
     }
 
     /// A get that leaves nothing for later.
-    async fn get_and_touch(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<Session>, Error> {
+    async fn get_and_renew(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<Session>, Error> {
         let Key { app, token } = key;
         let reply = self.topology.script(keys, &self.scripts.get, |cmd| {
             cmd.arg(4)
@@ -146,8 +146,8 @@ impl Redis {
                 .arg(keys.users(app))
                 .arg(keys.ends());
             cmd.arg(now)
-                .arg(layout::session_member_prefix(token))
-                .arg(layout::app_prefix(app))
+                .arg(token.as_str())
+                .arg(layout::message(app, token))
                 .arg(keys.tokens_prefix(app));
         });
         let record = decode::record::record(reply.await?, &self.metrics)?;
@@ -250,7 +250,7 @@ impl Kill {
         });
         let mut record = decode::record::record(reply.await?, &self.metrics)?;
         if let Some(record) = &mut record {
-            record.touch(read);
+            record.renew(read);
         }
         Ok(record)
     }

@@ -46,7 +46,7 @@ impl Entry {
 
     fn take_in(&self, record: &mut Record) {
         record.reads += self.reads;
-        record.touch(self.last_active);
+        record.renew(self.last_active);
     }
 
     pub(crate) fn take_in_if_any(entries: &Entries, key: &Key, record: &mut Record) {

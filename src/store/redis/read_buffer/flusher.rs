@@ -52,7 +52,7 @@ impl Flusher {
             period: every,
             topology,
             shards,
-            script: Script::counting(include_str!("../scripts/touch.lua")),
+            script: Script::touch(),
             metrics,
         }
     }

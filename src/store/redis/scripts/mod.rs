@@ -1,13 +1,27 @@
-//! The scripts, and how to call one by its hash.
+//! The Lua scripts, and how to call one by its hash.
+//!
+//! Each script states its KEYS, ARGV and return value in its first lines. What scripts share is prepended to their
+//! source: `record.lua` reads a session, `renewal.lua` holds the rules by which it ends and is renewed.
 
 use deadpool_redis::redis::{self, Cmd};
 
 use crate::store::redis::connection::pipeline::RetryPolicy;
 
-/// The source of a script that reads session hashes: what they share, and its own file.
-macro_rules! on_records {
+/// The source of a script that reads session hashes.
+macro_rules! reads_records {
     ($file:literal) => {
         concat!(include_str!("record.lua"), include_str!($file))
+    };
+}
+
+/// The source of a script that renews or expires sessions.
+macro_rules! renews_records {
+    ($file:literal) => {
+        concat!(
+            include_str!("record.lua"),
+            include_str!("renewal.lua"),
+            include_str!($file)
+        )
     };
 }
 
@@ -30,31 +44,32 @@ impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
             create: Script::new(include_str!("create.lua")),
-            get: Script::new(on_records!("get.lua")),
-            set: Script::new(on_records!("set.lua")),
-            soapp: Script::reading(on_records!("soapp.lua")),
-            soid: Script::reading(on_records!("soid.lua")),
-            places: Script::reading(on_records!("places.lua")),
-            records: Script::reading(on_records!("records.lua")),
-            kill: Script::new(on_records!("kill.lua")),
+            get: Script::new(renews_records!("get.lua")),
+            set: Script::new(renews_records!("set.lua")),
+            soapp: Script::reading(reads_records!("soapp.lua")),
+            soid: Script::reading(reads_records!("soid.lua")),
+            places: Script::reading(reads_records!("places.lua")),
+            records: Script::reading(reads_records!("records.lua")),
+            kill: Script::new(reads_records!("kill.lua")),
             killsoid: Script::new(include_str!("killsoid.lua")),
             killall: Script::new(include_str!("killall.lua")),
-            wipe: Script::new(on_records!("wipe.lua")),
+            wipe: Script::new(renews_records!("wipe.lua")),
         }
     }
 }
 
-/// One script. [`redis::Script`] would copy every argument once more on the way into a command.
+/// One script. Not [`redis::Script`], which copies every argument once more into the command.
 pub(crate) struct Script {
     source: &'static str,
-    /// SHA-1 of the source in hexadecimal, the name under which Redis keeps it.
+    /// SHA-1 of the source in hexadecimal, the name under which Redis caches it.
     hash: String,
-    /// Whether it may be run again where a reply is missing.
+    /// Whether a call without a reply may be repeated.
     retry: RetryPolicy,
 }
 
 impl Script {
-    pub(crate) fn new(source: &'static str) -> Self {
+    /// A script that changes data: a call without a reply is not repeated.
+    fn new(source: &'static str) -> Self {
         Self {
             source,
             hash: redis::Script::new(source).get_hash().to_owned(),
@@ -62,7 +77,7 @@ impl Script {
         }
     }
 
-    /// One that changes nothing.
+    /// A script that changes nothing.
     fn reading(source: &'static str) -> Self {
         Self {
             retry: RetryPolicy::AfterHalf,
@@ -70,11 +85,12 @@ impl Script {
         }
     }
 
-    /// One that counts reads, at worst twice. Whoever reads the same waits for it.
-    pub(crate) fn counting(source: &'static str) -> Self {
+    /// `touch.lua`, which the flusher runs. Its retries may count reads twice; other requests for the same sessions
+    /// wait for it.
+    pub(crate) fn touch() -> Self {
         Self {
             retry: RetryPolicy::Yield,
-            ..Self::new(source)
+            ..Self::new(renews_records!("touch.lua"))
         }
     }
 
@@ -82,13 +98,13 @@ impl Script {
         self.retry
     }
 
-    /// The name under which Redis knows it.
+    /// The name under which Redis caches the script.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The call by hash, which Redis refuses if it does not know the script. `arguments` adds the number of keys, the
-    /// keys and the rest.
+    /// The call by hash; Redis refuses it if it has not cached the script. `arguments` appends the number of keys, the
+    /// keys and ARGV.
     pub(crate) fn by_hash(&self, arguments: &dyn Fn(&mut Cmd)) -> Cmd {
         let mut cmd = Cmd::with_capacity(12, 512);
         cmd.arg("EVALSHA").arg(&self.hash);
@@ -96,7 +112,7 @@ impl Script {
         cmd
     }
 
-    /// The call with the source, from which Redis learns the script.
+    /// The call with the source, which Redis then caches.
     pub(crate) fn by_source(&self, arguments: &dyn Fn(&mut Cmd)) -> Cmd {
         let mut cmd = Cmd::with_capacity(12, 512 + self.source.len());
         cmd.arg("EVAL").arg(self.source);

@@ -5,6 +5,7 @@ mod layout;
 mod merge;
 mod outage;
 mod properties;
+mod renewal;
 mod silent;
 
 use std::{

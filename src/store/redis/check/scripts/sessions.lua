@@ -19,8 +19,8 @@ local function session(app, token)
     return { found or '' }
   end
   local id, la, ttl, member = h[1], tonumber(h[5]), tonumber(h[4]), token .. ':' .. h[1]
-  local ends = la + ttl
-  local result = { id, string.format('%.0f', ends), h[8] or '' }
+  local session_end = tonumber(ends(la, ttl))
+  local result = { id, string.format('%.0f', session_end), h[8] or '' }
   local function wrong(name, ...)
     local mended = MEND and type(redis.pcall(...)) ~= 'table'
     result[#result + 1] = name
@@ -35,12 +35,12 @@ local function session(app, token)
   end
   local due = score(ENDS, app .. ':' .. member)
   if not due then
-    wrong('missing from SESSIONS', 'ZADD', ENDS, ends, app .. ':' .. member)
-  elseif due < ends - slack then
-    wrong('SESSIONS ends too early', 'ZADD', ENDS, ends, app .. ':' .. member)
-  elseif due > ends + slack and h[7] ~= '1' then
+    wrong('missing from SESSIONS', 'ZADD', ENDS, session_end, app .. ':' .. member)
+  elseif due < session_end - slack then
+    wrong('SESSIONS ends too early', 'ZADD', ENDS, session_end, app .. ':' .. member)
+  elseif due > session_end + slack and h[7] ~= '1' then
     -- A peer may shorten one that is never renewed with each look, and leave its entry where it is.
-    wrong('SESSIONS ends too late', 'ZADD', ENDS, ends, app .. ':' .. member)
+    wrong('SESSIONS ends too late', 'ZADD', ENDS, session_end, app .. ':' .. member)
   end
   if try('SISMEMBER', prefix .. 'us:' .. id, token) ~= 1 then
     wrong('missing from us:', 'SADD', prefix .. 'us:' .. id, token)
