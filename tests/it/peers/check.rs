@@ -12,7 +12,7 @@ for_every_peer![
     what_a_peer_and_the_service_do_agrees,
 ];
 
-fn run(pair: &Pair, args: &[&str]) -> Finished {
+pub(super) fn run(pair: &Pair, args: &[&str]) -> Finished {
     let (url, namespace) = (redis_server::url(), &pair.server.config.namespace);
     let args = [&["--redis-url", &url, "--namespace", namespace], args].concat();
     check(std::env::temp_dir().as_path(), &args)
