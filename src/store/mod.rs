@@ -88,7 +88,7 @@ pub struct Listing {
 #[derive(Debug)]
 enum Source {
     Embedded(embedded::Listing),
-    Redis(redis::Listing),
+    Redis(redis::RedisListing),
 }
 
 impl Listing {

@@ -37,6 +37,6 @@ mod topology;
 pub(crate) use self::check::check;
 pub use self::{
     endpoint::address::{Address, Deployment},
-    operations::list::Listing,
+    operations::list::RedisListing,
     store::{Options, Redis},
 };

@@ -1,4 +1,4 @@
-//! Replies that are numbers.
+//! Decodes replies that are numbers.
 
 use deadpool_redis::redis::Value;
 
@@ -7,7 +7,7 @@ use crate::store::{
     redis::{connection::resp::RawReply, decode::nonsense::nonsense},
 };
 
-/// Fails unless the script says that it has stored a session.
+/// The reply of `create.lua`; fails unless the session was stored.
 pub(crate) fn stored(reply: &Value) -> Result<(), Error> {
     match reply {
         Value::Int(1) => Ok(()),
@@ -15,7 +15,7 @@ pub(crate) fn stored(reply: &Value) -> Result<(), Error> {
     }
 }
 
-/// A number that cannot be negative.
+/// A count; fails if it is negative or no number.
 pub(crate) fn count(reply: &Value) -> Result<u64, Error> {
     match reply {
         Value::Int(count) => u64::try_from(*count).map_err(|_| nonsense()),
@@ -23,12 +23,12 @@ pub(crate) fn count(reply: &Value) -> Result<u64, Error> {
     }
 }
 
-/// The same of a reply that nobody has looked at.
-pub(crate) fn number_of(reply: &RawReply) -> Result<u64, Error> {
+/// The same for a reply that is not parsed yet.
+pub(crate) fn count_of_raw(reply: &RawReply) -> Result<u64, Error> {
     count(&reply.value().map_err(|_| nonsense())?)
 }
 
-/// A list of such numbers.
+/// A list of exactly `N` counts.
 pub(crate) fn counts<const N: usize>(reply: &Value) -> Result<[u64; N], Error> {
     let Value::Array(list) = reply else {
         return Err(nonsense());

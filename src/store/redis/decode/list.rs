@@ -1,4 +1,4 @@
-//! Replies of `soapp.lua`: a part of the list of an app.
+//! Decodes replies of `soapp.lua`: a page of the list of an app.
 
 use deadpool_redis::redis::Value;
 
@@ -11,15 +11,16 @@ use crate::{
     },
 };
 
-/// What a shard replies.
-pub(crate) struct ListPart {
+/// A page from one shard.
+pub(crate) struct ListPage {
+    /// The readable records, each with its position.
     pub(crate) records: Vec<(Cursor, Record)>,
-    /// Where to go on, unless the list is at its end.
+    /// The position to continue after; `None` at the end of the list.
     pub(crate) next: Option<Cursor>,
 }
 
-/// The readable records of a part of a list, each with its place, and where the list goes on.
-pub(crate) fn list(reply: Value, metrics: &Metrics) -> Result<ListPart, Error> {
+/// Counts unreadable records in the metrics.
+pub(crate) fn list_page(reply: Value, metrics: &Metrics) -> Result<ListPage, Error> {
     let Value::Array(list) = reply else {
         return Err(nonsense());
     };
@@ -32,8 +33,8 @@ pub(crate) fn list(reply: Value, metrics: &Metrics) -> Result<ListPart, Error> {
         let Value::BulkString(found) = found else {
             return Err(nonsense());
         };
-        let (cursor, packed) = place(&found).ok_or_else(nonsense)?;
-        // Only the place is there if the record is unreadable.
+        let (cursor, packed) = position(&found).ok_or_else(nonsense)?;
+        // An unreadable record has only its position.
         let record = if packed.is_empty() { None } else { unpack(packed)? };
         match record {
             Some(record) => records.push((cursor, record)),
@@ -42,13 +43,13 @@ pub(crate) fn list(reply: Value, metrics: &Metrics) -> Result<ListPart, Error> {
     }
     let next = match more {
         0 => None,
-        _ => Some(place(&end).ok_or_else(nonsense)?.0),
+        _ => Some(position(&end).ok_or_else(nonsense)?.0),
     };
-    Ok(ListPart { records, next })
+    Ok(ListPage { records, next })
 }
 
-/// A place in a list, and what follows it: `SECOND`, a space, the beginning of a token.
-fn place(bytes: &[u8]) -> Option<(Cursor, &[u8])> {
+/// Splits a position from what follows it: `SECOND`, a space, and the first bytes of a token.
+fn position(bytes: &[u8]) -> Option<(Cursor, &[u8])> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
     let second = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
     let (start, rest) = bytes[space + 1..].split_at_checked(Cursor::START)?;

@@ -1,4 +1,4 @@
-//! Replies of Redis, made into records and counts.
+//! Decodes replies of Redis into records, lists and counts.
 
 pub(crate) mod counts;
 pub(crate) mod list;

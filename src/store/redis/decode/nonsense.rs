@@ -1,11 +1,11 @@
-//! The answer to a reply that Redis cannot have given.
+//! The error for replies that no script of ours returns.
 
 use std::sync::LazyLock;
 
 use crate::store::{Error, redis::log_throttle::LogThrottle};
 
-/// The error for a reply that no script of ours gives: who answers is no Redis, or something in between mixes replies up.
-/// Whether anything was done is not known.
+/// Logs the reply, at most once a minute, and returns the error: the server is not Redis, or a proxy mixes replies up.
+/// Whether a change was applied is unknown.
 pub(crate) fn nonsense() -> Error {
     static THROTTLE: LazyLock<LogThrottle> = LazyLock::new(LogThrottle::default);
     if THROTTLE.passes() {

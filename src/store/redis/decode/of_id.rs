@@ -1,4 +1,4 @@
-//! Replies about the sessions of one id. What no script of ours replies is an outage: the server is another one than it seems.
+//! Decodes replies about the sessions of one id. A reply that no script of ours returns is an outage.
 
 use deadpool_redis::redis::Value;
 
@@ -15,16 +15,17 @@ use crate::{
     },
 };
 
-/// A session's token as Redis has it, and its record; `None` where there is none or it is unreadable.
-type Found = (Vec<u8>, Option<Record>);
+/// A session's token as Redis has it, and its record; `None` if it is missing or unreadable.
+type TokenRecord = (Vec<u8>, Option<Record>);
 
-/// What a script replies before all sessions of an id: an empty list says nothing, and would be taken for no sessions.
-const ALL: &[u8] = b"all";
+/// The first item of a reply with all sessions of an id. Why: a broken server may reply an empty list, which must not
+/// mean "no sessions".
+const ALL_MARKER: &[u8] = b"all";
 
-/// Tokens, each with its record.
-pub(crate) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<Found>, Error> {
+/// The reply of `soid.lua`: tokens, each with its record.
+pub(crate) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<TokenRecord>, Error> {
     let mut list = array(reply)?.into_iter();
-    if bytes(list.next().ok_or_else(nonsense)?)? != ALL {
+    if bytes(list.next().ok_or_else(nonsense)?)? != ALL_MARKER {
         return Err(nonsense());
     }
     let mut found = Vec::with_capacity(list.len() / 2);
@@ -35,50 +36,54 @@ pub(crate) fn tokens_and_records(reply: Value, metrics: &Metrics) -> Result<Vec<
     Ok(found)
 }
 
-/// The records of some sessions, one after the other.
+/// The reply of `records.lua`: records in the order of the request.
 pub(crate) fn records(reply: Value, metrics: &Metrics) -> Result<Vec<Option<Record>>, Error> {
     let records = array(reply)?.into_iter();
     records.map(|reply| record(reply, metrics)).collect()
 }
 
-/// A session's token, its last activity and its `ttl`.
-pub(crate) type Times = (Vec<u8>, Seconds, Seconds);
+/// A session's token, `la` and `ttl`.
+pub(crate) type SessionTimes = (Vec<u8>, Seconds, Seconds);
 
-/// What a look at some sessions of an id has found.
+/// Some sessions of an id, found by `SSCAN`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Look {
-    /// Where to go on.
-    pub(crate) next: String,
-    /// How many sessions the id has.
-    pub(crate) count: u64,
-    /// Unreadable ones are left out.
-    pub(crate) found: Vec<Times>,
+pub(crate) struct ScannedSessions {
+    /// The next `SSCAN` cursor; `0` at the end.
+    pub(crate) cursor: String,
+    /// The number of all sessions of the id.
+    pub(crate) members: u64,
+    /// The readable ones.
+    pub(crate) sessions: Vec<SessionTimes>,
 }
 
-/// When some sessions were active.
-pub(crate) fn times(reply: Value, metrics: &Metrics) -> Result<Look, Error> {
+/// The reply of `places.lua`. Counts unreadable records in the metrics.
+pub(crate) fn scanned(reply: Value, metrics: &Metrics) -> Result<ScannedSessions, Error> {
     let mut list = array(reply)?.into_iter();
-    let next = bytes(list.next().ok_or_else(nonsense)?)?;
-    let next = String::from_utf8(next).map_err(|_| nonsense())?;
-    if next.is_empty() || !next.bytes().all(|byte| byte.is_ascii_digit()) {
+    let cursor = bytes(list.next().ok_or_else(nonsense)?)?;
+    let cursor = String::from_utf8(cursor).map_err(|_| nonsense())?;
+    if cursor.is_empty() || !cursor.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(nonsense());
     }
-    let count = count(&list.next().ok_or_else(nonsense)?)?;
-    let mut found = Vec::with_capacity(list.len());
-    for one in list {
-        let one = bytes(one)?;
-        if one.is_empty() {
+    let members = count(&list.next().ok_or_else(nonsense)?)?;
+    let mut sessions = Vec::with_capacity(list.len());
+    for item in list {
+        let item = bytes(item)?;
+        if item.is_empty() {
             metrics.unreadable();
             continue;
         }
-        let mut parts = one.splitn(3, |byte| *byte == b' ');
+        let mut parts = item.splitn(3, |byte| *byte == b' ');
         let (last_active, ttl) = (digits(parts.next()), digits(parts.next()));
         let (Some(last_active), Some(ttl), Some(token)) = (last_active, ttl, parts.next()) else {
             return Err(nonsense());
         };
-        found.push((token.to_vec(), last_active, ttl));
+        sessions.push((token.to_vec(), last_active, ttl));
     }
-    Ok(Look { next, count, found })
+    Ok(ScannedSessions {
+        cursor,
+        members,
+        sessions,
+    })
 }
 
 fn array(reply: Value) -> Result<Vec<Value>, Error> {
@@ -104,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_and_unreadable_ones_counted() {
+    fn scanned_sessions_are_decoded_and_unreadable_ones_counted() {
         let metrics = Metrics::new();
         let some = vec![text("17"), Value::Int(9), text("5 60 a b"), text(""), text("6 0 c")];
-        let look = times(Value::Array(some), &metrics).unwrap();
-        assert_eq!((look.next.as_str(), look.count), ("17", 9));
-        assert_eq!(look.found, [(b"a b".to_vec(), 5, 60), (b"c".to_vec(), 6, 0)]);
+        let page = scanned(Value::Array(some), &metrics).unwrap();
+        assert_eq!((page.cursor.as_str(), page.members), ("17", 9));
+        assert_eq!(page.sessions, [(b"a b".to_vec(), 5, 60), (b"c".to_vec(), 6, 0)]);
         assert!(metrics.text().contains("unreadable_records_total 1"));
     }
 
@@ -131,7 +136,7 @@ mod tests {
             Value::Array(vec![text("0"), Value::Int(1), text("1 2")]),
             Value::Array(vec![text("0"), Value::Int(1), Value::Int(1)]),
         ] {
-            assert_eq!(times(reply.clone(), &metrics), Err(Error::Unavailable), "{reply:?}");
+            assert_eq!(scanned(reply.clone(), &metrics), Err(Error::Unavailable), "{reply:?}");
         }
         for reply in [
             Value::Nil,

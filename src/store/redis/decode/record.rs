@@ -1,7 +1,9 @@
-//! What the scripts reply, made into records and counts.
+//! Decodes session records: the packed form that scripts return, and the reply to a plain `HMGET`.
 //!
-//! A record comes as one string that `scripts/record.lua` packs: reading eight values of a list costs the client
-//! several microseconds, reading one string hardly any.
+//! Why packed: decoding a list of eight values takes the client several microseconds, one string hardly any.
+//!
+//! To read one more optional field, add it to [`FIELDS`] and [`from_fields`], and to `fields` and `pack` of
+//! `scripts/record.lua`. Sessions of peers lack it, so it must stay optional.
 
 use deadpool_redis::redis::Value;
 
@@ -14,12 +16,13 @@ use crate::{
     },
 };
 
-/// What scripts reply in place of a record. Words: a server or a proxy that replies nonsense replies nil or a number.
+/// What scripts return in place of a record; see `fields` in `scripts/record.lua`.
 const NONE: &[u8] = b"none";
 const UNREADABLE: &[u8] = b"unreadable";
 const TOO_LARGE: &[u8] = b"large";
 
-/// A record, or `None` if there is none or nobody can read it. Fails with `tooLarge` if the script says so.
+/// A record that a script returns; `None` if it is missing or unreadable. Fails with [`Error::TooLarge`] if a set was
+/// refused.
 pub(crate) fn record(reply: Value, metrics: &Metrics) -> Result<Option<Record>, Error> {
     let Value::BulkString(reply) = reply else {
         return Err(nonsense());
@@ -38,18 +41,18 @@ pub(crate) fn record(reply: Value, metrics: &Metrics) -> Result<Option<Record>, 
     Ok(None)
 }
 
-/// The fields of a session hash, in the order in which [`hash`] expects them.
+/// The fields of a session hash that this version reads, in the order of `fields` in `scripts/record.lua`.
 pub(crate) const FIELDS: [&str; 8] = ["id", "r", "w", "ttl", "la", "ip", "no_resave", "d"];
 
-/// The reply to `HMGET` of [`FIELDS`], by the same rules as the `fields` of `scripts/record.lua`: `None` if there is no
-/// such hash, or nobody can read it, as one that has no reply because it is none.
+/// The reply to an `HMGET` of [`FIELDS`], by the rules of `fields` in `scripts/record.lua`; `reply` is `None` if the
+/// key holds another type. Returns `None` if the session is missing or unreadable.
 pub(crate) fn hash(reply: Option<&RawReply>, metrics: &Metrics) -> Result<Option<Record>, Error> {
     if let Some(reply) = reply {
         let fields = reply.strings().ok_or_else(nonsense)?;
         if fields.iter().all(Option::is_none) {
             return Ok(None);
         }
-        if let Some(record) = read(fields) {
+        if let Some(record) = from_fields(fields) {
             return Ok(Some(record));
         }
     }
@@ -57,7 +60,7 @@ pub(crate) fn hash(reply: Option<&RawReply>, metrics: &Metrics) -> Result<Option
     Ok(None)
 }
 
-fn read(fields: [Option<&[u8]>; 8]) -> Option<Record> {
+fn from_fields(fields: [Option<&[u8]>; 8]) -> Option<Record> {
     let [id, reads, writes, ttl, last_active, ip, no_resave, data] = fields;
     Some(Record {
         id: UserId::stored(utf8(id?)?),
@@ -78,20 +81,20 @@ fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// The largest number that a script of Redis counts exactly.
-const MOST: u64 = 999_999_999_999_999;
+/// The largest number that scripts write; see `scripts/record.lua`.
+const MAX_NUMBER: u64 = 999_999_999_999_999;
 
-/// Decimal digits. A number beyond what a script counts exactly is the largest one: it neither ends a session nor hides it.
+/// Parses decimal digits, limited to [`MAX_NUMBER`], so that a huge number neither ends nor hides a session.
 pub(super) fn digits(field: Option<&[u8]>) -> Option<u64> {
     let digits = field.filter(|digits| !digits.is_empty())?;
     digits.iter().try_fold(0, |number: u64, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        Some((number * 10 + digit).min(MOST))
+        Some((number * 10 + digit).min(MAX_NUMBER))
     })
 }
 
-/// `ID_LENGTH IP_LENGTH r w ttl la NO_RESAVE`, a line feed, then id, ip and d; the lengths in bytes. `None` if the record is
-/// unreadable; fails if no script has packed it.
+/// Unpacks `ID_LENGTH IP_LENGTH r w ttl la NO_RESAVE`, a line feed, then id, ip and d; lengths in bytes. `None` if the
+/// record is unreadable; fails if no script packs such a string.
 pub(super) fn unpack(packed: &[u8]) -> Result<Option<Record>, Error> {
     let end = memchr::memchr(b'\n', packed).ok_or_else(nonsense)?;
     let mut numbers = [0_u64; 7];
@@ -135,7 +138,7 @@ mod tests {
     use crate::store::redis::decode::counts::{counts, stored};
 
     #[test]
-    fn a_packed_record_is_read() {
+    fn a_packed_record_is_decoded() {
         let packed = "3 9 1 2 7200 1700000000 1\nü:127.0.0.1{\"a\":1}";
         let record = unpack(packed.as_bytes()).unwrap().unwrap();
         assert_eq!(record.id.as_str(), "ü:");
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_script_packs_is_nonsense() {
+    fn a_string_that_no_script_packs_is_nonsense() {
         for text in [
             "",
             "\n",
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_record_is_unreadable() {
+    fn invalid_fields_make_a_record_unreadable() {
         for text in [
             &b"1 0 1 1 1 1 0\na{"[..],
             "1 0 1 1 1 1 0\nü".as_bytes(),
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_does_not_reply_is_no_answer() {
+    fn a_reply_that_no_script_returns_is_an_outage() {
         let metrics = Metrics::new();
         let text = |text: &str| Value::BulkString(text.into());
         for reply in [
@@ -204,13 +207,27 @@ mod tests {
     }
 
     #[test]
-    fn numbers_beyond_what_is_counted_are_the_largest() {
+    fn numbers_are_limited() {
         assert_eq!(digits(Some(b"007")), Some(7));
         assert_eq!(digits(Some(b"0000000000000000000000007")), Some(7));
-        assert_eq!(digits(Some(b"999999999999999")), Some(MOST));
-        assert_eq!(digits(Some(&[b'9'; 400])), Some(MOST));
+        assert_eq!(digits(Some(b"999999999999999")), Some(MAX_NUMBER));
+        assert_eq!(digits(Some(&[b'9'; 400])), Some(MAX_NUMBER));
         for text in [&b""[..], b"-1", b"1e3", b"99999999999999999999x"] {
             assert_eq!(digits(Some(text)), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn scripts_read_the_same_fields() {
+        let script = include_str!("../scripts/record.lua");
+        let (_, names) = script.split_once("redis.pcall('HMGET', key, ").expect("the read");
+        let (names, _) = names.split_once(')').expect("its end");
+        assert_eq!(
+            names
+                .split(", ")
+                .map(|name| name.trim_matches('\''))
+                .collect::<Vec<_>>(),
+            FIELDS
+        );
     }
 }

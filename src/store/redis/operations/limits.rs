@@ -1,4 +1,4 @@
 //! Limits that several operations share.
 
-/// The most sessions that one script reads: Redis serves nobody else for the millisecond that it takes.
-pub(crate) const LIST: usize = 200;
+/// The most records that one script reads: it blocks Redis for about a millisecond.
+pub(crate) const RECORDS_PER_SCRIPT: usize = 200;

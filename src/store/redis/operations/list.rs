@@ -1,78 +1,81 @@
-//! Lists that are under way, of an app ([`soapp`](super::soapp)) or of an id ([`soid`](super::soid)).
+//! Lists that are being sent: of an app ([`soapp`](super::soapp)) or of an id ([`soid`](super::soid)).
 
 use crate::{
     session::{App, UserId},
     store::{
         Error, ListQuery, Listed,
         redis::{
-            operations::{soapp::OfApp, soid::OfId},
+            operations::{soapp::AppList, soid::IdList},
             store::Redis,
         },
         throttle::Throttled,
     },
 };
 
-/// A list that is under way.
-pub struct Listing {
-    kind: Kind,
-    pace: Throttled,
+/// A list that is read in parts while it is sent.
+pub struct RedisListing {
+    list: ListOf,
+    throttled: Throttled,
 }
 
-enum Kind {
-    App(OfApp),
-    Id(OfId),
+enum ListOf {
+    App(AppList),
+    Id(IdList),
 }
 
-impl Listing {
-    fn new(kind: Kind, pace: Throttled) -> Self {
-        Self { kind, pace }
-    }
-
-    /// The pace of the next part, unless that is at hand or the end. Why: a short list has one part, and must not wait for a
-    /// turn among the long ones to say so.
+impl RedisListing {
+    /// The throttle for the next part; `None` if that is in memory or the list has ended. Why: a short list has one
+    /// part, and must not queue behind long ones only to report its end.
     pub(crate) fn pace(&mut self) -> Option<&mut Throttled> {
-        let asks = match &self.kind {
-            Kind::App(list) => list.hungry(),
-            Kind::Id(list) => !list.ended(),
+        let reads_redis = match &self.list {
+            ListOf::App(list) => list.needs_read(),
+            ListOf::Id(list) => !list.ended(),
         };
-        asks.then_some(&mut self.pace)
+        reads_redis.then_some(&mut self.throttled)
     }
 
-    /// Gives memory back while nobody reads. The list goes on after the last session that it has answered.
+    /// Frees memory while the client does not read. The list continues after the last session that it returned.
     pub(crate) fn rest(&mut self) {
-        match &mut self.kind {
-            Kind::App(list) => list.rest(),
-            Kind::Id(list) => list.rest(),
+        match &mut self.list {
+            ListOf::App(list) => list.release(),
+            ListOf::Id(list) => list.release(),
         }
     }
 }
 
 impl Redis {
     /// See [`Store::soapp`](crate::store::Store::soapp).
-    pub async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<Listing, Error> {
-        self.indexes_of(app).await?;
-        let list = OfApp::new(app, query, self.shards.all().len(), most);
-        Ok(Listing::new(Kind::App(list), self.throttle.operation()))
-    }
-
-    /// See [`Store::more`](crate::store::Store::more).
-    pub async fn more(&self, listing: &mut Listing) -> Result<Option<Vec<Listed>>, Error> {
-        match &mut listing.kind {
-            Kind::App(list) => self.more_of_app(list).await,
-            Kind::Id(list) => self.more_of_id(list).await,
-        }
+    pub async fn soapp(&self, app: App, query: ListQuery, most: usize) -> Result<RedisListing, Error> {
+        self.flush_app(app).await?;
+        let list = AppList::new(app, query, self.shards.all().len(), most);
+        Ok(self.listing(ListOf::App(list)))
     }
 
     /// See [`Store::soid`](crate::store::Store::soid).
     #[must_use]
-    pub fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
-        let list = OfId::new(app, id, query, most, self.budget.clone());
-        Listing::new(Kind::Id(list), self.throttle.operation())
+    pub fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> RedisListing {
+        let list = IdList::new(app, id, query, most, self.budget.clone());
+        self.listing(ListOf::Id(list))
+    }
+
+    fn listing(&self, list: ListOf) -> RedisListing {
+        RedisListing {
+            list,
+            throttled: self.throttle.operation(),
+        }
+    }
+
+    /// See [`Store::more`](crate::store::Store::more).
+    pub async fn more(&self, listing: &mut RedisListing) -> Result<Option<Vec<Listed>>, Error> {
+        match &mut listing.list {
+            ListOf::App(list) => self.more_of_app(list).await,
+            ListOf::Id(list) => self.more_of_id(list).await,
+        }
     }
 }
 
-impl std::fmt::Debug for Listing {
+impl std::fmt::Debug for RedisListing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Listing(…)")
+        f.write_str("RedisListing(…)")
     }
 }

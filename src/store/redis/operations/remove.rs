@@ -1,4 +1,6 @@
-//! The operations that remove many sessions.
+//! The operations that remove many sessions: killsoid, killall and wipe.
+//!
+//! Each runs a script that removes a batch, until nothing is left.
 
 use crate::{
     session::{App, Seconds, UserId},
@@ -8,36 +10,40 @@ use crate::{
     },
 };
 
-/// The most sessions that one call of a script removes: Redis serves nobody else for the millisecond or two that it takes.
+/// The most sessions that one script removes: it blocks Redis for a millisecond or two.
 const BATCH: u64 = 100;
 
-/// The most batches in a row after which as much is left as before. A million of sessions that came meanwhile are as many as
-/// no service makes. What the batches have removed stays removed, so that the next call goes on.
-const IDLE: u32 = 10_000;
+/// The most batches in a row that leave as many sessions as before. A service does not create the million sessions that
+/// would replace those of so many full batches. If the limit is reached, the batches stay removed, and the next call
+/// continues.
+const STALLED_BATCHES: u32 = 10_000;
 
-/// Whether the batches of one shard get anywhere. A server that replies nonsense must not keep a request for ever.
-struct Progress {
-    /// The least that a batch has left.
-    least: u64,
-    idle: u32,
+/// Whether the batches of one shard make progress. Why: a server that replies nonsense must not keep a request for
+/// ever.
+struct BatchProgress {
+    /// The fewest sessions that a batch left.
+    fewest_left: u64,
+    /// Batches since then.
+    stalled: u32,
 }
 
-impl Progress {
+impl BatchProgress {
     fn new() -> Self {
         Self {
-            least: u64::MAX,
-            idle: 0,
+            fewest_left: u64::MAX,
+            stalled: 0,
         }
     }
 
-    /// Notes how many sessions a batch has removed, of how many entries that it has looked at, and how many are left.
-    fn made(&mut self, removed: u64, seen: u64, left: u64) -> Result<(), Error> {
-        self.idle = if left < self.least { 0 } else { self.idle + 1 };
-        self.least = self.least.min(left);
-        // Every script looks at as much as it may before it leaves anything. The name of an id is an entry as well.
+    /// Records a batch that looked at `seen` entries, removed `removed` sessions and left `left`. Fails if no script
+    /// returns such counts, or if the batches stall.
+    fn add(&mut self, removed: u64, seen: u64, left: u64) -> Result<(), Error> {
+        self.stalled = if left < self.fewest_left { 0 } else { self.stalled + 1 };
+        self.fewest_left = self.fewest_left.min(left);
+        // A script that leaves anything has looked at a full batch. killall counts the name of an id as one entry more.
         let full = seen == BATCH || seen == BATCH + 1;
         let sound = removed <= seen && (full || left == 0 && seen < BATCH);
-        if sound && self.idle <= IDLE {
+        if sound && self.stalled <= STALLED_BATCHES {
             Ok(())
         } else {
             Err(decode::nonsense::nonsense())
@@ -54,7 +60,7 @@ impl Redis {
             .map(|near| near.begin_removal(app, Some(id.clone())));
         let id = id.as_str();
         let keys = self.shards.of_id(&app, id);
-        let (mut total, mut pace, mut progress) = (0, self.throttle.operation(), Progress::new());
+        let (mut total, mut pace, mut progress) = (0, self.throttle.operation(), BatchProgress::new());
         loop {
             let part = pace.part().await?;
             let reply = self.topology.change(keys, &self.scripts.killsoid, |cmd| {
@@ -67,7 +73,7 @@ impl Redis {
                 cmd.arg(keys.channel()).arg(BATCH);
             });
             let [killed, left, seen] = decode::counts::counts(&reply.await?)?;
-            progress.made(killed, seen, left)?;
+            progress.add(killed, seen, left)?;
             total += killed;
             part.rest();
             if left == 0 {
@@ -80,9 +86,9 @@ impl Redis {
     pub async fn killall(&self, app: App) -> Result<u64, Error> {
         let _removal = self.near_cache.as_ref().map(|near| near.begin_removal(app, None));
         let (mut total, mut pace) = (0, self.throttle.operation());
-        // One after the other: Redis has others to serve between two batches.
+        // Sequentially, so that Redis serves other requests between batches.
         for keys in self.shards.all() {
-            let mut progress = Progress::new();
+            let mut progress = BatchProgress::new();
             loop {
                 let part = pace.part().await?;
                 let reply = self.topology.change(keys, &self.scripts.killall, |cmd| {
@@ -96,7 +102,7 @@ impl Redis {
                     cmd.arg(keys.channel()).arg(BATCH);
                 });
                 let [killed, left, seen] = decode::counts::counts(&reply.await?)?;
-                progress.made(killed, seen, left)?;
+                progress.add(killed, seen, left)?;
                 total += killed;
                 part.rest();
                 if left == 0 {
@@ -116,7 +122,7 @@ impl Redis {
             .await?;
         let (mut total, mut pace) = (0, self.throttle.operation());
         for keys in self.shards.all() {
-            let mut progress = Progress::new();
+            let mut progress = BatchProgress::new();
             loop {
                 let part = pace.part().await?;
                 let reply = self.topology.script(keys, &self.scripts.wipe, |cmd| {
@@ -128,7 +134,7 @@ impl Redis {
                         .arg(keys.channel());
                 });
                 let [wiped, left, seen] = decode::counts::counts(&reply.await?)?;
-                progress.made(wiped, seen, left)?;
+                progress.add(wiped, seen, left)?;
                 total += wiped;
                 part.rest();
                 if left == 0 {
@@ -144,33 +150,33 @@ impl Redis {
 mod tests {
     use super::*;
 
-    /// How many batches may be like `batch`, which is told its number and says what was removed, seen and left.
-    fn batches(batch: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
-        let mut progress = Progress::new();
+    /// How many batches pass until one is refused; `batch` maps its number to the counts removed, seen and left.
+    fn batches_until_refused(batch: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
+        let mut progress = BatchProgress::new();
         (0..1_000_000).find(|number| {
             let (removed, seen, left) = batch(*number);
-            progress.made(removed, seen, left).is_err()
+            progress.add(removed, seen, left).is_err()
         })
     }
 
     #[test]
-    fn batches_that_get_nowhere_end() {
-        // More is left, but the batch was not full; more was removed than looked at; too much was looked at.
+    fn batches_without_progress_end() {
+        // Sessions are left, but the batch was not full; more removed than looked at; more looked at than a batch.
         for batch in [(1, 1, 1), (0, 0, 5), (1, 99, 1), (101, 100, 5), (6, 5, 0), (0, 102, 0)] {
-            assert_eq!(batches(|_| batch), Some(0), "{batch:?}");
+            assert_eq!(batches_until_refused(|_| batch), Some(0), "{batch:?}");
         }
         for removed in [0, 1, 100] {
-            let ended = batches(|_| (removed, 100, 1)).expect("it ends");
+            let ended = batches_until_refused(|_| (removed, 100, 1)).expect("it ends");
             assert!(ended >= 10_000, "{ended}");
         }
     }
 
     #[test]
-    fn batches_of_millions_get_on_while_others_come() {
-        // Of 100 that go, 99 come again at once; now and then a thousand more come.
+    fn batches_continue_while_sessions_are_created() {
+        // Of 100 removed sessions, 99 are created again; now and then a thousand more.
         let churn = |number: u64| 2_000_000 - number + 1000 * (number % 3000) / 3000;
-        assert_eq!(batches(|number| (100, 100, churn(number))), None);
-        // What is left of sessions that are gone.
-        assert_eq!(batches(|number| (0, 101, 2_000_000 - number)), None);
+        assert_eq!(batches_until_refused(|number| (100, 100, churn(number))), None);
+        // Index entries without sessions.
+        assert_eq!(batches_until_refused(|number| (0, 101, 2_000_000 - number)), None);
     }
 }

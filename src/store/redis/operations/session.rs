@@ -72,22 +72,23 @@ impl Redis {
             return self.get_and_renew(keys, &key, now).await;
         }
         let read = match self.flusher.buffer.read_cached(&key, now) {
-            None => self.read(keys, &key, now).await?,
-            near => near,
+            None => self.read_and_buffer(keys, &key, now).await?,
+            cached => cached,
         };
         let Some(read) = read else {
             return Ok(None);
         };
-        let soon = now.saturating_add(self.flusher.margin());
-        if read.end.is_some_and(|end| end < soon) {
+        // Redis must learn of the read before the session ends there.
+        let flush_by = now.saturating_add(self.flusher.margin());
+        if read.end.is_some_and(|end| end < flush_by) {
             self.flush_detached(async move |flusher| flusher.flush_one(&key).await)
                 .await?;
         }
         Ok(Some(read.session))
     }
 
-    /// A get from Redis, which may hear of it later.
-    async fn read(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<BufferedRead>, Error> {
+    /// A get that reads from Redis and buffers the read.
+    async fn read_and_buffer(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<BufferedRead>, Error> {
         let buffer = &self.flusher.buffer;
         loop {
             let mark = buffer.mark(key);
@@ -126,7 +127,7 @@ impl Redis {
         }
     }
 
-    /// One session as Redis has it.
+    /// One session as Redis has it, without buffered reads.
     async fn load(&self, keys: &Keys, key: &Key) -> Result<Option<Record>, Error> {
         let mut cmd = Cmd::with_capacity(10, 192);
         cmd.arg("HMGET").arg(keys.session(&key.app, &key.token));
@@ -136,7 +137,7 @@ impl Redis {
         decode::record::hash(self.topology.read(keys, &cmd).await?.as_ref(), &self.metrics)
     }
 
-    /// A get that leaves nothing for later.
+    /// A get that counts and renews in the same script.
     async fn get_and_renew(&self, keys: &Keys, key: &Key, now: Seconds) -> Result<Option<Session>, Error> {
         let Key { app, token } = key;
         let reply = self.topology.script(keys, &self.scripts.get, |cmd| {
@@ -161,11 +162,11 @@ impl Redis {
             return Ok(None);
         };
         let key = Key { app, token };
-        let setting = self.flusher.buffer.begin_set(key).await;
+        let set_guard = self.flusher.buffer.begin_set(key).await;
         let _change = self.near_cache.as_ref().map(|near| near.begin_change(key));
         let mut pairs = Vec::with_capacity(changes.iter().len());
         for (key, value) in changes.iter() {
-            // A string always has a JSON form.
+            // Serializing a string cannot fail.
             let key = serde_json::to_string(key).map_err(|_| Error::Internal)?;
             pairs.push((key, value.unwrap_or_default()));
         }
@@ -180,21 +181,21 @@ impl Redis {
                 .arg(layout::message(&app, &token))
                 .arg(keys.channel());
             cmd.arg(MAX_DATA_BYTES)
-                .arg(setting.last_active)
+                .arg(set_guard.last_active)
                 .arg(keys.tokens_prefix(&app));
             for (key, value) in &pairs {
                 cmd.arg(key).arg(value);
             }
         });
         let record = decode::record::record(reply.await?, &self.metrics)?;
-        // Whether it was alive the script has decided; a get since then may see it differently.
+        // The script decided whether the session was alive; a read that was buffered since then must not change that.
         Ok(live(record, now).map(|mut record| {
-            setting.take_in(&mut record);
+            set_guard.take_in(&mut record);
             record.view(now)
         }))
     }
 
-    /// See [`Store::kill`](crate::store::Store::kill). A logout that the client does not wait for is one all the same.
+    /// See [`Store::kill`](crate::store::Store::kill). A kill completes even if the client disconnects.
     pub async fn kill(&self, app: App, token: Token, now: Seconds) -> Result<bool, Error> {
         if self.shard(&token).await?.is_none() {
             return Ok(false);
@@ -210,13 +211,13 @@ impl Redis {
         };
         let killed = tokio::spawn(kill.run().in_current_span());
         let record = killed.await.unwrap_or(Err(Error::Internal))?;
-        // It is done, whatever the time is.
+        // The kill is done; an unknown time must not turn it into an error.
         let now = self.resolve_now(now).await.unwrap_or(now);
         Ok(live(record, now).is_some())
     }
 }
 
-/// A kill, which goes on even if nobody waits for it any more.
+/// A kill in a task of its own, so that it completes even if its request is dropped.
 struct Kill {
     topology: Arc<Topology>,
     shards: Arc<Shards>,
@@ -228,7 +229,7 @@ struct Kill {
 }
 
 impl Kill {
-    /// The session as it was.
+    /// Kills the session and returns it as it was, with its buffered reads.
     async fn run(self) -> Result<Option<Record>, Error> {
         let Key { app, token } = self.key;
         let Some(keys) = self.shards.of(&token) else {

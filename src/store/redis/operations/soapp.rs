@@ -1,6 +1,6 @@
-//! The sessions of an app, last active first, without more than a few of them in memory.
+//! Lists the sessions of an app, last active first.
 //!
-//! Each shard lists its own, a part at a time; what they have ready is merged.
+//! Each shard returns its own sessions in pages; the pages are merged. A few pages are in memory at a time.
 
 use std::collections::VecDeque;
 
@@ -11,79 +11,92 @@ use crate::{
     store::{
         BATCH_BYTES, Error, ListQuery, Listed,
         redis::{
-            decode::{self, list::ListPart},
+            decode::{
+                list::{ListPage, list_page},
+                nonsense::nonsense,
+            },
             layout::Keys,
-            operations::{limits::LIST, live::live},
+            operations::{limits::RECORDS_PER_SCRIPT, live::live},
             store::Redis,
         },
     },
 };
 
-/// The list of an app.
-pub(crate) struct OfApp {
+/// The list of an app that is under way.
+pub(crate) struct AppList {
     app: App,
     query: ListQuery,
     /// One for each shard.
-    parts: Vec<Part>,
-    /// The most sessions of a part, and about the most bytes.
-    each: (usize, usize),
-    /// The place of the last session that was answered.
+    shards: Vec<ShardList>,
+    page: PageLimits,
+    /// The position of the last session that was returned.
     last: Option<Cursor>,
 }
 
-/// What is known of the list of one shard.
-struct Part {
+/// How large a page of one shard may be.
+#[derive(Clone, Copy)]
+struct PageLimits {
+    sessions: usize,
+    /// About the most bytes.
+    bytes: usize,
+}
+
+/// The list of one shard.
+struct ShardList {
+    /// Sessions that were read and not returned yet.
     ahead: VecDeque<(Cursor, Record)>,
+    /// The position of the last session that was read.
     after: Option<Cursor>,
+    /// Whether the shard has no more pages.
     ended: bool,
 }
 
-impl OfApp {
-    /// A list from `shards` of which somebody wants `most` sessions.
+impl AppList {
+    /// A list of about `most` sessions from `shards` shards.
     pub(super) fn new(app: App, query: ListQuery, shards: usize, most: usize) -> Self {
-        let part = || Part {
-            ahead: VecDeque::new(),
-            after: query.after,
-            ended: false,
-        };
-        let each = match shards {
-            1 => (most.clamp(1, LIST), BATCH_BYTES),
-            // Of each, as all of them wait in memory.
-            many => ((most.saturating_mul(2) / many).clamp(4, 16), BATCH_BYTES / 8),
+        let page = match shards {
+            1 => PageLimits {
+                sessions: most.clamp(1, RECORDS_PER_SCRIPT),
+                bytes: BATCH_BYTES,
+            },
+            // Small, because a page of every shard is in memory at once.
+            many => PageLimits {
+                sessions: (most.saturating_mul(2) / many).clamp(4, 16),
+                bytes: BATCH_BYTES / 8,
+            },
         };
         Self {
             app,
             query,
-            parts: std::iter::repeat_with(part).take(shards).collect(),
-            each,
+            shards: std::iter::repeat_with(|| ShardList::starting(query.after))
+                .take(shards)
+                .collect(),
+            page,
             last: query.after,
         }
     }
 
-    /// Whether the next part needs a request.
-    pub(super) fn hungry(&self) -> bool {
-        self.parts.iter().any(Part::hungry)
+    /// Whether the next sessions must be read from Redis.
+    pub(super) fn needs_read(&self) -> bool {
+        self.shards.iter().any(ShardList::needs_read)
     }
 
-    pub(super) fn rest(&mut self) {
-        for part in &mut self.parts {
-            // One that has nothing at hand may go on where it is.
-            if !part.ahead.is_empty() {
-                *part = Part {
-                    ahead: VecDeque::new(),
-                    after: self.last,
-                    ended: false,
-                };
+    /// Frees memory while the client does not read.
+    pub(super) fn release(&mut self) {
+        for shard in &mut self.shards {
+            // A shard with nothing in memory continues where it is.
+            if !shard.ahead.is_empty() {
+                *shard = ShardList::starting(self.last);
             }
         }
     }
 
-    /// The next sessions of those that are at hand: up to the last one of a shard that has more.
+    /// Merges the sessions in memory, up to the point at which a shard must be read again.
     fn take(&mut self) -> Vec<Listed> {
         let mut list = Vec::new();
-        while list.len() < LIST && !self.parts.iter().any(Part::hungry) {
-            let next = self.parts.iter_mut().max_by_key(|part| part.first());
-            let Some((cursor, record)) = next.and_then(|part| part.ahead.pop_front()) else {
+        while list.len() < RECORDS_PER_SCRIPT && !self.needs_read() {
+            let next = self.shards.iter_mut().max_by_key(|shard| shard.first());
+            let Some((cursor, record)) = next.and_then(|shard| shard.ahead.pop_front()) else {
                 break;
             };
             self.last = Some(cursor);
@@ -92,64 +105,75 @@ impl OfApp {
         }
         list
     }
+
+    fn ended(&self) -> bool {
+        self.shards.iter().all(|shard| shard.ended && shard.ahead.is_empty())
+    }
 }
 
-impl Part {
+impl ShardList {
+    fn starting(after: Option<Cursor>) -> Self {
+        Self {
+            ahead: VecDeque::new(),
+            after,
+            ended: false,
+        }
+    }
+
     fn first(&self) -> Option<Cursor> {
         self.ahead.front().map(|(cursor, _)| *cursor)
     }
 
-    fn hungry(&self) -> bool {
+    fn needs_read(&self) -> bool {
         self.ahead.is_empty() && !self.ended
     }
 }
 
 impl Redis {
-    pub(super) async fn more_of_app(&self, list: &mut OfApp) -> Result<Option<Vec<Listed>>, Error> {
-        let (app, query, each) = (list.app, list.query, list.each);
-        if list.parts.iter().any(Part::hungry) {
-            // Those that soon will be are asked as well, at the same time.
-            let parts = self.shards.all().iter().zip(&mut list.parts);
-            let hungry = parts.filter(|(_, part)| part.ahead.len() <= each.0 / 4 && !part.ended);
-            let fed = hungry.map(async |(keys, part)| {
-                let read = self.read_part(keys, app, query, part.after, each).await?;
-                // Lists run from the greatest to the least: one that stands still would never end.
-                if part
-                    .after
-                    .is_some_and(|after| read.next.is_some_and(|next| next >= after))
+    /// The next sessions; `None` at the end. After an error, the call may be repeated.
+    pub(super) async fn more_of_app(&self, list: &mut AppList) -> Result<Option<Vec<Listed>>, Error> {
+        let (app, query, page) = (list.app, list.query, list.page);
+        if list.needs_read() {
+            // Shards that have few sessions left in memory are read at the same time.
+            let shards = self.shards.all().iter().zip(&mut list.shards);
+            let low = shards.filter(|(_, shard)| shard.ahead.len() <= page.sessions / 4 && !shard.ended);
+            let reads = low.map(async |(keys, shard)| {
+                let read = self.read_page(keys, app, query, shard.after, page).await?;
+                // Positions descend; a list that does not move on would never end.
+                if let (Some(after), Some(next)) = (shard.after, read.next)
+                    && next >= after
                 {
-                    return Err(decode::nonsense::nonsense());
+                    return Err(nonsense());
                 }
                 let live = |(cursor, record)| Some((cursor, live(Some(record), query.now)?));
-                part.ahead.extend(read.records.into_iter().filter_map(live));
-                part.ended = read.next.is_none();
-                part.after = read.next;
+                shard.ahead.extend(read.records.into_iter().filter_map(live));
+                shard.ended = read.next.is_none();
+                shard.after = read.next;
                 Ok::<_, Error>(())
             });
-            try_join_all(fed).await?;
+            try_join_all(reads).await?;
         }
-        let at_end = list.parts.iter().all(|part| part.ended && part.ahead.is_empty());
-        Ok((!at_end).then(|| list.take()))
+        Ok((!list.ended()).then(|| list.take()))
     }
 
-    async fn read_part(
+    async fn read_page(
         &self,
         keys: &Keys,
         app: App,
         query: ListQuery,
         after: Option<Cursor>,
-        (most, bytes): (usize, usize),
-    ) -> Result<ListPart, Error> {
+        page: PageLimits,
+    ) -> Result<ListPage, Error> {
         let reply = self.topology.script(keys, &self.scripts.soapp, |cmd| {
             cmd.arg(1)
                 .arg(keys.sessions(&app))
                 .arg(query.since)
                 .arg(keys.session_prefix(&app));
-            cmd.arg(most).arg(bytes);
+            cmd.arg(page.sessions).arg(page.bytes);
             if let Some(after) = after {
                 cmd.arg(after.second()).arg(&after.start());
             }
         });
-        decode::list::list(reply.await?, &self.metrics)
+        list_page(reply.await?, &self.metrics)
     }
 }

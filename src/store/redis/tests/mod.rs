@@ -17,7 +17,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs};
 
-use super::{Address, Deployment, Listing, Options, Redis};
+use super::{Address, Deployment, Options, Redis, RedisListing};
 use crate::{
     clock::Clock,
     observability::metrics::Metrics,
@@ -216,7 +216,7 @@ async fn soid(store: &Redis, id: UserId, now: Seconds) -> Vec<Session> {
     all(store, store.soid(app(), id, query, usize::MAX)).await
 }
 
-async fn all(store: &Redis, mut listing: Listing) -> Vec<Session> {
+async fn all(store: &Redis, mut listing: RedisListing) -> Vec<Session> {
     let mut sessions = Vec::new();
     while let Some(part) = store.more(&mut listing).await.unwrap() {
         sessions.extend(part.into_iter().map(|listed| listed.session));

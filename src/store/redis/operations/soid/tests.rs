@@ -1,52 +1,52 @@
 use super::*;
 
-fn searching() -> OfId {
-    let mut list = OfId {
+fn searching() -> IdList {
+    let mut list = IdList {
         app: App::parse("shop").unwrap(),
         id: UserId::parse("u").unwrap(),
         now: 0,
         after: None,
         wanted: usize::MAX,
         budget: WindowBudget::new(),
-        state: State::Begun,
+        progress: IdListProgress::Started,
     };
-    list.state = list.search();
+    list.progress = list.search();
     list
 }
 
-/// How many looks a list takes at a set of so many members that never ends.
-async fn looks(members: u64) -> u64 {
+/// How many scans a list makes of a set with `members` members whose cursor never returns to 0.
+async fn scans_of_endless_set(members: u64) -> u64 {
     let mut list = searching();
-    let mut looks = 1;
-    while list.seen(Vec::new(), looks.to_string(), members).await.is_ok() {
-        looks += 1;
-        assert!(looks < 1_000_000, "it goes on for ever");
+    let mut scans = 1;
+    while list.add_scanned(Vec::new(), scans.to_string(), members).await.is_ok() {
+        scans += 1;
+        assert!(scans < 1_000_000, "the list never gives up");
     }
-    looks
+    scans
 }
 
 #[tokio::test]
-async fn a_set_that_never_ends_is_nonsense() {
-    let few = looks(200).await;
-    // Ten thousand times as many as a look finds, if each is full.
+async fn an_endless_scan_is_nonsense() {
+    let few = scans_of_endless_set(200).await;
+    // Ten thousand times as many as a full scan returns.
     assert!(few > 10_000, "{few}");
-    assert!(looks(10_000_000).await >= 10_000_000 / 100);
+    assert!(scans_of_endless_set(10_000_000).await >= 10_000_000 / 100);
 }
 
 #[tokio::test]
-async fn a_set_that_stands_still_is_nonsense() {
+async fn a_repeated_cursor_is_nonsense() {
     let mut list = searching();
-    list.seen(Vec::new(), "7".to_owned(), 5).await.unwrap();
-    let still = list.seen(Vec::new(), "7".to_owned(), 5).await;
-    assert_eq!(still, Err(Error::Unavailable));
+    list.add_scanned(Vec::new(), "7".to_owned(), 5).await.unwrap();
+    let repeated = list.add_scanned(Vec::new(), "7".to_owned(), 5).await;
+    assert_eq!(repeated, Err(Error::Unavailable));
 }
 
 #[tokio::test]
-async fn a_set_may_end_late() {
+async fn a_scan_may_take_long() {
     let mut list = searching();
-    for look in 1..5000 {
-        list.seen(Vec::new(), look.to_string(), 200).await.unwrap();
+    for scan in 1..5000 {
+        list.add_scanned(Vec::new(), scan.to_string(), 200).await.unwrap();
     }
-    list.seen(Vec::new(), "0".to_owned(), 200).await.unwrap();
-    assert!(matches!(list.state, State::Found(_)));
+    list.add_scanned(Vec::new(), "0".to_owned(), 200).await.unwrap();
+    assert!(matches!(list.progress, IdListProgress::Found(_)));
 }
