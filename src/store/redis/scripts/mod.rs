@@ -2,7 +2,7 @@
 
 use deadpool_redis::redis::{self, Cmd};
 
-use crate::store::redis::connection::pipeline::RetryPolicy;
+use crate::store::redis::connection::retry::RetryPolicy;
 
 /// The source of a script that reads session hashes: what they share, and its own file.
 macro_rules! on_records {
