@@ -1,5 +1,6 @@
-//! A connection for who has nothing else to do than to wait for its replies. It is made as those of the service are: to the
-//! first address of a name that serves, with an error that tells what was tried.
+//! A synchronous connection for the consistency check, which walks through all keys on one thread.
+//!
+//! It connects as the service does: to the first address of a host name that serves, with an error that names what was tried.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -8,30 +9,28 @@ use rustls::ClientConfig;
 use tokio::runtime::Runtime;
 
 use crate::store::redis::{
-    connection::{
-        explain::Attempt,
-        pipeline::{Connection, RetryPolicy},
-    },
+    connection::{explain::Attempt, pipeline::Connection, retry::RetryPolicy},
     error::reason,
 };
 
+/// A blocking handle of one connection.
 pub(crate) struct Blocking {
     connection: Connection,
     runtime: Arc<Runtime>,
-    /// Where it leads, for errors.
+    /// The address of the server, for errors.
     target: String,
     database: i64,
 }
 
 impl Blocking {
-    /// Connects within `timeout`. Each reply has `patience`.
+    /// Connects within `timeout`. Each reply may take `reply_timeout`.
     pub(crate) fn connect(
         runtime: Arc<Runtime>,
         (info, tls): (&ConnectionInfo, Option<Arc<ClientConfig>>),
         timeout: Duration,
-        patience: Duration,
+        reply_timeout: Duration,
     ) -> Result<Self, RedisError> {
-        let connection = runtime.block_on(Connection::connect(info, tls, timeout, patience))?;
+        let connection = runtime.block_on(Connection::connect(info, tls, timeout, reply_timeout))?;
         let tcp = |host, port, tls| Attempt { host, port, tls }.target();
         let target = match info.addr() {
             ConnectionAddr::Tcp(host, port) => tcp(host, *port, false),
@@ -48,12 +47,12 @@ impl Blocking {
     }
 
     fn replies(&self, commands: &[u8], count: usize) -> RedisResult<Vec<Value>> {
-        let write = |bytes: &mut Vec<u8>| bytes.extend_from_slice(commands);
+        let encode = |bytes: &mut Vec<u8>| bytes.extend_from_slice(commands);
         let asked = self
             .runtime
-            .block_on(self.connection.ask_written(count, RetryPolicy::Never, write));
-        let reply = asked.map_err(|lost| {
-            let why = reason(&RedisError::from(lost));
+            .block_on(self.connection.ask_encoded(count, RetryPolicy::Never, encode));
+        let reply = asked.map_err(|cause| {
+            let why = reason(&RedisError::from(cause));
             RedisError::from(io::Error::other(format!("{}: {why}", self.target)))
         })?;
         reply.each().map(|reply| reply.value()).collect()
@@ -80,6 +79,6 @@ impl ConnectionLike for Blocking {
     }
 
     fn is_open(&self) -> bool {
-        !self.connection.broken()
+        !self.connection.is_broken()
     }
 }

@@ -1,12 +1,12 @@
-//! Why no connection could be made, in the words of the log: to where, which addresses were tried, and what to do about it.
+//! Errors of failed connection attempts: the target, each address that was tried, and what the operator can do.
 
 use std::{io, net::IpAddr};
 
 use deadpool_redis::redis::RedisError;
 
-use crate::store::redis::{connection::happy_eyeballs::Tried, error::reason};
+use crate::store::redis::{connection::happy_eyeballs::FailedAddress, error::reason};
 
-/// What was tried, and how.
+/// The target of a connection attempt.
 pub(crate) struct Attempt<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
@@ -14,7 +14,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// To where, and how.
+    /// `HOST:PORT with TLS` or `HOST:PORT without TLS`.
     pub(crate) fn target(&self) -> String {
         let (host, port) = (self.host, self.port);
         let host = if host.contains(':') {
@@ -26,50 +26,50 @@ impl Attempt<'_> {
         format!("{host}:{port} {how}")
     }
 
-    /// An error that says what was tried.
-    pub(crate) fn error(&self, why: &str) -> RedisError {
+    /// An error that names the target.
+    pub(super) fn error(&self, why: &str) -> RedisError {
         io::Error::other(format!("cannot connect to {}: {why}", self.target())).into()
     }
 
     /// The error after all addresses have failed.
-    pub(crate) fn failed(&self, tried: Vec<Tried>) -> RedisError {
-        let only = tried.len() == 1;
-        let whys = tried.into_iter().map(|(address, error)| {
+    pub(super) fn failed(&self, failed: Vec<FailedAddress>) -> RedisError {
+        let only = failed.len() == 1;
+        let reasons = failed.into_iter().map(|(address, error)| {
             let why = error.map_or_else(|| "no answer in time".to_owned(), |error| self.explain(&error));
-            // The address of a literal address says nothing new.
+            // The target already names an address that was given as one.
             if only && address.ip().to_string() == self.host {
                 return why;
             }
             format!("{}: {why}", address.ip())
         });
-        let whys: Vec<_> = whys.collect();
-        if whys.is_empty() {
-            return self.error("the name has no address");
+        let reasons: Vec<_> = reasons.collect();
+        if reasons.is_empty() {
+            return self.error("the host name has no address");
         }
-        self.error(&whys.join("; "))
+        self.error(&reasons.join("; "))
     }
 
-    /// An error in words, with what it hints at.
+    /// An error in words, with what the operator can do about it.
     pub(crate) fn explain(&self, error: &RedisError) -> String {
         let why = reason(error);
         if why.contains("certificate not valid for name") && self.host.parse::<IpAddr>().is_ok() {
             return format!(
-                "{why}; where sentinels or nodes announce this IP address, have them announce host names: see \
+                "{why}; if sentinels or nodes announce this IP address, let them announce host names: see \
                  announce-hostnames and resolve-hostnames of sentinels, cluster-announce-hostname of nodes"
             );
         }
         if why.contains("InvalidContentType") {
-            return format!("{why}: what answers speaks no TLS, see redis:// and --redis-master-tls");
+            return format!("{why}: the server does not speak TLS here, see redis:// and --redis-master-tls");
         }
-        if !self.tls && ended(error) {
-            return format!("{why}: if it speaks TLS, see rediss:// and --redis-master-tls");
+        if !self.tls && was_closed(error) {
+            return format!("{why}: if the server speaks TLS here, see rediss:// and --redis-master-tls");
         }
         why
     }
 }
 
-/// Whether the other end has ended the connection.
-pub(crate) fn ended(error: &RedisError) -> bool {
+/// Whether the server closed the connection.
+pub(super) fn was_closed(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_tried_is_told() {
+    fn the_error_names_the_target_and_each_address() {
         let error = |kind: io::ErrorKind| Some(RedisError::from(io::Error::from(kind)));
         let plain = Attempt {
             host: "redis.test",
@@ -106,6 +106,6 @@ mod tests {
             "{told}"
         );
         assert!(told.ends_with("see rediss:// and --redis-master-tls"), "{told}");
-        assert!(reason(&plain.failed(Vec::new())).ends_with("the name has no address"));
+        assert!(reason(&plain.failed(Vec::new())).ends_with("the host name has no address"));
     }
 }

@@ -1,7 +1,7 @@
-//! Connects to the first address of a name that serves (RFC 8305, "Happy Eyeballs").
+//! Connects to the first address of a host name that serves (RFC 8305, "Happy Eyeballs").
 //!
-//! The addresses are tried in the order of the resolver. The next attempt begins as soon as one has failed, or after a
-//! moment in which it has not succeeded: an address that swallows packets costs that moment, not the whole deadline.
+//! Addresses are tried in the order of the resolver. The next attempt starts as soon as one has failed, or after a head
+//! start: an address that drops packets costs the head start, not the whole deadline.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,52 +9,52 @@ use deadpool_redis::redis::RedisError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-/// The head start of each address, unless there are so many that all of them would not fit into the deadline.
+/// The head start of each address. It is shorter if the attempts would not fit into the deadline.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Why an address was of no use; `None`: it did not answer in time.
-pub(crate) type Tried = (SocketAddr, Option<RedisError>);
+/// An address that failed and why; `None`: it did not answer in time.
+pub(super) type FailedAddress = (SocketAddr, Option<RedisError>);
 
-/// The first connection that `connect` makes, or why each address failed.
-pub(crate) async fn first<T, F>(
+/// The first connection that `connect` makes, or all addresses with why they failed.
+pub(super) async fn first<T, F>(
     addresses: Vec<SocketAddr>,
     deadline: Instant,
     connect: impl Fn(SocketAddr) -> F,
-) -> Result<T, Vec<Tried>>
+) -> Result<T, Vec<FailedAddress>>
 where
     F: Future<Output = Result<T, RedisError>>,
 {
     let shares = u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
     let head_start = HEAD_START.min(deadline.saturating_duration_since(Instant::now()) / shares);
-    let mut under_way = FuturesUnordered::new();
-    let mut tried: Vec<Tried> = Vec::new();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed: Vec<FailedAddress> = Vec::new();
     let mut rest = addresses.into_iter();
     let mut next = Instant::now();
     loop {
-        if under_way.is_empty() || Instant::now() >= next {
+        if attempts.is_empty() || Instant::now() >= next {
             match rest.next() {
                 Some(address) => {
                     let attempt = connect(address);
-                    under_way.push(async move { (address, attempt.await) });
-                    tried.push((address, None));
+                    attempts.push(async move { (address, attempt.await) });
+                    failed.push((address, None));
                     next = Instant::now() + head_start;
                 }
-                None if under_way.is_empty() => return Err(tried),
+                None if attempts.is_empty() => return Err(failed),
                 None => {}
             }
         }
         tokio::select! {
-            Some((address, outcome)) = under_way.next() => match outcome {
+            Some((address, outcome)) = attempts.next() => match outcome {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
-                    if let Some(entry) = tried.iter_mut().find(|(other, _)| *other == address) {
+                    if let Some(entry) = failed.iter_mut().find(|(other, _)| *other == address) {
                         entry.1 = Some(error);
                     }
                     next = Instant::now();
                 }
             },
             () = sleep_until(next), if rest.len() > 0 => {}
-            () = sleep_until(deadline) => return Err(tried),
+            () = sleep_until(deadline) => return Err(failed),
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_does_not_keep_the_next_one_waiting() {
+    async fn a_silent_address_does_not_delay_the_next_one() {
         let found = first(addresses(3), soon(), async |address: SocketAddr| match address.port() {
             1 => std::future::pending().await,
             2 => Err(refused()),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_one_has_a_head_start() {
+    async fn the_first_address_has_a_head_start() {
         let found = first(addresses(2), soon(), async |address: SocketAddr| {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok(address.port())
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_that_was_tried_is_told() {
+    async fn the_error_lists_all_addresses() {
         let deadline = Instant::now() + Duration::from_millis(200);
         let found = first(addresses(9), deadline, async |address: SocketAddr| {
             match address.port() {
@@ -107,8 +107,8 @@ mod tests {
                 _ => Err(refused()),
             }
         });
-        let tried = found.await.expect_err("none is of use");
-        let ports: Vec<_> = tried
+        let failed = found.await.expect_err("all addresses fail");
+        let ports: Vec<_> = failed
             .iter()
             .map(|(address, why)| (address.port(), why.is_some()))
             .collect();

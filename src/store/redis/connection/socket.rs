@@ -1,4 +1,4 @@
-//! How a connection is made, and what the kernel is told to do when the other end falls silent.
+//! TCP, TLS and Unix sockets to a server, with keepalive probes, and the handshake of the protocol.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,23 +15,24 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::store::redis::connection::resp::RawReply;
 
-/// The kernel probes a connection after this time without traffic, and again at this interval. Idle connections are pinged
-/// sooner (see `traffic`); this is for those that only listen, and keeps the state of firewalls on the way.
+/// The kernel probes a connection after this time without traffic, and again at this interval. Pipelined connections are
+/// pinged sooner (see `traffic`); the probes are for subscriptions, and keep the state of firewalls alive.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// How many probes may stay unanswered.
 const PROBES: u32 = 3;
-/// How long sent bytes may stay unacknowledged before the kernel gives up the connection.
-pub(crate) const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
-/// How long a server has to say why it ends a connection at once.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long sent bytes may stay unacknowledged before the kernel closes the connection.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may take to send the error with which it closes a new connection.
+const CLOSING_ERROR: Duration = Duration::from_millis(200);
 
-pub(crate) enum Socket {
+/// A connected socket.
+pub(super) enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
-/// The probes of every connection to a server.
+/// The keepalive probes of every connection to a server.
 pub(crate) fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -40,14 +41,14 @@ pub(crate) fn keepalive() -> TcpKeepalive {
 }
 
 /// Connects to one address; `tls` has the name that the server's certificate must be for.
-pub(crate) async fn connect(address: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> io::Result<Socket> {
+pub(super) async fn connect(address: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> io::Result<Socket> {
     let stream = TcpStream::connect(address).await?;
-    // All that is to be sent goes out at once.
+    // The task of the connection already sends all that has gathered at once.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     socket.set_tcp_keepalive(&keepalive())?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     let Some((config, host)) = tls else {
         return Ok(Socket::Tcp(stream));
     };
@@ -56,8 +57,8 @@ pub(crate) async fn connect(address: SocketAddr, tls: Option<(&Arc<ClientConfig>
     Ok(Socket::Tls(Box::new(stream)))
 }
 
-/// What a connection begins with.
-pub(crate) fn greeting(settings: &RedisConnectionInfo) -> Vec<Cmd> {
+/// The first commands of a connection: protocol version, credentials, database.
+pub(super) fn handshake(settings: &RedisConnectionInfo) -> Vec<Cmd> {
     let mut hello = Cmd::new();
     hello.arg("HELLO").arg(2);
     if let Some(password) = settings.password() {
@@ -66,30 +67,31 @@ pub(crate) fn greeting(settings: &RedisConnectionInfo) -> Vec<Cmd> {
             .arg(settings.username().unwrap_or("default"))
             .arg(password);
     }
-    let mut greeting = vec![hello];
+    let mut handshake = vec![hello];
     if settings.db() != 0 {
         let mut select = Cmd::new();
         select.arg("SELECT").arg(settings.db());
-        greeting.push(select);
+        handshake.push(select);
     }
-    greeting
+    handshake
 }
 
-/// Why a server ends connections at once, if it says so: in protected mode, or with too many clients. Asked on a connection
-/// of its own, on which nothing is sent: the reset that a question provokes may overtake the answer.
-pub(crate) async fn last_words(address: SocketAddr) -> Option<RedisError> {
-    let mut said = Vec::new();
+/// The error with which a server closes new connections at once, as in protected mode or with too many clients.
+///
+/// Why a connection of its own, on which nothing is sent: the TCP reset that a command provokes may destroy the error.
+pub(super) async fn closing_error(address: SocketAddr) -> Option<RedisError> {
+    let mut received = Vec::new();
     let listen = async {
         let stream = TcpStream::connect(address).await?;
-        stream.take(1024).read_to_end(&mut said).await
+        stream.take(1024).read_to_end(&mut received).await
     };
-    // However that ends: what was heard counts.
-    let _ = timeout(LAST_WORDS, listen).await;
-    error_in(&said.into())
+    // Received bytes count however the read ends.
+    let _ = timeout(CLOSING_ERROR, listen).await;
+    error_in(&received.into())
 }
 
 /// The error that some bytes begin with.
-pub(crate) fn error_in(bytes: &Bytes) -> Option<RedisError> {
+pub(super) fn error_in(bytes: &Bytes) -> Option<RedisError> {
     let end = memchr::memchr(b'\n', bytes)? + 1;
-    RawReply::new(bytes.slice(..end)).only().err()
+    RawReply::detached(bytes.slice(..end)).only().err()
 }

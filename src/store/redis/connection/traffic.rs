@@ -1,97 +1,88 @@
-//! What goes on between the queue and the server, for as long as a connection lives.
+//! The task of a connection: sends what is in the queue and delivers replies until the connection ends.
 //!
-//! A connection without traffic may be dead without a sign: firewalls and load balancers drop idle ones silently. So it is
-//! pinged every few seconds, and requests that come meanwhile wait for the reply: if there is none, they are known not to
-//! have been sent, and go to another connection.
+//! Firewalls and load balancers drop idle connections silently, so an idle connection is pinged every few seconds.
+//! Commands that come meanwhile wait for the pong. Without one they are known not to have been sent, and go to another
+//! connection.
 
-use std::{collections::VecDeque, io, pin::pin, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     select,
-    sync::oneshot,
     task::yield_now,
     time::{Instant, sleep_until},
 };
 
-use crate::store::redis::{
-    connection::{
-        pipeline::{NoReply, Request, RetryPolicy, Shared},
-        resp::Scan,
-        socket::error_in,
-    },
-    error::reason,
-};
+use crate::store::redis::connection::{in_flight::InFlight, queue::ConnectionQueue, retry::NoReply};
 
-/// Room for what is read, in bytes: how much there is of it at first, and the least for a further read.
-const ROOM: usize = 64 * 1024;
-const LEAST: usize = 8 * 1024;
+/// Size of the read buffer at first, in bytes, and the least space for a further read.
+const READ_BUFFER: usize = 64 * 1024;
+const MIN_READ: usize = 8 * 1024;
 
 /// A connection is pinged after one to two of these without traffic.
-const QUIET: Duration = Duration::from_secs(2);
-/// The longest time to wait for the reply to that; a quarter of the time for any other reply if that is less.
+const IDLE: Duration = Duration::from_secs(2);
+/// The longest wait for a pong; a quarter of the timeout for other replies if that is shorter.
 const PONG: Duration = Duration::from_secs(1);
 
-/// What is on its way to the server and back.
-pub(crate) struct Traffic {
-    unsent: Bytes,
-    /// Whether something may wait in between us and the system: TLS has a buffer of its own.
-    unflushed: bool,
-    received: BytesMut,
-    pub(crate) asked: VecDeque<Sent>,
-    scan: Scan,
-    /// Whether anything has come since the last look.
-    active: bool,
-    /// Whether a ping is under way. Nothing else is then, and nothing is taken from the queue.
-    pinging: bool,
-    /// All bytes that were taken from the queue, and of them those that the system took.
-    taken: u64,
-    pub(crate) written: u64,
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+/// Sends and receives until the connection ends, and then fails all commands. `exact`: bytes that a failed write did not
+/// accept were not sent, which TLS cannot tell.
+pub(super) async fn serve(queue: Arc<ConnectionQueue>, stream: impl AsyncRead + AsyncWrite, exact: bool) {
+    let mut traffic = Traffic::new();
+    let error = traffic.run(&queue, stream).await;
+    queue.health.mark_broken();
+    for unsent in queue.end() {
+        // A caller that gave up has dropped its receiver.
+        let _ = unsent.caller.send(Err(NoReply::NotSent));
+    }
+    let written = exact.then_some(traffic.written);
+    traffic.in_flight.fail_all(written, &error);
 }
 
-/// A request on its way.
-pub(crate) struct Sent {
-    /// The place of its first byte among all that were taken.
-    pub(crate) begins: u64,
-    replies: usize,
-    patience: RetryPolicy,
-    /// When the connection is taken to be dead, for new requests and for those that can be repeated.
-    doubt: Instant,
-    due: Instant,
-    /// `None` once it is late, and for a ping: its reply is of no use, but will come first.
-    pub(crate) reply: Option<oneshot::Sender<Result<Bytes, NoReply>>>,
+/// What is on its way to the server and back.
+struct Traffic {
+    unsent: Bytes,
+    /// Whether a layer below may still buffer sent bytes, as TLS does.
+    unflushed: bool,
+    received: BytesMut,
+    in_flight: InFlight,
+    /// Whether there was traffic since the last look.
+    active: bool,
+    /// Whether a ping is in flight. Nothing else is then, and nothing is taken from the queue.
+    pinging: bool,
+    /// How many bytes the system has accepted.
+    written: u64,
 }
 
 impl Traffic {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             unsent: Bytes::new(),
             unflushed: false,
-            received: BytesMut::with_capacity(ROOM),
-            asked: VecDeque::new(),
-            scan: Scan::default(),
+            received: BytesMut::with_capacity(READ_BUFFER),
+            in_flight: InFlight::default(),
             active: false,
             pinging: false,
-            taken: 0,
             written: 0,
         }
     }
 
-    /// Why the connection has ended.
-    pub(crate) async fn flow(&mut self, shared: &Shared, stream: impl AsyncRead + AsyncWrite) -> io::Error {
+    /// Runs until the connection ends; returns why.
+    async fn run(&mut self, queue: &ConnectionQueue, stream: impl AsyncRead + AsyncWrite) -> io::Error {
         let (reader, writer) = tokio::io::split(stream);
         let (mut reader, mut writer) = (pin!(reader), pin!(writer));
         let mut late = pin!(sleep_until(Instant::now()));
-        let mut quiet = pin!(sleep_until(Instant::now() + QUIET));
+        let mut idle = pin!(sleep_until(Instant::now() + IDLE));
         loop {
-            self.received.reserve(LEAST);
+            self.received.reserve(MIN_READ);
             select! {
                 biased;
-                // First: the connection may have ended since it was used last, and what was not sent is not lost.
+                // First: if the connection has ended since its last use, nothing is sent and nothing is lost.
                 read = reader.read_buf(&mut self.received) => match read {
                     Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
-                    Ok(_) => if let Err(error) = self.answer() {
+                    Ok(_) => if let Err(error) = self.deliver() {
                         return error;
                     },
                     Err(error) => return error,
@@ -104,155 +95,56 @@ impl Traffic {
                     }
                     Err(error) => return error,
                 },
-                // Before any request: one that comes after a long silence waits for the pong.
-                () = &mut quiet => {
+                // Before the queue: a command that comes after a long silence waits for the pong.
+                () = &mut idle => {
                     let now = Instant::now();
-                    // A machine that was suspended cannot tell how long the silence was.
-                    let overslept = now - quiet.deadline() > QUIET;
-                    if self.asked.is_empty() && self.unsent.is_empty() && (overslept || !self.active) {
-                        late.as_mut().reset(self.ping(shared, now));
+                    // After a suspension of the machine the length of the silence is unknown.
+                    let overslept = now - idle.deadline() > IDLE;
+                    if self.in_flight.is_empty() && self.unsent.is_empty() && (overslept || !self.active) {
+                        late.as_mut().reset(self.ping(queue, now));
                     }
                     self.active = false;
-                    quiet.as_mut().reset(now + QUIET);
+                    idle.as_mut().reset(now + IDLE);
                 }
-                () = shared.filled.notified(), if self.unsent.is_empty() && !self.pinging => {
-                    // Whoever has a request here already gets its turn first, and the system its chance to tell of an end.
+                () = queue.filled(), if self.unsent.is_empty() && !self.pinging => {
+                    // Why: other tasks that are ready add their commands to this batch, and a connection that has ended
+                    // is noticed before it is written to.
                     yield_now().await;
-                    self.take(shared);
+                    let (bytes, commands) = queue.take();
+                    self.in_flight.add(commands, queue.timeout);
+                    self.unsent = bytes.into();
                 }
-                () = shared.doubted.notified() => self.let_go(),
-                () = &mut late, if !self.asked.is_empty() => match self.expire(shared) {
-                    Some(next) => late.as_mut().reset(next),
-                    None => return io::ErrorKind::TimedOut.into(),
-                },
+                () = queue.health.given_up() => self.in_flight.fail_yielding(),
+                () = &mut late, if !self.in_flight.is_empty() => {
+                    match self.in_flight.fail_late(|| queue.health.give_up()) {
+                        Some(next) => late.as_mut().reset(next),
+                        None => return io::ErrorKind::TimedOut.into(),
+                    }
+                }
             }
         }
     }
 
-    /// Sends a ping. When its reply is due.
-    fn ping(&mut self, shared: &Shared, now: Instant) -> Instant {
-        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-        let due = now + PONG.min(shared.timeout / 4);
-        self.asked.push_back(Sent {
-            begins: self.taken,
-            replies: 1,
-            patience: RetryPolicy::Never,
-            doubt: due,
-            due,
-            reply: None,
-        });
-        self.taken += PING.len() as u64;
+    /// Sends a ping; returns when its reply is due.
+    fn ping(&mut self, queue: &ConnectionQueue, now: Instant) -> Instant {
+        let due_at = now + PONG.min(queue.timeout / 4);
+        self.in_flight.add_ping(PING.len(), due_at);
         self.unsent = Bytes::from_static(PING);
         self.pinging = true;
-        due
+        due_at
     }
 
-    /// Takes what is in the queue, but for what nobody waits for any more.
-    fn take(&mut self, shared: &Shared) {
-        let (mut bytes, mut requests) = {
-            let mut queue = shared.lock();
-            // As much as the last time will do.
-            let (bytes, requests) = (queue.bytes.len(), queue.requests.len());
-            (
-                std::mem::replace(&mut queue.bytes, Vec::with_capacity(bytes)),
-                std::mem::replace(&mut queue.requests, Vec::with_capacity(requests)),
-            )
-        };
-        if requests.iter().any(|request| request.reply.is_closed()) {
-            (bytes, requests) = wanted(&bytes, requests);
-        }
-        let now = Instant::now();
-        let (doubt, due) = (now + shared.timeout / 2, now + shared.timeout);
-        for request in requests {
-            self.asked.push_back(Sent {
-                begins: self.taken,
-                replies: request.replies,
-                patience: request.patience,
-                doubt,
-                due,
-                reply: Some(request.reply),
-            });
-            self.taken += request.length as u64;
-        }
-        self.unsent = bytes.into();
-    }
-
-    /// Gives away the replies that are whole.
-    fn answer(&mut self) -> io::Result<()> {
+    fn deliver(&mut self) -> io::Result<()> {
         // A pong alone is no traffic.
         self.active |= !self.pinging;
-        while !self.received.is_empty() {
-            let Some(first) = self.asked.front() else {
-                // Such as: too many clients, protected mode.
-                let error = error_in(&self.received.split().freeze());
-                let said = error.map_or_else(|| "an answer to no question".to_owned(), |error| reason(&error));
-                return Err(io::Error::other(said));
-            };
-            let Some(length) = self.scan.replies(&self.received, first.replies)? else {
-                break;
-            };
-            let bytes = self.received.split_to(length).freeze();
+        if self.in_flight.deliver(&mut self.received)? {
             self.pinging = false;
-            if let Some(reply) = self.asked.pop_front().and_then(|sent| sent.reply) {
-                // Whoever asked may have gone.
-                let _ = reply.send(Ok(bytes));
-            }
         }
         Ok(())
     }
-
-    /// Tells those whose replies others wait for that the connection is in doubt.
-    fn let_go(&mut self) {
-        for sent in self.asked.iter_mut().filter(|sent| sent.patience == RetryPolicy::Yield) {
-            if let Some(reply) = sent.reply.take() {
-                let _ = reply.send(Err(NoReply::Late));
-            }
-        }
-    }
-
-    /// Tells those who have waited long enough. When the next one will have, `None` if nobody is left: then the server is
-    /// taken to be gone.
-    fn expire(&mut self, shared: &Shared) -> Option<Instant> {
-        let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        let mut wake = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        for sent in &mut self.asked {
-            if sent.doubt > now {
-                // Those behind it came later.
-                wake(sent.doubt);
-                break;
-            }
-            shared.give_up();
-            if sent.patience != RetryPolicy::Never || sent.due <= now {
-                if let Some(reply) = sent.reply.take() {
-                    let _ = reply.send(Err(NoReply::Late));
-                }
-            } else if sent.reply.is_some() {
-                wake(sent.due);
-            }
-        }
-        next
-    }
 }
 
-/// The requests that somebody waits for, and their bytes.
-fn wanted(bytes: &[u8], requests: Vec<Request>) -> (Vec<u8>, Vec<Request>) {
-    let mut kept = Vec::with_capacity(bytes.len());
-    let mut begins = 0;
-    let mut requests = requests;
-    requests.retain(|request| {
-        let ends = begins + request.length;
-        let wanted = !request.reply.is_closed();
-        if wanted {
-            kept.extend_from_slice(&bytes[begins..ends]);
-        }
-        begins = ends;
-        wanted
-    });
-    (kept, requests)
-}
-
-/// Sends some bytes, or makes sure of those that were sent, and then says 0.
+/// Sends some bytes. With none left it flushes, and returns 0.
 async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return writer.flush().await.map(|()| 0);

@@ -16,7 +16,7 @@ use rustls::{
 };
 
 use crate::store::redis::{
-    connection::socket::{UNACKNOWLEDGED, keepalive},
+    connection::socket::{USER_TIMEOUT, keepalive},
     endpoint::address::{Address, Deployment},
 };
 
@@ -238,7 +238,7 @@ fn info(url: &str, certificates: Option<&TlsCertificates>, plain_too: bool) -> R
 fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
     #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    let settings = settings.set_user_timeout(USER_TIMEOUT);
     settings
 }
 

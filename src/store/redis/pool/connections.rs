@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::store::redis::{
     connection::{
-        pipeline::{NoReply, RetryPolicy},
         resp::RawReply,
+        retry::{NoReply, RetryPolicy},
     },
     error::{CommandError, elsewhere, reason, useless},
     pool::{

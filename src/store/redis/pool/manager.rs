@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 
 use crate::store::redis::{
-    connection::pipeline::{Connection, RetryPolicy},
+    connection::{pipeline::Connection, retry::RetryPolicy},
     sentinel::query::Sentinels,
 };
 
@@ -117,7 +117,7 @@ impl managed::Manager for Manager {
     }
 
     async fn recycle(&self, link: &mut PooledConnection, _: &managed::Metrics) -> RecycleResult<RedisError> {
-        if link.connection.broken() {
+        if link.connection.is_broken() {
             return Err(RecycleError::message("broken"));
         }
         Ok(())

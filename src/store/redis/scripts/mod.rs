@@ -5,7 +5,7 @@
 
 use deadpool_redis::redis::{self, Cmd};
 
-use crate::store::redis::connection::pipeline::RetryPolicy;
+use crate::store::redis::connection::retry::RetryPolicy;
 
 /// The source of a script that reads session hashes.
 macro_rules! reads_records {
