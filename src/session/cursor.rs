@@ -13,8 +13,8 @@ use super::{App, Seconds, UserId};
 pub struct Cursor(u128);
 
 impl Cursor {
-    /// How much of a token is in a cursor, in bytes: enough that two sessions of one second hardly ever have the same, so
-    /// little that the rest, 321 bits, is as good a secret as the whole.
+    /// How much of a token is in a cursor, in bytes: enough that two sessions of one second hardly ever have the same,
+    /// so little that the rest, 321 bits, is as good a secret as the whole.
     pub const START: usize = 10;
 
     /// The last second that a cursor can hold.
@@ -44,11 +44,11 @@ impl Cursor {
     }
 }
 
-/// The list that a cursor belongs to: that of an app, or of one of its ids. A cursor of another list would answer an arbitrary
-/// part of this one without a word.
+/// The list that a cursor belongs to: that of an app, or of one of its ids. A cursor of another list would answer an
+/// arbitrary part of this one without a word.
 ///
-/// A cursor's text has it as a checksum, which is the same for every instance and version: 32 bits, against mistakes, not attacks.
-/// There is nothing to gain from a forged one.
+/// A cursor's text has it as a checksum, which is the same for every instance and version: 32 bits, against mistakes,
+/// not attacks. There is nothing to gain from a forged one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
     checksum: u32,

@@ -96,8 +96,8 @@ impl Changes {
         Self::parse(json)
     }
 
-    /// Parses the body of a set and the keys that its query removes. One of the two must name a key; if the query does, the
-    /// body may be whatever a create takes for no data.
+    /// Parses the body of a set and the keys that its query removes. One of the two must name a key; if the query does,
+    /// the body may be whatever a create takes for no data.
     ///
     /// Fails with `invalidJson` or `invalidValue`.
     pub fn for_set(body: &[u8], unset: Vec<String>) -> Result<Self, Invalid> {
@@ -187,13 +187,14 @@ impl Changes {
     }
 }
 
-/// The body without the byte order mark that some Windows programs begin UTF-8 with (RFC 8259, 8.1 lets a parser skip it).
+/// The body without the byte order mark that some Windows programs begin UTF-8 with (RFC 8259, 8.1 lets a parser skip
+/// it).
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON. What looks like
-/// an object may be broken further on.
+/// The JSON that a body is, whatever it is of: so an array is no object, and only a broken text is no JSON. What looks
+/// like an object may be broken further on.
 fn json(body: &[u8]) -> Result<&str, Invalid> {
     let text = std::str::from_utf8(without_mark(body)).map_err(|_| Invalid::Json)?;
     let object = text.trim_start_matches(SPACE);
@@ -239,8 +240,9 @@ fn nested(value: &RawValue) -> bool {
     value.get().starts_with(['[', '{'])
 }
 
-/// Whether a value is a number too large for a double, as `1e999`. Half of all parsers make infinity of it, which JSON cannot
-/// express, and the others refuse the whole text. Stored values are not looked at: a Redis peer may have written them.
+/// Whether a value is a number too large for a double, as `1e999`. Half of all parsers make infinity of it, which JSON
+/// cannot express, and the others refuse the whole text. Stored values are not looked at: a Redis peer may have written
+/// them.
 fn infinite(value: &RawValue) -> bool {
     // Without an exponent, a number needs 309 digits.
     const SAFE: usize = 300;

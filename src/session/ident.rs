@@ -104,7 +104,8 @@ impl Token {
         Some(Self(token))
     }
 
-    /// The same token, but with the number of a shard at its beginning, in two hexadecimal digits. 369 random bits are left.
+    /// The same token, but with the number of a shard at its beginning, in two hexadecimal digits. 369 random bits are
+    /// left.
     #[must_use]
     pub(crate) fn in_shard(mut self, shard: usize) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -150,8 +151,8 @@ impl Token {
 }
 
 impl Hash for Token {
-    /// A quarter of it tells tokens apart as well as the whole: 95 random bits are here, and 41 in the tokens of redis-sessions,
-    /// which end in the time. The beginning may be a shard's number.
+    /// A quarter of it tells tokens apart as well as the whole: 95 random bits are here, and 41 in the tokens of
+    /// redis-sessions, which end in the time. The beginning may be a shard's number.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.0[Self::LEN - 16..]);
     }
@@ -232,8 +233,8 @@ impl Ip {
     }
 }
 
-/// The address of `address:port`, `[address]:port` or `[address]`; any other text as it is. An IPv6 address without brackets
-/// keeps its last group: `::1:8080` is an address.
+/// The address of `address:port`, `[address]:port` or `[address]`; any other text as it is. An IPv6 address without
+/// brackets keeps its last group: `::1:8080` is an address.
 fn without_port(text: &str) -> &str {
     let port = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok();
     if let Some((address, after)) = text.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')) {

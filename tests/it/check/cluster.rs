@@ -92,7 +92,7 @@ async fn another_number_of_shards_is_refused() {
     finds(&busy.check(&[]), 0, &[], false);
     busy.server.config.namespace = redis_server::fresh_namespace();
     let found = busy.check(&["--repair"]);
-    assert!(found.refusal(2).contains("is not noted"), "{found:?}");
+    assert!(found.refusal(2).contains("stores no number of shards"), "{found:?}");
 }
 
 /// A check of the namespace `rs` in four shards.
@@ -127,7 +127,7 @@ async fn what_is_on_its_way_is_not_taken_for_missing() {
             let line = found.refusal(2);
             assert_eq!(
                 line,
-                "cannot check Redis: slots of the cluster move: check again when they rest"
+                "cannot check Redis: the cluster is moving slots: check again when it is done"
             );
             refused += 1;
         }
@@ -178,7 +178,7 @@ async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
     for _ in 0..50 {
         let found = check_at(&urls, &["--repair"]);
         if found.code == Some(2) {
-            assert!(found.refusal(2).contains("slots of the cluster move"), "{found:?}");
+            assert!(found.refusal(2).contains("the cluster is moving slots"), "{found:?}");
         } else {
             finds(&found, 0, &[], false);
         }
@@ -197,7 +197,7 @@ async fn slots_that_begin_to_move_meanwhile_cost_nothing() {
 #[test]
 fn what_is_no_cluster_is_told() {
     let found = check_at(&redis_server::url(), &[]);
-    assert_eq!(found.refusal(2), "cannot check Redis: what answers is no cluster");
+    assert_eq!(found.refusal(2), "cannot check Redis: the server is not a cluster");
     let found = check_at("redis://:secret@127.0.0.1:1,redis://127.0.0.1:1", &[]);
     let line = found.refusal(2);
     assert!(

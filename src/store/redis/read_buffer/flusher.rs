@@ -1,4 +1,4 @@
-//! Writes noted reads to Redis: every now and then, before whoever needs the indexes, and at the end.
+//! Flushes buffered reads to Redis: periodically, before operations that need the indexes, and at shutdown.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -20,18 +20,18 @@ use crate::{
     },
 };
 
-/// In how many parts all entries are written, evenly spread over the time that they have: gets would have to wait for all of
-/// them at once.
-const PARTS: usize = 128;
+/// A flush of the whole buffer is spread over its period in this many steps. Why: gets would have to wait for one large
+/// flush.
+const STEPS: usize = 128;
 
-/// Sessions in one script: Redis serves nobody else for the third of a millisecond that it takes. Smaller ones take longer all
-/// together, too long when there are many: each waits for the one before.
+/// Sessions in one script, which blocks Redis for a third of a millisecond. Why not fewer: batches run one after the
+/// other, and many small ones take longer in total.
 const BATCH: usize = 50;
 
-/// The noted reads, and the way to Redis.
+/// The read buffer, and what is needed to write it to Redis.
 pub(crate) struct Flusher {
     pub(crate) buffer: ReadBuffer,
-    /// The longest time that a read stays a entry; 0: reads are written at once and never noted.
+    /// The longest time for which a read is buffered; 0: each get writes its read itself.
     pub(crate) period: Duration,
     topology: Arc<Topology>,
     shards: Arc<Shards>,
@@ -41,7 +41,7 @@ pub(crate) struct Flusher {
 
 impl Flusher {
     pub(crate) fn new(
-        every: Duration,
+        period: Duration,
         near: Option<Arc<NearCache>>,
         topology: Arc<Topology>,
         shards: Arc<Shards>,
@@ -49,7 +49,7 @@ impl Flusher {
     ) -> Self {
         Self {
             buffer: ReadBuffer::new(shards.all().len() > 1, near),
-            period: every,
+            period,
             topology,
             shards,
             script: Script::touch(),
@@ -57,34 +57,34 @@ impl Flusher {
         }
     }
 
-    /// Writes from time to time, for ever.
+    /// Flushes periodically, until the task is aborted.
     pub(crate) async fn run(self: Arc<Self>) {
-        let parts = usize::try_from(self.period.as_millis()).map_or(PARTS, |most| most.clamp(1, PARTS));
-        let mut ticks = tokio::time::interval(self.period / u32::try_from(parts).unwrap_or(1));
+        let steps = usize::try_from(self.period.as_millis()).map_or(STEPS, |most| most.clamp(1, STEPS));
+        let mut ticks = tokio::time::interval(self.period / u32::try_from(steps).unwrap_or(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let mut away = false;
-            for part in 0..parts {
+            let mut failed = false;
+            for step in 0..steps {
                 ticks.tick().await;
-                let shards = SHARDS * part / parts..SHARDS * (part + 1) / parts;
-                // Why it failed is logged; what is noted stays so. The next try is that of the next round.
-                away = away || self.flush_shards(shards, |_| true).await.is_err();
+                let shards = SHARDS * step / steps..SHARDS * (step + 1) / steps;
+                // The cause is logged and the reads stay buffered; the next round retries.
+                failed = failed || self.flush_shards(shards, |_| true).await.is_err();
             }
         }
     }
 
-    /// How long before its end, as Redis knows it, a session is renewed there at once, in seconds: somebody else may look,
-    /// with another clock, and a batch may fail before one succeeds.
+    /// A get flushes at once if the session ends in Redis within so many seconds. Why: the next flushes may fail, and
+    /// the clocks of other readers differ.
     pub(crate) fn margin(&self) -> Seconds {
         2 * self.period.as_secs() + 3
     }
 
-    /// Writes what is noted of the `wanted` sessions. Those with a set under way are left out: it renews them.
+    /// Flushes the reads of the `wanted` sessions. Leaves out sessions with a set in flight, which renews them.
     pub(crate) async fn flush(&self, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
         self.flush_shards(0..SHARDS, wanted).await
     }
 
-    /// Writes what is noted now; what is noted meanwhile is for the next time.
+    /// Flushes what is buffered when it starts; reads that come later are left for the next flush.
     async fn flush_shards(&self, shards: Range<usize>, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
         for shard in shards {
             let keys = self.buffer.noted(shard, &wanted);
@@ -101,11 +101,11 @@ impl Flusher {
         Ok(())
     }
 
-    /// Writes what is noted of one session.
+    /// Flushes the reads of one session.
     pub(crate) async fn flush_one(&self, key: &Key) -> Result<(), Error> {
         self.buffer.wait_for_flush(key).await;
         match self.buffer.take_one(key) {
-            Some(touch) => self.write(&[touch]).await,
+            Some(reads) => self.write(&[reads]).await,
             None => Ok(()),
         }
     }
@@ -114,8 +114,8 @@ impl Flusher {
         if batch.is_empty() {
             return Ok(());
         }
-        // However this ends, also by a panic or by not being waited for, the batch does.
-        let mut ending = Ending {
+        // Ends the batch on every way out, also if the future is dropped or panics.
+        let mut guard = BatchGuard {
             buffer: &self.buffer,
             batch,
             written: false,
@@ -126,13 +126,13 @@ impl Flusher {
             Ok(0) => {}
             _ => self.metrics.store_errors("touch").inc(),
         }
-        ending.written = result.is_ok();
+        guard.written = result.is_ok();
         result.map(drop)
     }
 
-    /// All of a batch are in one shard.
+    /// Runs `touch.lua`. All sessions of a batch are in one shard.
     async fn send(&self, batch: &[BufferedReads]) -> Result<u64, Error> {
-        let Some(keys) = batch.first().and_then(|touch| self.shards.of(&touch.key.token)) else {
+        let Some(keys) = batch.first().and_then(|reads| self.shards.of(&reads.key.token)) else {
             return Ok(0);
         };
         let reply = self.topology.script(keys, &self.script, |cmd| {
@@ -141,23 +141,23 @@ impl Flusher {
                 .arg(layout::SESSIONS)
                 .arg(layout::USERS)
                 .arg(layout::TOKENS);
-            for touch in batch {
-                cmd.arg(touch.key.app.as_str()).arg(touch.key.token.as_str());
-                cmd.arg(touch.reads).arg(touch.last_active);
+            for reads in batch {
+                cmd.arg(reads.key.app.as_str()).arg(reads.key.token.as_str());
+                cmd.arg(reads.reads).arg(reads.last_active);
             }
         });
         decode::counts::count(&reply.await?)
     }
 }
 
-/// A batch under way.
-struct Ending<'a> {
+/// Ends a batch in flight when it is dropped.
+struct BatchGuard<'a> {
     buffer: &'a ReadBuffer,
     batch: &'a [BufferedReads],
     written: bool,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for BatchGuard<'_> {
     fn drop(&mut self) {
         self.buffer.end(self.batch, self.written);
     }

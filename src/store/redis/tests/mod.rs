@@ -1,4 +1,4 @@
-//! The Redis store against a real Redis server, a private one for each test.
+//! Tests of the Redis store with a real Redis server, one for each test.
 
 mod garbage;
 mod layout;
@@ -28,7 +28,7 @@ use crate::{
 /// The clock of the tests.
 const NOW: Seconds = 1_700_000_000;
 
-/// A Redis server on a free port that keeps nothing on disk; it ends with the test.
+/// A Redis server on a free port, without persistence; it ends with the test.
 struct Server {
     child: Child,
     port: u16,
@@ -86,7 +86,7 @@ impl Server {
         open(self.port, &Arc::new(Metrics::new()))
     }
 
-    /// A raw connection, to look behind the scenes.
+    /// A connection of its own, to inspect what the store writes.
     fn raw(&self) -> Raw {
         Raw(self.client().get_connection().unwrap())
     }
@@ -131,7 +131,7 @@ fn options(url: &str) -> Options {
 struct Raw(Connection);
 
 impl Raw {
-    /// Sends a command of words.
+    /// Sends a command given as words separated by spaces.
     fn ask<T: FromRedisValue>(&mut self, words: &str) -> T {
         self.send(&words.split(' ').collect::<Vec<_>>())
     }

@@ -15,12 +15,12 @@ const SESSIONS: &str = "rs:forum:_sessions";
 const USERS: &str = "rs:forum:_users";
 const ENDS: &str = "rs:SESSIONS";
 
-fn letters() -> String {
+fn token_text() -> String {
     "a".repeat(64)
 }
 
 fn hash() -> String {
-    format!("rs:forum:{}", letters())
+    format!("rs:forum:{}", token_text())
 }
 
 /// `la`, `ttl`, `no_resave`, the second of a buffered read, and now, separated by spaces.
@@ -56,7 +56,8 @@ fn parse(input: &[u8]) -> Option<(Record, Seconds, Seconds)> {
     Some((session, read, now))
 }
 
-/// What Redis holds of the session: `la` and `ttl`, its scores in `_sessions` and `_users`, and the second at which it ends.
+/// What Redis holds of the session: `la` and `ttl`, its scores in `_sessions` and `_users`, and the second at which it
+/// ends.
 type State = Option<[u64; 5]>;
 
 /// One Redis with one session in it.
@@ -90,10 +91,10 @@ impl Stage {
             &fixed,
         ]);
         let end = (record.last_active + record.ttl).min(999_999_999_999_999);
-        let _: i64 = self.raw.send(&["ZADD", SESSIONS, &la, &format!("{}:u", letters())]);
+        let _: i64 = self.raw.send(&["ZADD", SESSIONS, &la, &format!("{}:u", token_text())]);
         let _: i64 = self.raw.send(&["ZADD", USERS, &la, "u"]);
         let end = end.to_string();
-        let _: i64 = self.raw.send(&["ZADD", ENDS, &end, &format!("forum:{}:u", letters())]);
+        let _: i64 = self.raw.send(&["ZADD", ENDS, &end, &format!("forum:{}:u", token_text())]);
     }
 
     fn run<T: FromRedisValue>(&mut self, script: fn(&Self) -> &Script, keys: &[&str], args: &[String]) -> T {
@@ -107,9 +108,9 @@ impl Stage {
         let (la, ttl): (Option<u64>, Option<u64>) = self.raw.send(&["HMGET", &hash(), "la", "ttl"]);
         let mut score = |key: &str, member: &str| -> Option<f64> { self.raw.send(&["ZSCORE", key, member]) };
         let scores = [
-            score(SESSIONS, &format!("{}:u", letters()))?,
+            score(SESSIONS, &format!("{}:u", token_text()))?,
             score(USERS, "u")?,
-            score(ENDS, &format!("forum:{}:u", letters()))?,
+            score(ENDS, &format!("forum:{}:u", token_text()))?,
         ];
         #[expect(
             clippy::cast_possible_truncation,
@@ -154,7 +155,7 @@ fn scripts_renew_and_expire_sessions_as_a_record_does() {
             return;
         };
         let keys = [&*hash(), SESSIONS, USERS, ENDS];
-        let (token, app_token) = (letters(), format!("forum:{}", letters()));
+        let (token, app_token) = (token_text(), format!("forum:{}", token_text()));
         let prefix = "rs:forum:us:".to_owned();
 
         stage.write(&record);

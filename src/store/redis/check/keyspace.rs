@@ -1,4 +1,4 @@
-//! Which keys are looked at, and where each session belongs.
+//! Which keys a check looks at, and in which shard each session belongs.
 
 use crate::{
     session::{App, Token},
@@ -12,27 +12,27 @@ use crate::{
     },
 };
 
-/// The shards of a namespace.
-pub(super) struct Layout {
-    /// Those that services use.
+/// The shards of the namespace to check.
+pub(super) struct CheckedKeyspace {
+    /// The shards that services use.
     used: Shards,
-    /// Those that a key can be in. Nothing belongs into one that is not used.
+    /// All shards that a key can be in. Nothing belongs in a shard that is not used.
     all: Shards,
-    /// What every key begins with.
-    pub(super) beginning: String,
+    /// The prefix of every key.
+    pub(super) prefix: String,
 }
 
-/// One of them.
+/// One shard of the namespace.
 #[derive(Clone, Copy)]
-pub(super) struct Shard<'a> {
+pub(super) struct CheckedShard<'a> {
     pub(super) number: usize,
     pub(super) keys: &'a Keys,
-    /// Its two digits, on a cluster.
+    /// Its two hexadecimal digits; `None` on a single server.
     name: Option<&'a str>,
 }
 
-impl<'a> Shard<'a> {
-    /// A place in it.
+impl<'a> CheckedShard<'a> {
+    /// A location in this shard, for the report.
     pub(super) fn place<'b>(self, app: &'b str, id: Option<&'b str>, token: Option<&'b str>) -> Location<'b>
     where
         'a: 'b,
@@ -42,63 +42,64 @@ impl<'a> Shard<'a> {
     }
 }
 
-impl Layout {
+impl CheckedKeyspace {
     pub(super) fn new(mode: &Deployment, namespace: &str, shards: usize) -> Self {
         match mode {
             Deployment::Single | Deployment::Sentinel(_) => Self {
                 used: Shards::one(namespace),
                 all: Shards::one(namespace),
-                beginning: format!("{namespace}:"),
+                prefix: format!("{namespace}:"),
             },
             Deployment::Cluster => Self {
                 used: Shards::many(namespace, shards),
                 all: Shards::many(namespace, MOST),
-                beginning: format!("{{{namespace}:"),
+                prefix: format!("{{{namespace}:"),
             },
         }
     }
 
-    /// How many are used.
+    /// The number of shards in use.
     pub(super) fn used(&self) -> usize {
         self.used.all().len()
     }
 
-    pub(super) fn shard(&self, number: usize) -> Shard<'_> {
+    pub(super) fn shard(&self, number: usize) -> CheckedShard<'_> {
         let (keys, several) = (&self.all.all()[number], self.all.all().len() > 1);
         // `{rs:0f}:`
         let name = several.then(|| keys.prefix().trim_end_matches("}:"));
-        Shard {
+        CheckedShard {
             number,
             keys,
             name: name.map(|name| &name[name.len() - 2..]),
         }
     }
 
-    /// The number of the shard that a key is in, and the rest of its name. `None` for a key that is not ours.
+    /// The number of the shard that a key is in, and its name within the shard; `None` if it is outside of the
+    /// namespace.
     pub(super) fn split<'k>(&self, key: &'k str) -> Option<(usize, &'k str)> {
         let all = self.all.all();
-        // They are in order, and equally long.
+        // The prefixes are sorted, and of equal length.
         let (prefix, name) = key.split_at_checked(all[0].prefix().len())?;
         let number = all.binary_search_by(|keys| keys.prefix().cmp(prefix)).ok()?;
-        // How many shards there are is noted in the first one of a cluster.
-        let note = all.len() > 1 && number == 0 && key == all[0].shards().to_string();
-        (!note).then_some((number, name))
+        // On a cluster, the first shard has a key with the number of shards.
+        let shard_count = all.len() > 1 && number == 0 && key == all[0].shards().to_string();
+        (!shard_count).then_some((number, name))
     }
 
     /// Whether a service that has the token of a session looks for it in this shard.
-    pub(super) fn has_token(&self, shard: Shard<'_>, token: &str) -> bool {
+    pub(super) fn has_token(&self, shard: CheckedShard<'_>, token: &str) -> bool {
         let keys = Token::parse(token).ok().and_then(|token| self.used.of(&token));
         keys.is_some_and(|keys| keys.prefix() == shard.keys.prefix())
     }
 
     /// Whether a service looks for the sessions of an id in this shard.
-    pub(super) fn has_id(&self, shard: Shard<'_>, app: &str, id: &str) -> bool {
+    pub(super) fn has_id(&self, shard: CheckedShard<'_>, app: &str, id: &str) -> bool {
         let keys = App::parse(app).ok().map(|app| self.used.of_id(&app, id));
         keys.is_some_and(|keys| keys.prefix() == shard.keys.prefix())
     }
 }
 
-/// A pattern of SCAN that stands for this text and whatever follows.
+/// A `SCAN` pattern that matches every key with this prefix.
 pub(super) fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for character in prefix.chars() {
@@ -123,11 +124,11 @@ mod tests {
 
     #[test]
     fn keys_are_split() {
-        let one = Layout::new(&Deployment::Single, "rs", 16);
+        let one = CheckedKeyspace::new(&Deployment::Single, "rs", 16);
         assert_eq!(one.split("rs:forum:_users"), Some((0, "forum:_users")));
         assert_eq!(one.split("rx:forum:_users"), None);
         assert_eq!((one.used(), one.shard(0).name), (1, None));
-        let many = Layout::new(&Deployment::Cluster, "rs", 16);
+        let many = CheckedKeyspace::new(&Deployment::Cluster, "rs", 16);
         assert_eq!(many.split("{rs:00}:SESSIONS"), Some((0, "SESSIONS")));
         assert_eq!(many.split("{rs:ff}:forum:us:한"), Some((255, "forum:us:한")));
         for foreign in [
@@ -143,12 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_its_place() {
+    fn a_session_belongs_in_one_shard() {
         let token = |shard: &str| format!("{shard}{}", "Z".repeat(Token::LEN - 2));
-        let one = Layout::new(&Deployment::Single, "rs", 16);
+        let one = CheckedKeyspace::new(&Deployment::Single, "rs", 16);
         assert!(one.has_token(one.shard(0), &token("ZZ")) && one.has_id(one.shard(0), "forum", "ann"));
-        let many = Layout::new(&Deployment::Cluster, "rs", 16);
-        let holders = |has: &dyn Fn(Shard<'_>) -> bool| (0..MOST).filter(|n| has(many.shard(*n))).collect::<Vec<_>>();
+        let many = CheckedKeyspace::new(&Deployment::Cluster, "rs", 16);
+        let holders =
+            |has: &dyn Fn(CheckedShard<'_>) -> bool| (0..MOST).filter(|n| has(many.shard(*n))).collect::<Vec<_>>();
         assert_eq!(holders(&|shard| many.has_token(shard, &token("0f"))), [15]);
         assert!(holders(&|shard| many.has_token(shard, &token("10"))).is_empty());
         assert_eq!(holders(&|shard| many.has_id(shard, "forum", "ann")).len(), 1);

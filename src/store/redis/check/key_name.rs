@@ -1,10 +1,10 @@
-//! What a key of a shard is, by its name.
+//! Tells the keys of a namespace apart by name.
 
 use crate::session::{App, Token};
 
 /// A key of the classic layout, without the prefix of its shard.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Name<'a> {
+pub(super) enum KeyName<'a> {
     /// `SESSIONS`
     Ends,
     /// `APP:_sessions`
@@ -17,8 +17,8 @@ pub(super) enum Name<'a> {
     Session(&'a str, &'a str),
 }
 
-impl<'a> Name<'a> {
-    /// `None` for a key that is none of a session store's.
+impl<'a> KeyName<'a> {
+    /// `None` for a foreign key.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         if name == "SESSIONS" {
             return Some(Self::Ends);
@@ -35,7 +35,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// The type that such a key has.
+    /// The type that a key of this name must have.
     pub(super) fn expected(&self) -> &'static str {
         match self {
             Self::Ends | Self::Sessions(_) | Self::Users(_) => "zset",
@@ -44,7 +44,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Whose key it is.
+    /// The app that the key belongs to; `None` for `SESSIONS`.
     pub(super) fn app(&self) -> Option<&'a str> {
         match self {
             Self::Ends => None,
@@ -61,11 +61,11 @@ mod tests {
     fn keys_are_told_apart() {
         let token = "a".repeat(64);
         let session = format!("forum:{token}");
-        assert_eq!(Name::of("SESSIONS"), Some(Name::Ends));
-        assert_eq!(Name::of("forum:_sessions"), Some(Name::Sessions("forum")));
-        assert_eq!(Name::of("forum:_users"), Some(Name::Users("forum")));
-        assert_eq!(Name::of("forum:us:a:b"), Some(Name::Tokens("forum", "a:b")));
-        assert_eq!(Name::of(&session), Some(Name::Session("forum", &token)));
+        assert_eq!(KeyName::of("SESSIONS"), Some(KeyName::Ends));
+        assert_eq!(KeyName::of("forum:_sessions"), Some(KeyName::Sessions("forum")));
+        assert_eq!(KeyName::of("forum:_users"), Some(KeyName::Users("forum")));
+        assert_eq!(KeyName::of("forum:us:a:b"), Some(KeyName::Tokens("forum", "a:b")));
+        assert_eq!(KeyName::of(&session), Some(KeyName::Session("forum", &token)));
         for foreign in [
             "",
             "cache",
@@ -76,7 +76,7 @@ mod tests {
             "forum:abc:us:1",
             "abc:SESSIONS",
         ] {
-            assert_eq!(Name::of(foreign), None, "{foreign}");
+            assert_eq!(KeyName::of(foreign), None, "{foreign}");
         }
     }
 }

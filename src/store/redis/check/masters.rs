@@ -1,4 +1,4 @@
-//! The servers: one connection to each that has sessions, and which of them has what.
+//! One connection to each master, and which master serves which slot.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,21 +15,22 @@ use crate::store::redis::{
     topology::slot_map::{owners, ranges},
 };
 
-/// How long it may take for one batch.
-const ANSWERED: Duration = Duration::from_mins(1);
+/// How long one batch may take.
+const REPLY_TIMEOUT: Duration = Duration::from_mins(1);
 
-pub(super) struct Servers {
+pub(super) struct CheckedMasters {
     connections: Vec<Blocking>,
-    /// By slot of a cluster: which of them has it, or none. Empty if one has everything.
+    /// The index into `connections` of each slot's master; past its end if a slot has none. Empty if one server has
+    /// everything.
     owners: Vec<u16>,
 }
 
-impl Servers {
-    /// Each has so long to be reached.
+impl CheckedMasters {
+    /// Connects to each master within `timeout`.
     pub(super) fn open(endpoints: Endpoints, timeout: Duration) -> Result<Self, RedisError> {
-        // With a thread of its own: connections are looked after while a check is at work.
+        // A worker thread drives the connections while the check computes.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let ways = Ways {
+        let connector = Connector {
             runtime: Arc::new(runtime),
             tls: endpoints.tls.clone(),
             timeout,
@@ -38,16 +39,16 @@ impl Servers {
             Deployment::Single => (endpoints.first, Vec::new()),
             Deployment::Sentinel(name) => {
                 let sentinels = Sentinels::new(endpoints, name, timeout);
-                (vec![ways.runtime.block_on(sentinels.master())?], Vec::new())
+                (vec![connector.runtime.block_on(sentinels.master())?], Vec::new())
             }
-            Deployment::Cluster => ways.masters(&endpoints)?,
+            Deployment::Cluster => connector.masters(&endpoints)?,
         };
-        let connections = infos.iter().map(|info| ways.connect(info));
+        let connections = infos.iter().map(|info| connector.connect(info));
         let connections = connections.collect::<Result<_, _>>()?;
         Ok(Self { connections, owners })
     }
 
-    /// How many there are.
+    /// The number of masters.
     pub(super) fn count(&self) -> usize {
         self.connections.len()
     }
@@ -56,28 +57,28 @@ impl Servers {
         &mut self.connections[place]
     }
 
-    /// The one that has a shard, as far as was known at the beginning: who has not, refuses.
+    /// The master of a shard when the check began. If the shard has moved since, this server refuses the command.
     pub(super) fn of(&mut self, keys: &Keys) -> Result<&mut Blocking, RedisError> {
         let place = self.owners.get(usize::from(keys.slot())).copied().unwrap_or_default();
         let connection = self.connections.get_mut(usize::from(place));
-        connection.ok_or_else(|| io::Error::other("a part of the cluster has no master").into())
+        connection.ok_or_else(|| io::Error::other("some slots of the cluster have no master").into())
     }
 }
 
-/// How to connect.
-struct Ways {
+/// Connects to servers.
+struct Connector {
     runtime: Arc<Runtime>,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
 }
 
-impl Ways {
+impl Connector {
     fn connect(&self, server: &ConnectionInfo) -> Result<Blocking, RedisError> {
         let way = (server, self.tls.clone());
-        Blocking::connect(self.runtime.clone(), way, self.timeout, ANSWERED)
+        Blocking::connect(self.runtime.clone(), way, self.timeout, REPLY_TIMEOUT)
     }
 
-    /// The masters of a cluster, and which of them has which slot, as the first node says that answers.
+    /// The masters of a cluster and the master of each slot, from the first node that replies.
     fn masters(&self, endpoints: &Endpoints) -> Result<(Vec<ConnectionInfo>, Vec<u16>), RedisError> {
         let mut failures = Vec::new();
         for seed in endpoints.seeds() {
@@ -96,7 +97,7 @@ impl Ways {
             }
         }
         match failures.len() {
-            0 => Err(io::Error::other("what answers is no cluster").into()),
+            0 => Err(io::Error::other("the server is not a cluster").into()),
             1 => Err(failures.remove(0)),
             _ => {
                 let whys: Vec<_> = failures.iter().map(reason).collect();
