@@ -98,13 +98,13 @@ impl ClockSync {
     }
 
     /// Asks from time to time, for ever.
-    pub(crate) async fn follow(&self, topology: &Topology) {
+    pub(crate) async fn follow(self: Arc<Self>, topology: Arc<Topology>) {
         if !self.asks {
             return;
         }
         loop {
             // Why it failed is logged.
-            let known = self.ask(topology).await.is_ok();
+            let known = self.ask(&topology).await.is_ok();
             tokio::time::sleep(if known { EVERY } else { SOON }).await;
         }
     }

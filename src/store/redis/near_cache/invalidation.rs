@@ -53,8 +53,6 @@ pub(crate) struct Listener {
     source: Source,
     /// How long it may take to connect.
     timeout: Duration,
-    /// Why nothing is heard, as the log has it.
-    silent: Option<String>,
 }
 
 /// A connection that listens. That of the client library, which hears what the server says of its own accord.
@@ -79,20 +77,20 @@ impl Listener {
             channel: channel.to_owned(),
             source,
             timeout: timeout.max(LEASE),
-            silent: None,
         }
     }
 
     /// Listens for ever.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut silent = None;
         let mut links = HashMap::new();
         loop {
             let heard = self.round(&mut links).await;
             if heard.is_err() {
                 self.cache.lose();
-                self.source.look_again();
+                self.source.request_refresh();
             }
-            self.tell(heard.err());
+            tell(&mut silent, heard.err());
             sleep(BEAT).await;
         }
     }
@@ -169,16 +167,16 @@ impl Listener {
             Err(_) => Err("no connection in time".to_owned()),
         }
     }
+}
 
-    /// Logs what has changed.
-    fn tell(&mut self, why: Option<String>) {
-        match (&self.silent, &why) {
-            (None, Some(why)) => tracing::warn!("the near cache is bypassed, as changes are not heard: {why}"),
-            (Some(_), None) => tracing::info!("the near cache is back"),
-            _ => {}
-        }
-        self.silent = why;
+/// Logs when the cache is bypassed and when it is used again. `before`: why it was bypassed.
+fn tell(before: &mut Option<String>, why: Option<String>) {
+    match (&before, &why) {
+        (None, Some(why)) => tracing::warn!("the near cache is bypassed, as invalidations may be missed: {why}"),
+        (Some(_), None) => tracing::info!("the near cache is used again"),
+        _ => {}
     }
+    *before = why;
 }
 
 /// The session that a message is about. Peers may have others, which cannot be here.
@@ -256,9 +254,9 @@ impl Source {
     }
 
     /// They may be elsewhere.
-    fn look_again(&self) {
+    fn request_refresh(&self) {
         if let Self::Cluster(cluster, _) = self {
-            cluster.look_again();
+            cluster.request_refresh();
         }
     }
 }
