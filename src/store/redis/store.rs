@@ -22,10 +22,7 @@ use crate::{
                 endpoints::Endpoints,
             },
             layout::Keys,
-            near_cache::{
-                cache::NearCache,
-                invalidation::{Listener, Source},
-            },
+            near_cache::{cache::NearCache, invalidation::Listener, masters::Masters},
             pool::{availability_log::AvailabilityLog, manager::Manager, request::PoolSettings, server::Server},
             read_buffer::flusher::Flusher,
             scripts::Scripts,
@@ -161,7 +158,7 @@ impl Redis {
 
     /// The current second for an operation, for which `now` was taken from [`Redis::clock`].
     pub(super) async fn resolve_now(&self, now: Seconds) -> Result<Seconds, Error> {
-        self.clock_sync.settled(&self.topology, now).await
+        self.clock_sync.resolve_now(&self.topology, now).await
     }
 
     /// Runs a flush to its end, also if the client disconnects meanwhile.
@@ -195,7 +192,7 @@ fn connect(
     shards: &Arc<Shards>,
     near_cache: Option<&Arc<NearCache>>,
     tasks: &mut BackgroundTasks,
-) -> (Topology, Source) {
+) -> (Topology, Masters) {
     let server = |manager: &Manager| {
         let log = AvailabilityLog::new(String::new());
         Arc::new(Server::new(manager.clone(), log, settings))
@@ -204,7 +201,7 @@ fn connect(
         Deployment::Single => {
             let (info, tls) = (endpoints.first[0].clone(), endpoints.tls.clone());
             let manager = Manager::fixed(info, tls, settings.timeout);
-            (Topology::One(server(&manager)), Source::One(manager))
+            (Topology::One(server(&manager)), Masters::One(manager))
         }
         Deployment::Sentinel(name) => {
             let sentinels = Arc::new(Sentinels::new(endpoints, name, settings.timeout));
@@ -217,7 +214,7 @@ fn connect(
                 let on_switch = move || near_cache.iter().for_each(|near_cache| near_cache.lose());
                 failover::follow(followed.clone(), left.clone(), on_switch)
             });
-            (Topology::One(server), Source::Sentinels(manager, sentinels))
+            (Topology::One(server), Masters::Sentinels(manager, sentinels))
         }
         Deployment::Cluster => {
             let cluster = Cluster::new(endpoints, settings);
@@ -227,8 +224,8 @@ fn connect(
             tasks.spawn("comparison of the shards", move || {
                 compared.clone().compare_shard_count(of.clone())
             });
-            let source = Source::Cluster(cluster.clone(), shards.clone());
-            (Topology::Cluster(cluster), source)
+            let masters = Masters::Cluster(cluster.clone(), shards.clone());
+            (Topology::Cluster(cluster), masters)
         }
     }
 }
