@@ -1,10 +1,10 @@
-//! The time of Redis, by which every instance lives: an instance whose own clock is off would end sessions of others.
+//! The time of Redis, which all instances use: an instance with a wrong clock would end sessions of others.
 //!
-//! Redis is asked for its `TIME` every few seconds, beside the requests. In between, the monotonic clock of this machine
-//! counts on from there, so that a jump of the wall clock changes nothing, and a request costs no round trip.
+//! A task reads the clock of Redis (`TIME`) every few seconds. In between, the monotonic clock of this machine counts on from
+//! the last reading. So a jump of the wall clock changes nothing, and a request costs no round trip.
 //!
-//! The wall clock is compared with that of Redis all the same: somebody has to set one of the two right. The skew is a
-//! metric, and one beyond [`BOUND`] is logged and keeps this instance from wiping, which nobody could undo.
+//! The wall clock of this machine is compared with that of Redis all the same, as one of the two may be wrong. The skew is a
+//! metric. A skew above [`MAX_SKEW`] is logged and keeps this instance from wiping, which cannot be undone.
 
 use std::{
     fmt,
@@ -24,34 +24,37 @@ use crate::{
     },
 };
 
-/// The largest skew that is taken for a clock that is right. NTP keeps clocks within a tenth of a second, and a check for
-/// disagreements forgives as much between peers.
-const BOUND: f64 = 5.0;
-/// Between two questions.
-const EVERY: Duration = Duration::from_secs(5);
-/// The same until the first answer.
-const SOON: Duration = Duration::from_millis(500);
-/// An answer that took longer is too vague to replace a sharper one.
-const SHARP: Duration = Duration::from_millis(500);
-/// Between two lines in the log about the same.
+/// The largest skew, in seconds, of a clock that counts as right. NTP keeps clocks within a tenth of a second. The
+/// consistency check allows the same between peers.
+const MAX_SKEW: f64 = 5.0;
+/// Between two readings.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The pause after a reading that failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// A reading that took longer is too imprecise to replace an earlier one.
+const MAX_DELAY: Duration = Duration::from_millis(500);
+/// Between two log lines of the same kind.
 const QUIET: Duration = Duration::from_mins(10);
 
-/// The time of Redis, as far as it is known.
+/// The clock of Redis, as last read.
 pub(crate) struct ClockSync {
     reference: Arc<ReferenceTime>,
-    /// Whether Redis is to be asked at all. The clock of a test is alone in its world.
+    /// Whether the clock of Redis is read. Tests with a clock of their own use that alone.
     asks: bool,
     skew: Option<Gauge>,
-    told: Mutex<Told>,
+    logged: Mutex<Logged>,
 }
 
-/// What the log has been told.
+/// What was logged, and when.
 #[derive(Default)]
-struct Told {
-    off: bool,
+struct Logged {
+    /// Whether the skew is logged as too large.
+    skewed: bool,
     skew: Option<Instant>,
-    unknown: Option<Instant>,
-    kept: Option<Instant>,
+    /// That Redis does not give its time.
+    refused: Option<Instant>,
+    /// That this instance does not wipe.
+    not_wiping: Option<Instant>,
 }
 
 impl ClockSync {
@@ -61,61 +64,61 @@ impl ClockSync {
             reference: Arc::new(ReferenceTime::new(local)),
             asks,
             skew: asks.then(|| metrics.clock_skew()),
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
-    /// The clock of every instance on this Redis.
+    /// The clock that all instances on this Redis share.
     pub(crate) fn clock(&self) -> Clock {
         Clock::Reference(self.reference.clone())
     }
 
-    /// The current second for an operation that took `now` from [`ClockSync::now`]. Before the first answer of Redis it is asked
-    /// for one; if it cannot be reached, neither can the operation reach it.
-    pub(crate) async fn settled(&self, topology: &Topology, now: Seconds) -> Result<Seconds, Error> {
+    /// The current second for an operation that took `now` from [`ClockSync::clock`]. Before the first reading this takes one;
+    /// if Redis is unreachable for it, then also for the operation.
+    pub(crate) async fn resolve_now(&self, topology: &Topology, now: Seconds) -> Result<Seconds, Error> {
         if !self.asks || !self.reference.is_pending() {
             return Ok(now);
         }
-        Box::pin(self.ask(topology)).await?;
+        Box::pin(self.read(topology)).await?;
         Ok(self.reference.now())
     }
 
-    /// The current second to wipe by; `None` if the clocks differ too much, or by nobody knows how much.
+    /// The current second for a wipe; `None` if the skew is too large or unknown. Why: a wipe cannot be undone.
     pub(crate) async fn to_wipe_by(&self, topology: &Topology, now: Seconds) -> Result<Option<Seconds>, Error> {
         if !self.asks {
             return Ok(Some(now));
         }
-        self.ask(topology).await?;
-        if self.skew().is_some_and(|skew| skew.abs() <= BOUND) {
+        self.read(topology).await?;
+        if self.skew().is_some_and(|skew| skew.abs() <= MAX_SKEW) {
             return Ok(Some(self.reference.now()));
         }
-        if due(&mut self.told().kept) {
+        if due(&mut self.logged().not_wiping) {
             tracing::warn!(
-                "expired sessions are not wiped by this instance: its clock is off, or that of Redis is not known"
+                "this instance wipes no expired sessions: its clock differs from that of Redis, or Redis does not give its time"
             );
         }
         Ok(None)
     }
 
-    /// Asks from time to time, for ever.
-    pub(crate) async fn follow(&self, topology: &Topology) {
+    /// Reads the clock of Redis periodically, for ever.
+    pub(crate) async fn follow(self: Arc<Self>, topology: Arc<Topology>) {
         if !self.asks {
             return;
         }
         loop {
-            // Why it failed is logged.
-            let known = self.ask(topology).await.is_ok();
-            tokio::time::sleep(if known { EVERY } else { SOON }).await;
+            // The cause of a failure is logged already.
+            let known = self.read(&topology).await.is_ok();
+            tokio::time::sleep(if known { INTERVAL } else { RETRY }).await;
         }
     }
 
-    async fn ask(&self, topology: &Topology) -> Result<(), Error> {
+    async fn read(&self, topology: &Topology) -> Result<(), Error> {
         let asked = Instant::now();
         match topology.time().await {
             Ok(time) => {
                 let took = asked.elapsed();
-                // Redis looked at its clock somewhere in between.
-                if took <= SHARP || self.reference.precise().is_none() {
+                // Redis read its clock at an unknown moment in between; half of the delay is the best estimate.
+                if took <= MAX_DELAY || self.reference.precise().is_none() {
                     self.reference.set(time + took / 2);
                     if let Some(skew) = self.skew() {
                         self.report(skew);
@@ -125,10 +128,10 @@ impl ClockSync {
             }
             Err(CommandError::Refused) => {
                 self.reference.refuse();
-                if due(&mut self.told().unknown) {
+                if due(&mut self.logged().refused) {
                     tracing::warn!(
-                        "Redis does not tell its time: this instance goes by its own clock and wipes no expired sessions; \
-                         the user of Redis needs the right +time"
+                        "Redis does not give its time: this instance uses its own clock and wipes no expired sessions; \
+                         give the user of Redis the permission +time"
                     );
                 }
                 Ok(())
@@ -137,7 +140,7 @@ impl ClockSync {
         }
     }
 
-    /// How many seconds the clock of this machine is ahead of that of Redis.
+    /// How many seconds the clock of this machine is ahead of that of Redis; `None` before the first reading.
     fn skew(&self) -> Option<f64> {
         let reference = self.reference.precise()?;
         Some(self.reference.local().precise().as_secs_f64() - reference.as_secs_f64())
@@ -145,28 +148,28 @@ impl ClockSync {
 
     fn report(&self, skew: f64) {
         if let Some(gauge) = &self.skew {
-            // No test and no operator needs more than milliseconds.
+            // Milliseconds are precise enough.
             gauge.set((skew * 1000.0).round() / 1000.0);
         }
-        let mut told = self.told();
-        // A skew at the bound must not fill the log.
-        let off = skew.abs() > if told.off { BOUND * 0.8 } else { BOUND };
-        if off && due(&mut told.skew) {
+        let mut logged = self.logged();
+        // The lower bound for the way back keeps a skew near the bound from filling the log.
+        let skewed = skew.abs() > if logged.skewed { MAX_SKEW * 0.8 } else { MAX_SKEW };
+        if skewed && due(&mut logged.skew) {
             let ahead = if skew > 0.0 { "ahead of" } else { "behind" };
             tracing::warn!(
-                "the clock of this machine is {:.1} s {ahead} that of Redis: this instance goes by the clock of Redis and wipes \
+                "the clock of this machine is {:.1} s {ahead} that of Redis: this instance uses the clock of Redis and wipes \
                  no expired sessions; set the clocks right (NTP)",
                 skew.abs()
             );
-        } else if told.off && !off {
+        } else if logged.skewed && !skewed {
             tracing::info!("the clock of this machine agrees with that of Redis again");
         }
-        told.off = off;
+        logged.skewed = skewed;
     }
 
     /// A panic under the lock leaves it whole: each change is a single step.
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn logged(&self) -> std::sync::MutexGuard<'_, Logged> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,7 +179,7 @@ impl fmt::Debug for ClockSync {
     }
 }
 
-/// Whether a line may be logged again. Notes that it is.
+/// Whether a line may be logged again. Then `last` is set to now.
 fn due(last: &mut Option<Instant>) -> bool {
     let now = Instant::now();
     let due = last.is_none_or(|last| now - last >= QUIET);

@@ -1,33 +1,33 @@
-//! Why there is no reply, and what an error of Redis means for those who asked and for the connection it came from.
+//! Errors of Redis: what each means for the caller and for its connection, and what of it may be logged.
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::store::Error;
 
-/// Why there is no reply.
+/// Why a command has no usable reply.
 pub(crate) enum CommandError {
-    /// Redis does not know the script, and did nothing.
+    /// Redis does not know the script; nothing was applied.
     NoScript,
-    /// The key holds something else, which nobody can expect to be a session.
+    /// The key is of another type than that of a session.
     WrongType,
-    /// Another node of the cluster has this slot, at this address; nothing was done.
+    /// The node at this address serves the slot; nothing was applied.
     Moved(String),
-    /// Another node has what is asked for already, and has to be told so; nothing was done.
+    /// The node at this address is importing the slot and serves the key after `ASKING`; nothing was applied.
     Ask(String),
-    /// The cluster is at work on this slot; nothing was done.
+    /// The slot is migrating or down; nothing was applied.
     TryAgain,
-    /// There is no connection; nothing was sent. Already logged.
+    /// There is no connection; nothing was sent. Logged already.
     NotSent,
-    /// Redis refuses the command, and will refuse it again; nothing was done. Already logged.
+    /// Redis refuses the command and would refuse it again; nothing was applied. Logged already.
     Refused,
-    /// It was done, but too few replicas have said in time that they have it.
+    /// The change was applied, but too few replicas have acknowledged it in time.
     NotReplicated,
-    /// Anything else; already logged.
+    /// Anything else; the command may have been applied. Logged already.
     Unavailable,
 }
 
 impl CommandError {
-    /// The same for one more of those whose commands went together.
+    /// The same error for another command of the same batch.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::NotSent => Self::NotSent,
@@ -45,16 +45,16 @@ impl From<CommandError> for Error {
     }
 }
 
-/// What a node of a cluster says of a slot that it does not have, or not yet, or not any more.
+/// The error of a node of a cluster about a slot that it does not serve; `None` for any other error.
 pub(crate) fn elsewhere(error: &RedisError) -> Option<CommandError> {
     let address = || error.redirect_node().map(|(address, _)| address.to_owned());
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::Moved) => address().map(CommandError::Moved),
         ErrorKind::Server(ServerErrorKind::Ask) => address().map(CommandError::Ask),
         ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => Some(CommandError::TryAgain),
-        // Says a node to who takes it for the only server.
+        // A node replies so to a client that takes it for the only server.
         _ if error.code() == Some("CROSSSLOT") => Some(CommandError::TryAgain),
-        // A key that a script learned of inside is on its way. Every script looks at all keys before it writes.
+        // A key whose name a script has read is migrating. Every script accesses all keys before it writes.
         _ if error
             .detail()
             .is_some_and(|detail| detail.contains("access a non local key")) =>
@@ -65,31 +65,31 @@ pub(crate) fn elsewhere(error: &RedisError) -> Option<CommandError> {
     }
 }
 
-/// Whether the connection an error came from is of no more use: it is down, or leads to a server that cannot serve, such
-/// as a master that became a replica. Connecting anew may lead to one that can.
+/// Whether the connection should be given up: it is down, or leads to a server that cannot serve, such as a master that
+/// became a replica. A new connection may lead to another server.
 pub(crate) fn useless(error: &RedisError) -> bool {
     let known = |error: &ServerError| {
         matches!(error.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "UNKILLABLE")
-            // Redis 6 wraps the error of a command inside a script into one of its own.
+            // Redis 6 wraps the error of a command in a script.
             || error.details().is_some_and(|details| details.contains("-READONLY"))
     };
-    // One error, or those of the commands of a transaction.
+    // One error, or the errors of the commands of a transaction.
     match error.clone().into_server_errors() {
         Some(errors) => errors.iter().any(|(_, error)| known(error)),
         None => true,
     }
 }
 
-/// A few words on an error. Never its detail: Redis likes to quote the command, and that holds a token.
+/// A short text for the log. Never the detail of an error: Redis may quote the command there, which contains a token.
 pub(crate) fn reason(error: &RedisError) -> String {
     if error.is_timeout() {
         return "no reply in time".to_owned();
     }
     if error.is_io_error() {
-        // The operating system's words: no command had a part in them.
+        // The text of the operating system quotes no command.
         return error.to_string();
     }
-    // Of a transaction: the first command that was refused says more than EXEC does.
+    // In a transaction, the error of the first refused command says more than that of EXEC.
     let refusals = error.clone().into_server_errors();
     let refusal = refusals.as_deref().and_then(<[_]>::first);
     let detail = refusal.map_or_else(|| error.detail(), |(_, refusal)| refusal.details());
@@ -106,19 +106,18 @@ pub(crate) fn reason(error: &RedisError) -> String {
     }
 }
 
-/// The code of an error inside a script. Redis 6 answers `@user_script:LINE: -CODE …` where later versions answer the error
-/// itself.
+/// The code of an error in a script. Redis 6 replies `@user_script:LINE: -CODE …`; later versions reply the error itself.
 fn code_inside(detail: &str) -> Option<&str> {
     let mut codes = detail.split(' ').filter_map(|word| word.strip_prefix('-'));
     codes.find(|code| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
-/// What errors say of which the code tells too little, and how it is told.
+/// Details that may be logged because their code says too little: a part of the detail, and the text for the log.
 const KNOWN: [(&str, &str); 8] = [
     (
         "running in protected mode",
         "DENIED: it is in protected mode and serves its own machine only: set a password in Redis (requirepass), or \
-         protected-mode no where nobody else reaches it",
+         protected-mode no if the network is closed to others",
     ),
     (
         "max number of clients reached",
@@ -147,9 +146,9 @@ const KNOWN: [(&str, &str); 8] = [
     ),
 ];
 
-/// What a detail says, where its code says too little and its words are known: nothing of the command but its name.
+/// The text for a known detail. It contains nothing of the command but its name.
 fn plain_words(detail: &str) -> Option<String> {
-    // As versions 6 and 7 say it, also of a command in a script, whose error has the code of the script.
+    // The wording of versions 6 and 7, also for a command in a script.
     if let Some((_, rest)) = detail.split_once("has no permissions to run the '") {
         let name = rest.split('\'').next().unwrap_or_default();
         let is_one = |byte: u8| byte.is_ascii_lowercase() || byte == b'|' || byte == b'-';
@@ -166,14 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_inside_a_script_has_its_own_code() {
+    fn the_code_of_an_error_in_a_script_is_found() {
         let detail = "12: -READONLY You can't write against a read only replica.";
         assert_eq!(code_inside(detail), Some("READONLY"));
         assert_eq!(code_inside("3: attempt to compare nil with number -secret"), None);
     }
 
     #[test]
-    fn only_known_words_are_told() {
+    fn only_known_details_are_logged() {
         for (detail, words) in [
             (
                 "User ann has no permissions to run the 'config|get' command",

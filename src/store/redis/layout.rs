@@ -1,7 +1,7 @@
-//! The classic layout of redis-sessions: the only place that says how a key or an index member is written.
+//! The classic layout of redis-sessions: the only place that defines keys and index members.
 //!
-//! A [`Text`] is a list of parts that go straight into the buffer of a command, so a key costs no allocation. Scripts
-//! that learn an app, a token or an id only inside get the parts around it and do nothing but concatenate.
+//! A [`KeyText`] is a list of parts that are copied straight into the buffer of a command, so a key costs no allocation.
+//! Scripts that read an app, a token or an id themselves get the parts around it and only concatenate.
 
 use std::{fmt, io::Write};
 
@@ -9,11 +9,11 @@ use deadpool_redis::redis::{RedisWrite, ToRedisArgs};
 
 use crate::session::{App, Token};
 
-/// What comes after the app in the key of the sorted set of `TOKEN:ID` by last activity.
+/// Follows the app in the key of the sorted set of `TOKEN:ID` by last activity.
 pub(crate) const SESSIONS: &str = ":_sessions";
-/// What comes after the app in the key of the sorted set of ids by last activity.
+/// Follows the app in the key of the sorted set of ids by last activity.
 pub(crate) const USERS: &str = ":_users";
-/// What stands between app and id in the key of the set of an id's tokens.
+/// Stands between app and id in the key of the set of tokens of an id.
 pub(crate) const TOKENS: &str = ":us:";
 
 /// How many slots a cluster has.
@@ -21,19 +21,19 @@ pub(crate) const SLOTS: u16 = 16384;
 
 /// A key, a member or the beginning of one, in parts.
 #[derive(Clone, Copy)]
-pub(crate) struct Text<'a, const N: usize>([&'a str; N]);
+pub(crate) struct KeyText<'a, const N: usize>([&'a str; N]);
 
-impl<const N: usize> ToRedisArgs for Text<'_, N> {
+impl<const N: usize> ToRedisArgs for KeyText<'_, N> {
     fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
         let mut argument = out.writer_for_next_arg();
         for part in self.0 {
-            // The buffer of a command grows as needed.
+            // The buffer of a command grows as needed, so writing to it cannot fail.
             argument.write_all(part.as_bytes()).expect("memory takes every write");
         }
     }
 }
 
-impl<const N: usize> fmt::Display for Text<'_, N> {
+impl<const N: usize> fmt::Display for KeyText<'_, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| f.write_str(part))
     }
@@ -41,11 +41,11 @@ impl<const N: usize> fmt::Display for Text<'_, N> {
 
 /// The keys of one shard.
 pub(crate) struct Keys {
-    /// What every key begins with, `rs:`.
+    /// The prefix of every key, `rs:`.
     prefix: String,
     /// `rs:cache`, the same for all shards.
     channel: String,
-    /// The slot of a cluster that all keys with this prefix are in, if there is a hash tag in it.
+    /// The slot of all keys of a cluster with this prefix, which contains a hash tag.
     slot: u16,
 }
 
@@ -59,63 +59,63 @@ impl Keys {
         }
     }
 
-    /// The slot of a cluster that all these keys are in.
+    /// The slot of a cluster that contains all these keys.
     pub(crate) fn slot(&self) -> u16 {
         self.slot
     }
 
-    /// `rs:`, what every key begins with.
+    /// `rs:`, the prefix of every key.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// `rs:APP:TOKEN`, the hash of one session.
-    pub(crate) fn session<'a>(&'a self, app: &'a App, token: &'a Token) -> Text<'a, 4> {
-        Text([&self.prefix, app.as_str(), ":", token.as_str()])
+    pub(crate) fn session<'a>(&'a self, app: &'a App, token: &'a Token) -> KeyText<'a, 4> {
+        KeyText([&self.prefix, app.as_str(), ":", token.as_str()])
     }
 
     /// `rs:APP:`, the beginning of the hash key of every session of an app.
-    pub(crate) fn session_prefix<'a>(&'a self, app: &'a App) -> Text<'a, 3> {
-        Text([&self.prefix, app.as_str(), ":"])
+    pub(crate) fn session_prefix<'a>(&'a self, app: &'a App) -> KeyText<'a, 3> {
+        KeyText([&self.prefix, app.as_str(), ":"])
     }
 
     /// `rs:APP:_sessions`, the sorted set of [`session_member`] by last activity.
-    pub(crate) fn sessions<'a>(&'a self, app: &'a App) -> Text<'a, 3> {
-        Text([&self.prefix, app.as_str(), SESSIONS])
+    pub(crate) fn sessions<'a>(&'a self, app: &'a App) -> KeyText<'a, 3> {
+        KeyText([&self.prefix, app.as_str(), SESSIONS])
     }
 
     /// `rs:APP:_users`, the sorted set of ids by last activity.
-    pub(crate) fn users<'a>(&'a self, app: &'a App) -> Text<'a, 3> {
-        Text([&self.prefix, app.as_str(), USERS])
+    pub(crate) fn users<'a>(&'a self, app: &'a App) -> KeyText<'a, 3> {
+        KeyText([&self.prefix, app.as_str(), USERS])
     }
 
     /// `rs:APP:us:ID`, the set of the tokens of one id.
-    pub(crate) fn tokens<'a>(&'a self, app: &'a App, id: &'a str) -> Text<'a, 4> {
-        Text([&self.prefix, app.as_str(), TOKENS, id])
+    pub(crate) fn tokens<'a>(&'a self, app: &'a App, id: &'a str) -> KeyText<'a, 4> {
+        KeyText([&self.prefix, app.as_str(), TOKENS, id])
     }
 
     /// `rs:APP:us:`, the beginning of [`Keys::tokens`] for every id of an app.
-    pub(crate) fn tokens_prefix<'a>(&'a self, app: &'a App) -> Text<'a, 3> {
-        Text([&self.prefix, app.as_str(), TOKENS])
+    pub(crate) fn tokens_prefix<'a>(&'a self, app: &'a App) -> KeyText<'a, 3> {
+        KeyText([&self.prefix, app.as_str(), TOKENS])
     }
 
     /// `rs:SESSIONS`, the sorted set of [`end_member`] by the second at which the session ends.
-    pub(crate) fn ends(&self) -> Text<'_, 2> {
-        Text([&self.prefix, "SESSIONS"])
+    pub(crate) fn ends(&self) -> KeyText<'_, 2> {
+        KeyText([&self.prefix, "SESSIONS"])
     }
 
-    /// `{rs:00}:_shards`, how many shards there are; in the first of them only, and only on a cluster.
-    pub(crate) fn shards(&self) -> Text<'_, 2> {
-        Text([&self.prefix, "_shards"])
+    /// `{rs:00}:_shards`, the number of shards; only on a cluster, and only in the first shard.
+    pub(crate) fn shards(&self) -> KeyText<'_, 2> {
+        KeyText([&self.prefix, "_shards"])
     }
 
-    /// `rs:cache`, the channel on which peers with a local cache hear of changes.
+    /// `rs:cache`, the channel of invalidations for peers with a local cache.
     pub(crate) fn channel(&self) -> &str {
         &self.channel
     }
 }
 
-/// CRC-16/XMODEM, by which a cluster places keys: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+/// CRC-16/XMODEM, with which a cluster assigns keys to slots: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
@@ -125,23 +125,23 @@ fn crc16(bytes: &[u8]) -> u16 {
 }
 
 /// `TOKEN:ID`. Only the first colon separates: an id may hold more.
-pub(crate) fn session_member<'a>(token: &'a Token, id: &'a str) -> Text<'a, 3> {
-    Text([token.as_str(), ":", id])
+pub(crate) fn session_member<'a>(token: &'a Token, id: &'a str) -> KeyText<'a, 3> {
+    KeyText([token.as_str(), ":", id])
 }
 
 /// `APP:TOKEN:ID`. Only the first two colons separate.
-pub(crate) fn end_member<'a>(app: &'a App, token: &'a Token, id: &'a str) -> Text<'a, 5> {
-    Text([app.as_str(), ":", token.as_str(), ":", id])
+pub(crate) fn end_member<'a>(app: &'a App, token: &'a Token, id: &'a str) -> KeyText<'a, 5> {
+    KeyText([app.as_str(), ":", token.as_str(), ":", id])
 }
 
 /// `APP:`, the beginning of [`end_member`] for any token, and of [`message`].
-pub(crate) fn app_prefix(app: &App) -> Text<'_, 2> {
-    Text([app.as_str(), ":"])
+pub(crate) fn app_prefix(app: &App) -> KeyText<'_, 2> {
+    KeyText([app.as_str(), ":"])
 }
 
 /// `APP:TOKEN`, what is published on [`Keys::channel`].
-pub(crate) fn message<'a>(app: &'a App, token: &'a Token) -> Text<'a, 3> {
-    Text([app.as_str(), ":", token.as_str()])
+pub(crate) fn message<'a>(app: &'a App, token: &'a Token) -> KeyText<'a, 3> {
+    KeyText([app.as_str(), ":", token.as_str()])
 }
 
 #[cfg(test)]
@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(app_prefix(&app).to_string(), "forum:");
         assert_eq!(message(&app, &token).to_string(), format!("forum:{text}"));
     }
+
     #[test]
     fn keys_of_a_cluster_are_in_one_slot() {
         assert_eq!(crc16(b"123456789"), 0x31c3);

@@ -15,6 +15,7 @@
 //! - [`store`] and [`operations`]: the store itself, and a file for each group of its operations;
 //! - [`check`]: the consistency check, which needs no service.
 
+mod background_tasks;
 mod check;
 mod clock_sync;
 mod connection;

@@ -1,14 +1,11 @@
-//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see `keys`), or on a cluster in many shards
-//! of the same form.
+//! The store on Redis: its options, its parts and its background tasks. The operations are in [`operations`](super::operations).
 //!
-//! Every operation on a session or an id is one atomic script or command, and one round trip; on an id with more than 100
-//! sessions, several. A get is one plain read; what it changes follows a little later (`pending`, `touch`), or in one script
-//! with it where that is switched off. With a near cache (`near`) many gets need no read. All instances go by the clock of
-//! Redis ([`ClockSync`]), of which they have a copy: times are arguments of scripts and commands.
+//! Every operation on a session or an id is one atomic script or command and one round trip; on an id with more than 100
+//! sessions, several. A get is one plain read; its changes follow a little later ([`read_buffer`](super::read_buffer)), or in
+//! one script with it if buffering is off. With a [`near_cache`](super::near_cache) many gets need no read. All instances use
+//! the clock of Redis ([`ClockSync`]): times are arguments of scripts and commands.
 
 use std::{fmt, sync::Arc, time::Duration};
-
-use tokio::task::AbortHandle;
 
 use crate::{
     clock::Clock,
@@ -18,22 +15,15 @@ use crate::{
         Error,
         list_window::WindowBudget,
         redis::{
+            background_tasks::BackgroundTasks,
             clock_sync::ClockSync,
             endpoint::{
                 address::{Address, Deployment},
                 endpoints::Endpoints,
             },
             layout::Keys,
-            near_cache::{
-                cache::NearCache,
-                invalidation::{Listener, Source},
-            },
-            pool::{
-                availability_log::AvailabilityLog,
-                connections::{Pool, PoolSettings},
-                manager::Manager,
-                server::Server,
-            },
+            near_cache::{cache::NearCache, invalidation::Listener, masters::Masters},
+            pool::{availability_log::AvailabilityLog, manager::Manager, request::PoolSettings, server::Server},
             read_buffer::flusher::Flusher,
             scripts::Scripts,
             sentinel::query::Sentinels,
@@ -43,32 +33,32 @@ use crate::{
     },
 };
 
-/// How to reach Redis, and how to use it. No `Debug`: there may be passwords in it.
+/// How to reach Redis and how to use it. No `Debug`, as it may contain passwords.
 pub struct Options {
-    /// Where it is.
+    /// The addresses and credentials.
     pub address: Address,
-    /// What every key begins with, without the colon that follows it.
+    /// The prefix of every key, without the colon that follows it.
     pub namespace: String,
-    /// Into how many parts a cluster divides the sessions, 1 to 256. Must never change.
+    /// The number of shards of a cluster, 1 to 256. Must never change.
     pub shards: usize,
-    /// The deadline around each operation. Waiting for a connection and waiting for a reply get nine tenths of it: who
-    /// gives up first is who learns that Redis does not answer.
+    /// The deadline around each operation. Waits for a connection and for a reply end after nine tenths of it, so that they
+    /// log why before the operation is given up.
     pub timeout: Duration,
-    /// How many connections to each server all requests share; at least 1.
+    /// How many connections to each server all requests share, at least 1.
     pub connections: usize,
-    /// How many replicas must have a create, a set or a kill before it is answered; 0: it is not asked.
+    /// How many replicas must acknowledge a create, a set or a kill before it is answered; 0: none.
     pub replicas: u16,
-    /// How long the reads of a get may take to reach Redis; 0: they are part of the get.
+    /// How long reads are buffered before they are written to Redis; 0: each get writes its own.
     pub touch: Duration,
-    /// How long a session may be answered from memory after it was read; 0: never. Needs a `touch` that is not 0.
+    /// How long a session may be answered from memory after it was read; 0: never. Needs a `touch` above 0.
     pub cachetime: Duration,
-    /// The most sessions in memory for that, at least 1.
+    /// The most sessions that are kept in memory for that, at least 1.
     pub cachemax: usize,
-    /// The clock of this machine, to be compared with that of Redis.
+    /// The clock of this machine, which is compared with that of Redis.
     pub clock: Clock,
 }
 
-/// A Redis server or a cluster of them, or topology that speak its protocol.
+/// The store on a Redis server, a cluster, or a server that speaks the same protocol.
 pub struct Redis {
     pub(super) topology: Arc<Topology>,
     pub(super) shards: Arc<Shards>,
@@ -76,7 +66,7 @@ pub struct Redis {
     pub(super) flusher: Arc<Flusher>,
     pub(super) clock_sync: Arc<ClockSync>,
     pub(super) near_cache: Option<Arc<NearCache>>,
-    tasks: Vec<AbortHandle>,
+    _tasks: BackgroundTasks,
     pub(super) throttle: Throttle,
     /// Shared by the windows of all lists.
     pub(super) budget: WindowBudget,
@@ -90,7 +80,8 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Gets ready to connect; Redis need not be up yet. Fails with one line, free of secrets, if the address makes no sense.
+    /// A store that connects when requests need it: Redis need not be up yet. Fails with one line, free of secrets, if the
+    /// address is invalid.
     ///
     /// # Panics
     ///
@@ -98,86 +89,63 @@ impl Redis {
     pub fn open(options: Options, metrics: Arc<Metrics>) -> Result<Self, String> {
         let endpoints = Endpoints::new(options.address)?;
         let timeout = options.timeout * 9 / 10;
-        let limits = PoolSettings {
+        let settings = PoolSettings {
             timeout,
             connections: options.connections,
             replicas: options.replicas,
         };
-        let near = (!options.cachetime.is_zero())
+        let near_cache = (!options.cachetime.is_zero())
             .then(|| Arc::new(NearCache::new(options.cachetime, options.cachemax, &metrics)));
-        let mut tasks = Vec::new();
-        let one =
-            |manager: &Manager| Server::start(Pool::new(manager.clone(), AvailabilityLog::of(String::new()), limits));
+        let mut tasks = BackgroundTasks::default();
         let shards = Arc::new(match endpoints.mode {
             Deployment::Single | Deployment::Sentinel(_) => Shards::one(&options.namespace),
             Deployment::Cluster => Shards::many(&options.namespace, options.shards),
         });
-        let (topology, source) = match endpoints.mode.clone() {
-            Deployment::Single => {
-                let manager = Manager::fixed(endpoints.first[0].clone(), endpoints.tls.clone(), timeout);
-                (Topology::One(one(&manager)), Source::One(manager))
-            }
-            Deployment::Sentinel(name) => {
-                let sentinels = Arc::new(Sentinels::new(endpoints, name, timeout));
-                let manager = Manager::by_sentinels(sentinels.clone(), timeout);
-                let server = one(&manager);
-                let cache = near.clone();
-                // Until the new master is listened to.
-                let on_switch = move || cache.iter().for_each(|cache| cache.lose());
-                let watch = failover::follow(sentinels.clone(), server.pool.clone(), on_switch);
-                tasks.push(tokio::spawn(watch).abort_handle());
-                (Topology::One(server), Source::Sentinels(manager, sentinels))
-            }
-            Deployment::Cluster => {
-                let cluster = Cluster::new(endpoints, limits);
-                tasks.push(tokio::spawn(cluster.clone().compare(shards.clone())).abort_handle());
-                (
-                    Topology::Cluster(cluster.clone()),
-                    Source::Cluster(cluster, shards.clone()),
-                )
-            }
-        };
-        if let Some(near) = &near {
-            let listener = Listener::new(near.clone(), shards.all()[0].channel(), source, timeout);
-            tasks.push(tokio::spawn(listener.run()).abort_handle());
+        let (topology, masters) = connect(endpoints, settings, &shards, near_cache.as_ref(), &mut tasks);
+        if let Some(near_cache) = &near_cache {
+            let listener = Listener::new(near_cache.clone(), shards.all()[0].channel(), masters, timeout);
+            let listener = Arc::new(listener);
+            tasks.spawn("listener of the near cache", move || listener.clone().run());
         }
         let topology = Arc::new(topology);
         let flusher = Flusher::new(
             options.touch,
-            near.clone(),
+            near_cache.clone(),
             topology.clone(),
             shards.clone(),
             metrics.clone(),
         );
         let flusher = Arc::new(flusher);
         if !options.touch.is_zero() {
-            tasks.push(tokio::spawn(flusher.clone().run()).abort_handle());
+            let flusher = flusher.clone();
+            tasks.spawn("flusher of reads", move || flusher.clone().run());
         }
         let clock_sync = Arc::new(ClockSync::new(options.clock, &metrics));
-        let follow = {
-            let (time, topology) = (clock_sync.clone(), topology.clone());
-            async move { time.follow(&topology).await }
-        };
-        tasks.push(tokio::spawn(follow).abort_handle());
+        {
+            let (clock_sync, topology) = (clock_sync.clone(), topology.clone());
+            tasks.spawn("synchronisation with the clock of Redis", move || {
+                clock_sync.clone().follow(topology.clone())
+            });
+        }
         Ok(Self {
             topology,
             shards,
             scripts: Arc::new(Scripts::new()),
             flusher,
             clock_sync,
-            near_cache: near,
-            tasks,
+            near_cache,
+            _tasks: tasks,
             throttle: Throttle::new(options.timeout),
             budget: WindowBudget::new(),
             metrics,
         })
     }
 
-    /// The shard of a session; `None` if there cannot be one with this token.
+    /// The shard of a session; `None` if its token cannot belong to a session.
     pub(super) async fn shard(&self, token: &Token) -> Result<Option<&Keys>, Error> {
         let keys = self.shards.of(token);
         if keys.is_none() {
-            self.topology.know_all_shards().await?;
+            self.topology.confirm_shards().await?;
         }
         Ok(keys)
     }
@@ -190,10 +158,10 @@ impl Redis {
 
     /// The current second for an operation, for which `now` was taken from [`Redis::clock`].
     pub(super) async fn resolve_now(&self, now: Seconds) -> Result<Seconds, Error> {
-        self.clock_sync.settled(&self.topology, now).await
+        self.clock_sync.resolve_now(&self.topology, now).await
     }
 
-    /// Waits until notes are written. The client may have gone before: the work is not cut short by it.
+    /// Runs a flush to its end, also if the client disconnects meanwhile.
     pub(super) async fn flush_detached<F>(&self, flush: impl FnOnce(Arc<Flusher>) -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
@@ -207,20 +175,57 @@ impl Redis {
         self.topology.ping().await
     }
 
-    /// Writes what is noted and lets go of the connections. Operations under way finish; later ones fail.
+    /// Writes the buffered reads and closes the connections. Operations in flight finish; later ones fail.
     pub async fn close(&self) -> Result<(), Error> {
-        let written = self
+        let flushed = self
             .flush_detached(async move |flusher| flusher.flush(|_| true).await)
             .await;
         self.topology.close();
-        written
+        flushed
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+/// The servers of a deployment, with the tasks that follow changes of it, and the masters that the near cache listens to.
+fn connect(
+    endpoints: Endpoints,
+    settings: PoolSettings,
+    shards: &Arc<Shards>,
+    near_cache: Option<&Arc<NearCache>>,
+    tasks: &mut BackgroundTasks,
+) -> (Topology, Masters) {
+    let server = |manager: &Manager| {
+        let log = AvailabilityLog::new(String::new());
+        Arc::new(Server::new(manager.clone(), log, settings))
+    };
+    match endpoints.mode.clone() {
+        Deployment::Single => {
+            let (info, tls) = (endpoints.first[0].clone(), endpoints.tls.clone());
+            let manager = Manager::fixed(info, tls, settings.timeout);
+            (Topology::One(server(&manager)), Masters::One(manager))
+        }
+        Deployment::Sentinel(name) => {
+            let sentinels = Arc::new(Sentinels::new(endpoints, name, settings.timeout));
+            let manager = Manager::by_sentinels(sentinels.clone(), settings.timeout);
+            let server = server(&manager);
+            let (followed, left, near_cache) = (sentinels.clone(), server.clone(), near_cache.cloned());
+            tasks.spawn("task that follows the master", move || {
+                let near_cache = near_cache.clone();
+                // Invalidations of the new master are missed until the listener has subscribed there.
+                let on_switch = move || near_cache.iter().for_each(|near_cache| near_cache.lose());
+                failover::follow(followed.clone(), left.clone(), on_switch)
+            });
+            (Topology::One(server), Masters::Sentinels(manager, sentinels))
+        }
+        Deployment::Cluster => {
+            let cluster = Cluster::new(endpoints, settings);
+            let refreshed = cluster.clone();
+            tasks.spawn("refresh of the slots", move || refreshed.clone().serve_refreshes());
+            let (compared, of) = (cluster.clone(), shards.clone());
+            tasks.spawn("comparison of the shards", move || {
+                compared.clone().compare_shard_count(of.clone())
+            });
+            let masters = Masters::Cluster(cluster.clone(), shards.clone());
+            (Topology::Cluster(cluster), masters)
         }
     }
 }

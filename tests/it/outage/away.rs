@@ -19,8 +19,8 @@ async fn a_start_without_redis_is_a_start() {
             .position(|line| line.contains(what))
             .unwrap_or_else(|| panic!("no {what}: {log}"))
     };
-    assert!(said(" WARN ") < said("Redis is back"), "{log}");
-    assert!(said("the store is away") < said("Redis is back"), "{log}");
+    assert!(said(" WARN ") < said("Redis is reachable again"), "{log}");
+    assert!(said("the store is away") < said("Redis is reachable again"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,8 +56,8 @@ async fn an_outage_is_logged_by_its_changes() {
     redis.start();
     back_soon(&process).await;
     let log = stop(process);
-    assert_eq!(log.matches("Redis is away").count(), 1, "{log}");
-    assert_eq!(log.matches("Redis is back").count(), 1, "{log}");
+    assert_eq!(log.matches("Redis is unreachable").count(), 1, "{log}");
+    assert_eq!(log.matches("Redis is reachable again").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -324,7 +324,11 @@ async fn refused(args: &[&str], says: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_no_cluster_is_told() {
     let url = redis_server::url();
-    refused(&["--redis-mode", "cluster", "--redis-url", &url], "no cluster").await;
+    refused(
+        &["--redis-mode", "cluster", "--redis-url", &url],
+        "not nodes of a cluster",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -202,10 +202,10 @@ async fn what_is_wrong_is_told_in_a_line() {
     )
     .await;
     let sentinel = ["--redis-mode", "sentinel", "--redis-url", &plain.url()];
-    refused(&sentinel, &["what answers is no sentinel"]).await;
+    refused(&sentinel, &["the server is not a sentinel"]).await;
     let found = check(&std::env::temp_dir(), &sentinel);
     let line = format!(
-        "cannot check Redis: no sentinel tells the master: 127.0.0.1:{} without TLS: what answers is no sentinel",
+        "cannot check Redis: no sentinel gave the address of the master: 127.0.0.1:{} without TLS: the server is not a sentinel",
         plain.port()
     );
     assert_eq!(found.refusal(2), line);

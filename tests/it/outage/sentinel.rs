@@ -442,7 +442,7 @@ async fn what_is_wrong_is_told() {
         let log = process.stop();
         assert!(
             log.lines()
-                .any(|line| line.contains("Redis is away") && line.contains(says)),
+                .any(|line| line.contains("Redis is unreachable") && line.contains(says)),
             "{says}: {log}"
         );
     }

@@ -93,7 +93,7 @@ async fn one_that_is_not_to_be_trusted_is_not_talked_to() {
         let process = start(folder.path(), &redis.url(host), trusting);
         all_unavailable(&process, NO_TOKEN).await;
         let log = stop(process);
-        let why = log.lines().find(|line| line.contains("Redis is away"));
+        let why = log.lines().find(|line| line.contains("Redis is unreachable"));
         assert!(why.is_some_and(|line| line.contains("certificate")), "{log}");
     }
 }
@@ -119,7 +119,7 @@ async fn an_authority_of_ones_own_counts() {
         let log = stop(process);
         assert!(
             log.lines()
-                .any(|line| line.contains("Redis is away") && line.contains("certificate")),
+                .any(|line| line.contains("Redis is unreachable") && line.contains("certificate")),
             "{log}"
         );
     }
@@ -145,7 +145,7 @@ async fn a_certificate_of_ones_own_is_shown() {
     stop(process);
     let process = with_files(folder.path(), &url, &own[..2]);
     all_unavailable(&process, NO_TOKEN).await;
-    assert!(stop(process).contains("Redis is away"));
+    assert!(stop(process).contains("Redis is unreachable"));
 }
 
 /// Why the program does not start with these files, in its one line.
@@ -217,7 +217,7 @@ async fn a_master_with_tls_behind_sentinels_without() {
         let log = stop(process);
         let why = log
             .lines()
-            .find(|line| line.contains("Redis is away"))
+            .find(|line| line.contains("Redis is unreachable"))
             .unwrap_or_default();
         assert!(why.contains(hint) && why.contains(&at), "{log}");
     }

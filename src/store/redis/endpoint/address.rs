@@ -1,26 +1,26 @@
-//! What the operator says about the servers.
+//! The options with which the operator names the servers.
 
 use std::path::PathBuf;
 
-/// What kind of servers the URLs lead to.
+/// The kind of servers behind the URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
-    /// The server that has the sessions.
+    /// One server, which has the sessions.
     Single,
-    /// Sentinels, which know where the master of this name is.
+    /// Sentinels, which know the address of the master of this name.
     Sentinel(String),
-    /// Nodes of a cluster, which know all others.
+    /// Nodes of a cluster.
     Cluster,
 }
 
-/// How to find the servers. No `Debug`: there are passwords in it.
+/// How to reach the servers. No `Debug`, as it contains passwords.
 #[derive(Clone)]
 pub struct Address {
     /// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, or `redis+unix:///path`; several with
     /// commas between them for sentinels and nodes of a cluster. To sentinels, user and password are those of the URL; the
     /// database is the master's.
     pub urls: String,
-    /// What they lead to.
+    /// The kind of servers behind them.
     pub mode: Deployment,
     /// User of the servers that have the sessions, if not in the URL.
     pub username: Option<String>,
@@ -28,10 +28,10 @@ pub struct Address {
     pub password: Option<String>,
     /// Password of the sentinels, if not in their URLs.
     pub sentinel_password: Option<String>,
-    /// Whether the master that sentinels name speaks TLS, if that is not as with the sentinels.
+    /// Whether the master behind sentinels speaks TLS, if that differs from the sentinels.
     pub master_tls: Option<bool>,
-    /// PEM file with the authorities that sign the servers' certificates; without it the system's count.
+    /// PEM file with the authorities that sign the certificates of servers; without it, those of the system.
     pub ca: Option<PathBuf>,
-    /// PEM files with a certificate of our own and its key.
+    /// PEM files with the certificate of this client and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }

@@ -1,43 +1,33 @@
-//! From what the operator says to where and how to connect.
+//! From the options of the operator to connection settings.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
+use std::sync::Arc;
+
+use deadpool_redis::redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
+use rustls::ClientConfig;
+
+use crate::store::redis::endpoint::{
+    address::{Address, Deployment},
+    certificates::certificates,
+    url::{MASTER_WITH_TLS, info, library_settings, urls},
 };
 
-use deadpool_redis::redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    RedisError, TlsCertificates, io::tcp::TcpSettings,
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-
-use crate::store::redis::{
-    connection::socket::{USER_TIMEOUT, keepalive},
-    endpoint::address::{Address, Deployment},
-};
-
-/// Where and how to connect.
+/// Where and how to connect. It contains passwords, so it has no `Debug`.
 pub(crate) struct Endpoints {
     pub(crate) mode: Deployment,
-    /// Those of the URLs.
+    /// The servers of the URLs.
     pub(crate) first: Vec<ConnectionInfo>,
     /// User, password and database of the servers that have the sessions.
     settings: RedisConnectionInfo,
-    /// The form of the address of servers that others tell of: TLS and certificates.
+    /// The kind of address of announced servers: TLS, and with which certificates.
     form: ConnectionAddr,
     /// How connections are secured, if they are.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Endpoints {
-    /// Fails with one line, free of secrets, if this makes no sense.
+    /// Fails with one line, free of secrets, if the options are invalid.
     pub(crate) fn new(address: Address) -> Result<Self, String> {
-        // rustls has several providers of cryptography, and panics unless one is chosen; a second choice is refused, which is
-        // as good.
+        // rustls panics unless a provider is installed. A second installation fails, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (certificates, tls) = certificates(&address)?;
         let mut first = Vec::new();
@@ -50,9 +40,13 @@ impl Endpoints {
         };
         match (&address.mode, address.master_tls) {
             (_, None) => {}
-            (Deployment::Sentinel(_), Some(true)) => form = info(MASTER, certificates.as_ref(), false)?.addr().clone(),
+            (Deployment::Sentinel(_), Some(true)) => {
+                form = info(MASTER_WITH_TLS, certificates.as_ref(), false)?.addr().clone()
+            }
             (Deployment::Sentinel(_), Some(false)) => form = ConnectionAddr::Tcp(String::new(), 0),
-            _ => return Err("--redis-master-tls is for sentinels: elsewhere redis:// or rediss:// says it".into()),
+            _ => {
+                return Err("--redis-master-tls is for sentinels: in other modes, choose redis:// or rediss://".into());
+            }
         }
         let tls = match form {
             ConnectionAddr::TcpTls { .. } => Some(Arc::new(tls.config(&address)?)),
@@ -61,7 +55,7 @@ impl Endpoints {
         let tcp = first.iter().all(|info| !matches!(info.addr(), ConnectionAddr::Unix(_)));
         match address.mode {
             Deployment::Single if first.len() > 1 => {
-                return Err("several Redis URLs: are they sentinels, or nodes of a cluster? See --redis-mode".into());
+                return Err("several Redis URLs: if they are sentinels or nodes of a cluster, see --redis-mode".into());
             }
             Deployment::Sentinel(_) | Deployment::Cluster if !tcp => {
                 return Err("bad Redis URL: sentinels and clusters are not behind a Unix socket".into());
@@ -70,11 +64,11 @@ impl Endpoints {
         }
         let mut settings = first[0].redis_settings().clone();
         if address.mode == Deployment::Cluster {
-            settings = of_all_nodes(&first)?;
+            settings = cluster_settings(&first)?;
         }
         if let Deployment::Sentinel(_) = address.mode {
-            // What the URL says of user and password is for the sentinels.
-            settings = ours(RedisConnectionInfo::default()).set_db(settings.db());
+            // User and password of the URL are those of the sentinels.
+            settings = library_settings(RedisConnectionInfo::default()).set_db(settings.db());
             for info in &mut first {
                 let mut own = info.redis_settings().clone().set_db(0);
                 if let Some(password) = &address.sentinel_password {
@@ -124,7 +118,7 @@ impl Endpoints {
             .set_redis_settings(self.settings.clone())
     }
 
-    /// `HOST:PORT` of those in the URLs.
+    /// `HOST:PORT` of the servers of the URLs.
     pub(crate) fn seeds(&self) -> Vec<String> {
         let addresses = self.first.iter().filter_map(|info| match info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
@@ -136,8 +130,8 @@ impl Endpoints {
     }
 }
 
-/// User and password of a cluster: those of the URLs that name any. All nodes are reached in one way.
-fn of_all_nodes(seeds: &[ConnectionInfo]) -> Result<RedisConnectionInfo, String> {
+/// User and password of a cluster, from the URLs that have any. All nodes must have the same, and all or none TLS.
+fn cluster_settings(seeds: &[ConnectionInfo]) -> Result<RedisConnectionInfo, String> {
     let form = |seed: &ConnectionInfo| match seed.addr() {
         ConnectionAddr::TcpTls { insecure, .. } => Some(*insecure),
         _ => None,
@@ -161,162 +155,4 @@ fn of_all_nodes(seeds: &[ConnectionInfo]) -> Result<RedisConnectionInfo, String>
         }
     }
     Ok(chosen.clone())
-}
-
-/// RESP3 is what lets the reader of a connection say that it has ended. Telling the server our library's name would be one
-/// more right that a user has to have.
-fn ours(settings: RedisConnectionInfo) -> RedisConnectionInfo {
-    settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name()
-}
-
-/// For the form of its address.
-const MASTER: &str = "rediss://master";
-
-/// The URLs of a list. Only a comma with another URL behind it separates: any other may be part of a password.
-fn urls(list: &str) -> impl Iterator<Item = &str> {
-    let begins = |text: &str| {
-        let scheme = text.trim_start().split_once("://").map(|(scheme, _)| scheme);
-        scheme
-            .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+'))
-    };
-    let mut rest = Some(list);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let mut commas = text.match_indices(',').map(|(at, _)| at);
-        let end = commas.find(|at| {
-            let next = text[at + 1..].trim_start();
-            next.is_empty() || next.starts_with(',') || begins(next)
-        });
-        rest = end.map(|end| &text[end + 1..]);
-        Some(&text[..end.unwrap_or(text.len())])
-    })
-    .map(str::trim)
-    .filter(|url| !url.is_empty())
-}
-
-/// What to look at in a URL that makes no sense.
-fn hint(url: &str) -> &'static str {
-    match url.rsplit_once('@') {
-        Some((_, rest)) if !rest.contains(',') => {
-            "; in a user or password, write , as %2C, / as %2F, ? as %3F, # as %23, @ as %40 and % as %25"
-        }
-        _ if url.contains(',') => {
-            "; where there are several, each begins with redis:// or rediss://, and a comma that separates none is %2C"
-        }
-        _ => "",
-    }
-}
-
-/// Reads a URL. `plain_too`: there may be certificates although this server speaks no TLS.
-fn info(url: &str, certificates: Option<&TlsCertificates>, plain_too: bool) -> Result<ConnectionInfo, String> {
-    let bad = |error: RedisError| format!("bad Redis URL: {}{}", description(&error), hint(url));
-    let mut info = url.into_connection_info().map_err(bad)?;
-    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
-        return Err(
-            "bad Redis URL: whoever answers has to have a certificate that can be checked, see --redis-ca".into(),
-        );
-    }
-    if info.redis_settings().db() < 0 {
-        return Err("bad Redis URL: the number of a database is 0 or more".into());
-    }
-    let secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-    if let Some(certificates) = certificates.filter(|_| secured || !plain_too) {
-        if !secured {
-            return Err("bad Redis URL: certificates are for rediss:// only".into());
-        }
-        let client = Client::build_with_tls(info, certificates.clone());
-        info = client
-            .map_err(|error| no_use(description(&error)))?
-            .get_connection_info()
-            .clone();
-    }
-    let settings = ours(info.redis_settings().clone());
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
-}
-
-/// The settings of the client library's connections, the same as those of our own.
-fn tcp_settings() -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(USER_TIMEOUT);
-    settings
-}
-
-/// What connections are secured with.
-struct Tls {
-    /// Who signs the servers' certificates; the system's authorities if there are none.
-    authorities: RootCertStore,
-    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-}
-
-impl Tls {
-    /// Fails if no connection could ever be made with it.
-    fn config(mut self, address: &Address) -> Result<ClientConfig, String> {
-        if self.authorities.is_empty() {
-            let found = rustls_native_certs::load_native_certs();
-            self.authorities.add_parsable_certificates(found.certs);
-        }
-        let config = ClientConfig::builder().with_root_certificates(self.authorities);
-        let (Some((chain, secret)), Some((certificate, key))) = (self.identity, &address.identity) else {
-            return Ok(config.with_no_client_auth());
-        };
-        config.with_client_auth_cert(chain, secret).map_err(|error| {
-            let (certificate, key) = (certificate.display(), key.display());
-            match error {
-                rustls::Error::InconsistentKeys(_) => no_use(format_args!("{key} is not the key of {certificate}")),
-                error => no_use(format_args!("{certificate} with {key}: {error}")),
-            }
-        })
-    }
-}
-
-/// What is in the files with certificates, for the client library, if any is named, and for ourselves.
-fn certificates(address: &Address) -> Result<(Option<TlsCertificates>, Tls), String> {
-    let read = |path: &PathBuf| {
-        let bytes = fs::read(path).and_then(crate::text::file::decoded);
-        bytes.map_err(|cause| format!("cannot read {}: {cause}", path.display()))
-    };
-    let mut authorities = RootCertStore::empty();
-    let root_cert = address.ca.as_ref().map(read).transpose()?;
-    if let (Some(path), Some(pem)) = (&address.ca, &root_cert) {
-        for authority in chain(path, pem)? {
-            authorities
-                .add(authority)
-                .map_err(|error| no_use(format_args!("{}: {error}", path.display())))?;
-        }
-    }
-    let (mut client_tls, mut identity) = (None, None);
-    if let Some((certificate, key)) = &address.identity {
-        let (client_cert, client_key) = (read(certificate)?, read(key)?);
-        let chain = chain(certificate, &client_cert)?;
-        let secret = PrivateKeyDer::from_pem_slice(&client_key);
-        let secret = secret.map_err(|_| no_use(format_args!("{} holds no plain private key", key.display())))?;
-        identity = Some((chain, secret));
-        client_tls = Some(ClientTlsConfig {
-            client_cert,
-            client_key,
-        });
-    }
-    let any = root_cert.is_some() || client_tls.is_some();
-    let library = any.then_some(TlsCertificates { client_tls, root_cert });
-    Ok((library, Tls { authorities, identity }))
-}
-
-/// The certificates in a file, at least one.
-fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(no_use(format_args!("{} holds no certificate in PEM", path.display()))),
-    }
-}
-
-fn no_use(why: impl fmt::Display) -> String {
-    format!("the certificates or the key for Redis are of no use: {why}")
-}
-
-/// What the client library has against a URL, without any part of it.
-fn description(error: &RedisError) -> String {
-    let text = error.to_string();
-    text.split(" - ").next().unwrap_or_default().to_owned()
 }

@@ -1,16 +1,17 @@
-//! The near cache: sessions in memory as Redis had them a moment ago, so that a get need not ask. Off by default.
+//! The near cache: sessions in memory as Redis had them a moment ago, so that many gets need no request. Off by default.
 //!
-//! Whoever changes or ends a session says so on the channel `rs:cache`, and who hears it drops the session here
-//! ([`invalidation`](super::invalidation)). What may be answered hangs on three things:
+//! A process that changes or ends a session publishes that on the channel `rs:cache`, and every subscriber drops the session
+//! from its cache ([`invalidation`](super::invalidation)). Three rules keep stale sessions out:
 //!
-//! - **A lease.** Nothing is answered unless all that was said until a second ago has surely been heard ([`lease`](super::lease)).
-//! - **Tickets.** A read of Redis may be overtaken by the word that its session has ended, and must not bring it back. So it
-//!   takes a ticket before it is sent; a drop since then, or a lease that was lost, makes the ticket void.
-//! - **Changes of our own** drop a session before they are sent, and keep it out until they are answered ([`local_writes`](super::local_writes)): for
-//!   the clients of this process alone nothing is ever late.
+//! - **The lease.** The cache is used only while every invalidation up to one second ago is known to have arrived
+//!   ([`lease`](super::lease)).
+//! - **Tickets.** An invalidation may overtake a read of Redis, whose result must then not be cached. So a read takes a ticket
+//!   before it is sent; a drop since then, or a lost lease, voids the ticket.
+//! - **Local writes** drop a session before they are sent, and keep it out until they are answered
+//!   ([`local_writes`](super::local_writes)): clients of this process alone never read a stale session.
 //!
-//! A record here is without the reads that Redis does not know of yet: they are noted in [`read_buffer`](super::super::read_buffer), and
-//! added here at the moment at which they are written there.
+//! Cached records do not include buffered reads. These are in [`read_buffer`](super::super::read_buffer) and are added here when
+//! they are written to Redis.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -28,14 +29,14 @@ use crate::{
     },
 };
 
-/// The most locks, so that two requests seldom want the same one.
-const SHARDS: usize = 64;
-/// The fewest sessions behind one lock: the fewer, the less evenly they fill.
-const FEWEST: usize = 64;
+/// The most stripes. Each has a lock, so that two requests rarely wait for the same one.
+const STRIPES: usize = 64;
+/// The least capacity of a stripe, in sessions: the smaller stripes are, the less evenly they fill.
+const MIN_CAPACITY: usize = 64;
 
 /// The cache.
 pub(crate) struct NearCache {
-    pub(super) shards: Vec<Mutex<Shard>>,
+    pub(super) stripes: Vec<Mutex<CacheStripe>>,
     /// How long a record may be answered after it was read.
     age: Duration,
     pub(super) lease: Lease,
@@ -43,21 +44,23 @@ pub(crate) struct NearCache {
     counters: Nearby,
 }
 
-pub(super) struct Shard {
+/// A part of the sessions behind one lock.
+pub(super) struct CacheStripe {
     pub(super) entries: Cache<Key, Entry>,
-    /// How many times something was dropped. Any of them makes tickets void: it may have been about their session.
+    /// How often sessions were dropped. Each drop voids all tickets, as it may concern their session.
     pub(super) drops: u64,
-    /// Sessions that this process is changing.
+    /// Sessions that this process is changing, once for each change.
     pub(super) changing: Vec<Key>,
 }
 
+/// A cached session.
 pub(super) struct Entry {
     pub(super) record: Record,
-    /// When it was asked for.
+    /// When the read of Redis began.
     read: Instant,
 }
 
-/// The moment before a read of Redis.
+/// The state before a read of Redis, which tells whether its result may be cached.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
     term: u64,
@@ -66,16 +69,16 @@ pub(crate) struct Ticket {
 }
 
 impl NearCache {
-    /// A cache of at most so many sessions, at least 1.
+    /// A cache of at most `sessions` sessions, at least 1.
     pub(crate) fn new(age: Duration, sessions: usize, metrics: &Metrics) -> Self {
-        let count = (sessions / FEWEST).clamp(1, SHARDS);
-        let shard = || Shard {
+        let count = (sessions / MIN_CAPACITY).clamp(1, STRIPES);
+        let stripe = || CacheStripe {
             entries: Cache::new(sessions / count),
             drops: 0,
             changing: Vec::new(),
         };
         Self {
-            shards: (0..count).map(|_| Mutex::new(shard())).collect(),
+            stripes: (0..count).map(|_| Mutex::new(stripe())).collect(),
             age,
             lease: Lease::new(),
             removals: Removals::default(),
@@ -83,30 +86,30 @@ impl NearCache {
         }
     }
 
-    pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        // Tokens are random, so two of their characters spread well enough. Their beginning may be a shard of Redis.
+    pub(super) fn stripe(&self, key: &Key) -> MutexGuard<'_, CacheStripe> {
+        // Tokens are random, so their last two characters spread well. On a cluster they begin with the shard.
         let [.., high, low] = key.token.as_bytes();
         let place = usize::from(*high) * 31 + usize::from(*low);
-        lock(&self.shards[place % self.shards.len()])
+        lock(&self.stripes[place % self.stripes.len()])
     }
 
-    /// A record that may be answered, if there is one. `usable` brings it up to date and says whether it is of use.
+    /// A record that may be answered, if there is one. `usable` updates it and says whether it may be answered.
     pub(crate) fn find(&self, key: &Key, usable: impl FnOnce(&mut Record) -> bool) -> Option<Record> {
         let now = Instant::now();
         if !self.lease.holds(now) {
             self.counters.bypassed.inc();
             return None;
         }
-        let mut shard = self.shard(key);
-        let found = match shard.entries.get(key) {
+        let mut stripe = self.stripe(key);
+        let found = match stripe.entries.get(key) {
             Some(entry) if entry.is_fresh(now, self.age) => Some(entry.record.clone()),
             Some(_) => {
-                shard.entries.remove(key);
+                stripe.entries.remove(key);
                 None
             }
             None => None,
         };
-        drop(shard);
+        drop(stripe);
         let found = found.and_then(|mut record| usable(&mut record).then_some(record));
         match &found {
             Some(_) => self.counters.hits.inc(),
@@ -115,34 +118,34 @@ impl NearCache {
         found
     }
 
-    /// To be taken before a session is read; `None` if what is read cannot be kept.
+    /// A ticket, taken before a session is read from Redis; `None` if the result may not be cached.
     pub(crate) fn ticket(&self, key: &Key) -> Option<Ticket> {
         let at = Instant::now();
-        // In this order: see `Lease::lose`.
+        // Invariant: the term is read first, see `Lease::lose`.
         let term = self.lease.term();
-        let drops = self.shard(key).drops;
+        let drops = self.stripe(key).drops;
         self.lease.holds(at).then_some(Ticket { term, drops, at })
     }
 
-    /// Keeps what was read since the ticket was taken, unless it may be out of date.
+    /// Caches a record that was read after the ticket was taken, unless it may be stale.
     pub(crate) fn keep(&self, key: Key, ticket: Ticket, record: Record) {
-        let mut shard = self.shard(&key);
-        // All of it under the lock: whoever drops something later comes later.
+        let mut stripe = self.stripe(&key);
+        // All checks are under the lock, so a later drop finds the entry.
         let void = ticket.term != self.lease.term()
-            || ticket.drops != shard.drops
-            || shard.changing.contains(&key)
+            || ticket.drops != stripe.drops
+            || stripe.changing.contains(&key)
             || self.removals.concern(&key, &record);
-        // Of two reads side by side the older one may come last, and the other is answered already.
+        // Of two concurrent reads the older one may arrive last; the newer one must stay.
         let newer = |entry: &Entry| entry.is_fresh(ticket.at, self.age) && entry.version() > version(&record);
-        if !void && !shard.entries.peek(&key).is_some_and(newer) {
+        if !void && !stripe.entries.peek(&key).is_some_and(newer) {
             let read = ticket.at;
-            shard.entries.insert(key, Entry { record, read });
+            stripe.entries.insert(key, Entry { record, read });
         }
     }
 
-    /// Notes that reads have been written to Redis.
+    /// Adds reads that were written to Redis.
     pub(crate) fn wrote(&self, key: &Key, reads: u64, last_active: Seconds) {
-        if let Some(mut entry) = self.shard(key).entries.peek_mut(key) {
+        if let Some(mut entry) = self.stripe(key).entries.peek_mut(key) {
             entry.record.reads += reads;
             entry.record.renew(last_active);
         }
@@ -150,16 +153,16 @@ impl NearCache {
 
     /// Drops a session that was changed or has ended.
     pub(crate) fn forget(&self, key: &Key) {
-        let mut shard = self.shard(key);
-        shard.entries.remove(key);
-        shard.drops += 1;
+        let mut stripe = self.stripe(key);
+        stripe.entries.remove(key);
+        stripe.drops += 1;
     }
 
-    /// Drops everything and answers nothing, until the lease is renewed: something may have been said that nobody heard.
+    /// Drops all sessions and bypasses the cache until the lease is renewed, as an invalidation may have been missed.
     pub(crate) fn lose(&self) {
         self.lease.lose();
-        for shard in &self.shards {
-            lock(shard).entries.clear();
+        for stripe in &self.stripes {
+            lock(stripe).entries.clear();
         }
     }
 }
@@ -174,12 +177,12 @@ impl Entry {
     }
 }
 
-/// Of two records of one session, the later one has the greater. A set counts in `w`, a get in `r`.
+/// Grows with each change of a session: a set counts in `w`, a get in `r`.
 fn version(record: &Record) -> (u64, u64, Seconds) {
     (record.writes, record.reads, record.last_active)
 }
 
-/// A panic under the lock leaves the shard whole: each change is a single step.
-pub(super) fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+/// A panic under the lock leaves the stripe whole: each change is a single step.
+pub(super) fn lock(stripe: &Mutex<CacheStripe>) -> MutexGuard<'_, CacheStripe> {
+    stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }

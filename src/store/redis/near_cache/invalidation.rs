@@ -1,9 +1,8 @@
-//! Listens on the channel of changes, and renews the lease of the near cache for as long as all is heard.
+//! Receives invalidations from every master, and extends the lease of the near cache while all of them arrive.
 //!
-//! To every server that has sessions there is one connection: whoever changes a session there says so there. A cluster
-//! would carry messages to all of its nodes, but only while they reach each other; a node that is cut off says nothing to
-//! the others, and is heard here. Sharded channels would do as well, and save the other nodes the messages, but ask for
-//! Redis 7 and tell peers of another version nothing.
+//! There is one subscribed connection to each master, as a session is changed and its invalidation published there. Why to
+//! each: a cluster forwards messages between its nodes, but not from a node that is partitioned. Why not sharded pub/sub: it
+//! needs Redis 7, and peers of other versions would miss the invalidations of this process.
 
 use std::{
     collections::HashMap,
@@ -16,8 +15,7 @@ use std::{
 };
 
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection,
 };
 use futures_util::future::try_join_all;
 use tokio::time::{sleep, timeout};
@@ -28,113 +26,95 @@ use crate::{
         Key,
         redis::{
             error::reason,
-            near_cache::{cache::NearCache, lease::LEASE},
-            pool::manager::{Manager, be_master, role},
-            sentinel::query::Sentinels,
-            topology::{cluster::Cluster, shards::Shards},
+            near_cache::{cache::NearCache, lease::LEASE, masters::Masters},
+            pool::manager::{be_master, role},
         },
     },
 };
 
-/// Between two signs of life. Several fit into a lease: one that is late costs nothing.
-const BEAT: Duration = Duration::from_millis(250);
+/// Between two heartbeats. Several fit into a lease, so that a late one costs nothing.
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Where the servers are that have sessions.
-pub(crate) enum Source {
-    One(Manager),
-    Sentinels(Manager, Arc<Sentinels>),
-    Cluster(Cluster, Arc<Shards>),
-}
-
-/// Who listens.
+/// The task that receives invalidations.
 pub(crate) struct Listener {
     cache: Arc<NearCache>,
     channel: String,
-    source: Source,
+    masters: Masters,
     /// How long it may take to connect.
     timeout: Duration,
-    /// Why nothing is heard, as the log has it.
-    silent: Option<String>,
 }
 
-/// A connection that listens. That of the client library, which hears what the server says of its own accord.
-struct Ear {
+/// A subscribed connection, of the client library, which delivers push messages.
+struct Subscription {
     connection: MultiplexedConnection,
     ended: Arc<AtomicBool>,
 }
 
-/// What a server is asked as a sign of life.
-enum Question {
-    Anything,
-    /// Whether it is a master: one that was replaced hears of nothing.
-    Role,
-    /// For a key in each of its shards. It may have lost them, or be cut off from its cluster, and knows.
-    Shards(Pipeline),
-}
-
 impl Listener {
-    pub(crate) fn new(cache: Arc<NearCache>, channel: &str, source: Source, timeout: Duration) -> Self {
+    pub(crate) fn new(cache: Arc<NearCache>, channel: &str, masters: Masters, timeout: Duration) -> Self {
         Self {
             cache,
             channel: channel.to_owned(),
-            source,
+            masters,
             timeout: timeout.max(LEASE),
-            silent: None,
         }
     }
 
-    /// Listens for ever.
-    pub(crate) async fn run(mut self) {
-        let mut links = HashMap::new();
+    /// Receives invalidations for ever.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut bypassed = None;
+        let mut subscriptions = HashMap::new();
         loop {
-            let heard = self.round(&mut links).await;
-            if heard.is_err() {
+            let beat = self.beat(&mut subscriptions).await;
+            if beat.is_err() {
                 self.cache.lose();
-                self.source.look_again();
+                self.masters.request_refresh();
             }
-            self.tell(heard.err());
-            sleep(BEAT).await;
+            log_change(&mut bypassed, beat.err());
+            sleep(INTERVAL).await;
         }
     }
 
-    /// Listens to all servers there are, and asks each for a sign of life.
-    async fn round(&self, links: &mut HashMap<String, Ear>) -> Result<(), String> {
-        let servers = self.source.servers().await?;
-        let before = links.len();
-        links.retain(|address, link| servers.contains_key(address) && !link.ended.load(Ordering::Acquire));
-        if links.len() < before.max(servers.len()) {
+    /// Subscribes to all masters, sends each a heartbeat and extends the lease.
+    async fn beat(&self, subscriptions: &mut HashMap<String, Subscription>) -> Result<(), String> {
+        let masters = self.masters.all().await?;
+        let before = subscriptions.len();
+        subscriptions.retain(|address, subscription| {
+            masters.contains_key(address) && !subscription.ended.load(Ordering::Acquire)
+        });
+        if subscriptions.len() < before.max(masters.len()) {
             self.cache.lose();
         }
-        for address in servers.keys() {
-            if !links.contains_key(address) {
-                links.insert(address.clone(), self.listen(address).await?);
+        for address in masters.keys() {
+            if !subscriptions.contains_key(address) {
+                subscriptions.insert(address.clone(), self.subscribe(address).await?);
             }
         }
-        let (asked, term) = (Instant::now(), self.cache.lease.term());
-        let signs = servers.iter().map(async |(address, question)| {
-            let Some(link) = links.get(address) else {
+        let (sent, term) = (Instant::now(), self.cache.lease.term());
+        let beats = masters.iter().map(async |(address, heartbeat)| {
+            let Some(subscription) = subscriptions.get(address) else {
                 return Err((address, "no connection".to_owned()));
             };
-            match timeout(LEASE, question.ask(link.connection.clone())).await {
+            match timeout(LEASE, heartbeat.send(subscription.connection.clone())).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err((address, reason(&error))),
-                Err(_) => Err((address, "no sign of life in time".to_owned())),
+                Err(_) => Err((address, "no heartbeat in time".to_owned())),
             }
         });
-        if let Err((address, why)) = try_join_all(signs).await {
-            links.remove(address);
+        if let Err((address, why)) = try_join_all(beats).await {
+            subscriptions.remove(address);
             return Err(why);
         }
-        self.cache.lease.renew(asked, term);
+        self.cache.lease.renew(sent, term);
         Ok(())
     }
 
-    /// Begins to listen to one server.
-    async fn listen(&self, address: &str) -> Result<Ear, String> {
+    /// Subscribes to one master.
+    async fn subscribe(&self, address: &str) -> Result<Subscription, String> {
         let (cache, ended) = (self.cache.clone(), Arc::new(AtomicBool::new(false)));
         let end = ended.clone();
-        // Called by the reader of the connection, one message after the other: what came before an answer is done before it.
-        let hear = move |push: PushInfo| {
+        // Invariant: the reader of the connection calls this in order, so invalidations from before a reply are applied before it.
+        let on_push = move |push: PushInfo| {
             match push.kind {
                 PushKind::Message => {
                     if let Some(key) = session(&push.data) {
@@ -149,39 +129,39 @@ impl Listener {
             }
             Ok::<_, Infallible>(())
         };
-        let manager = self.source.manager(address);
+        let manager = self.masters.manager(address);
         let open = async {
             let (info, named) = manager.find().await?;
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(manager.timeout))
                 .set_response_timeout(None)
-                .set_push_sender(hear);
+                .set_push_sender(on_push);
             let client = Client::open(info)?;
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             if named.is_some() {
                 be_master(&connection.send_packed_command(&role()).await?)?;
             }
             connection.subscribe(&self.channel).await?;
-            Ok(Ear { connection, ended })
+            Ok(Subscription { connection, ended })
         };
         match timeout(self.timeout, open).await {
             Ok(opened) => opened.map_err(|error: RedisError| reason(&error)),
             Err(_) => Err("no connection in time".to_owned()),
         }
     }
-
-    /// Logs what has changed.
-    fn tell(&mut self, why: Option<String>) {
-        match (&self.silent, &why) {
-            (None, Some(why)) => tracing::warn!("the near cache is bypassed, as changes are not heard: {why}"),
-            (Some(_), None) => tracing::info!("the near cache is back"),
-            _ => {}
-        }
-        self.silent = why;
-    }
 }
 
-/// The session that a message is about. Peers may have others, which cannot be here.
+/// Logs when the cache is bypassed and when it is used again. `before`: why it was bypassed.
+fn log_change(before: &mut Option<String>, why: Option<String>) {
+    match (&before, &why) {
+        (None, Some(why)) => tracing::warn!("the near cache is bypassed, as invalidations may be missed: {why}"),
+        (Some(_), None) => tracing::info!("the near cache is used again"),
+        _ => {}
+    }
+    *before = why;
+}
+
+/// The session of an invalidation; `None` for sessions of peers that this process cannot have cached.
 fn session(message: &[Value]) -> Option<Key> {
     let [_channel, Value::BulkString(text)] = message else {
         return None;
@@ -191,74 +171,4 @@ fn session(message: &[Value]) -> Option<Key> {
         app: App::parse(app).ok()?,
         token: Token::parse(token).ok()?,
     })
-}
-
-impl Question {
-    /// Fails unless the answer is one of a server that has its sessions.
-    async fn ask(&self, mut connection: MultiplexedConnection) -> Result<(), RedisError> {
-        let answers = match self {
-            Self::Anything => {
-                let mut ping = Cmd::with_capacity(1, 4);
-                ping.arg("PING");
-                vec![connection.send_packed_command(&ping).await?]
-            }
-            Self::Role => return be_master(&connection.send_packed_command(&role()).await?),
-            Self::Shards(pipe) => connection.send_packed_commands(pipe, 0, pipe.len()).await?,
-        };
-        for answer in answers {
-            if let Value::ServerError(error) = answer {
-                let error = RedisError::from(error);
-                // A shard on its way has its changes here until it has arrived.
-                if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Source {
-    /// Every server that has sessions, by address, and what to ask it.
-    async fn servers(&self) -> Result<HashMap<String, Question>, String> {
-        match self {
-            Self::One(_) => Ok(HashMap::from([(String::new(), Question::Anything)])),
-            Self::Sentinels(_, sentinels) => {
-                let mut address = sentinels.seen();
-                if address.is_empty() {
-                    address = sentinels.address().await.map_err(|error| reason(&error))?;
-                }
-                Ok(HashMap::from([(address, Question::Role)]))
-            }
-            Self::Cluster(cluster, shards) => {
-                let mut servers = HashMap::new();
-                for keys in shards.all() {
-                    let Some(address) = cluster.master(keys.slot()).await else {
-                        return Err("a part of the cluster has no master".to_owned());
-                    };
-                    let question = servers.entry(address).or_insert_with(Pipeline::new);
-                    question.cmd("EXISTS").arg(keys.ends());
-                }
-                let servers = servers.into_iter();
-                Ok(servers
-                    .map(|(address, pipe)| (address, Question::Shards(pipe)))
-                    .collect())
-            }
-        }
-    }
-
-    /// What connects to one of them.
-    fn manager(&self, address: &str) -> Manager {
-        match self {
-            Self::One(manager) | Self::Sentinels(manager, _) => manager.clone(),
-            Self::Cluster(cluster, _) => cluster.manager(address),
-        }
-    }
-
-    /// They may be elsewhere.
-    fn look_again(&self) {
-        if let Self::Cluster(cluster, _) = self {
-            cluster.look_again();
-        }
-    }
 }

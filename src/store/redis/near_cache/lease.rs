@@ -1,8 +1,9 @@
-//! Until when the near cache may be relied on.
+//! Until when the near cache may be used.
 //!
-//! A message says nothing by not coming: the network may be gone, or Redis frozen. So Redis is asked for a sign of life on
-//! the connection on which the messages come, and answers in order: once the answer is here, everything is that was said
-//! before the question. That is good for a second. A process that was stopped finds its lease run out when it goes on.
+//! A missing invalidation looks like silence: the network may be down, or Redis frozen. So a heartbeat command is sent on the
+//! connection that is subscribed. Redis answers in order: once the reply is here, every invalidation from before the heartbeat
+//! has arrived. That extends the lease to one second after the heartbeat was sent. A process that was stopped finds its lease
+//! expired when it continues.
 
 use std::{
     sync::{
@@ -12,22 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a sign of life is good for. The longest time for which an ended session may be answered, whatever the network
-/// does.
+/// How long a heartbeat extends the lease: the longest time for which an ended session may be answered, whatever fails.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
+/// The lease.
 pub(crate) struct Lease {
     start: Instant,
-    /// When it ends, in microseconds since the start; 0: it is lost.
+    /// When it expires, in microseconds since the start; 0: it is lost.
     until: AtomicU64,
-    /// How many times it was lost.
+    /// How often it was lost.
     term: AtomicU64,
-    /// Held by who changes it.
+    /// Serialises changes.
     changing: Mutex<()>,
 }
 
 impl Lease {
-    /// One that is lost.
+    /// A lease that is lost.
     pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -37,17 +38,17 @@ impl Lease {
         }
     }
 
-    /// Whether it has not run out.
+    /// Whether it has not expired.
     pub(crate) fn holds(&self, now: Instant) -> bool {
         self.micros(now) < self.until.load(Ordering::Acquire)
     }
 
-    /// What changes whenever it is lost.
+    /// A number that changes whenever the lease is lost.
     pub(crate) fn term(&self) -> u64 {
         self.term.load(Ordering::Acquire)
     }
 
-    /// A sign of life that was asked for at `asked`, in this term.
+    /// Extends the lease after a heartbeat that was sent at `asked` in this term.
     pub(crate) fn renew(&self, asked: Instant, term: u64) {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.term() == term {
@@ -55,10 +56,11 @@ impl Lease {
         }
     }
 
-    /// Something may not have been heard.
+    /// Ends the lease, as an invalidation may have been missed.
     pub(crate) fn lose(&self) {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // In this order: who sees the new term sees that it is lost, and nobody takes a ticket of a term that has not begun.
+        // Invariant: a thread that sees the new term also sees that the lease is lost, so no ticket of a new term is taken
+        // before its lease.
         self.until.store(0, Ordering::Release);
         self.term.fetch_add(1, Ordering::AcqRel);
     }

@@ -4,6 +4,7 @@ pub(crate) mod cache;
 pub(crate) mod invalidation;
 mod lease;
 mod local_writes;
+pub(crate) mod masters;
 mod removals;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What may be kept, and for how long: every order of a read and what overtakes it.
+//! What is cached and for how long, for every order of a read and an event that overtakes it.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ fn fill(near: &NearCache, key: Key, id: &str) {
 }
 
 #[test]
-fn what_was_read_is_found_until_it_is_forgotten() {
+fn a_cached_session_is_found_until_it_is_dropped() {
     let (near, key) = (near(100), key(1));
     assert_eq!(found(&near, &key), None);
     fill(&near, key, "ann");
@@ -74,17 +74,17 @@ fn what_was_read_is_found_until_it_is_forgotten() {
 }
 
 #[test]
-fn a_read_that_was_overtaken_by_a_message_is_not_kept() {
+fn a_read_that_an_invalidation_overtook_is_not_cached() {
     let (near, key) = (near(100), key(1));
     let ticket = ticket(&near, &key);
-    // The message finds nothing to drop.
+    // The invalidation finds no session to drop.
     near.forget(&key);
     near.keep(key, ticket, record("ann", 1, 1));
     assert_eq!(found(&near, &key), None);
 }
 
 #[test]
-fn a_read_from_before_or_in_a_change_of_our_own_is_not_kept() {
+fn a_read_that_overlaps_a_local_write_is_not_cached() {
     let (near, key) = (near(100), key(1));
     fill(&near, key, "ann");
     let before = ticket(&near, &key);
@@ -106,7 +106,7 @@ fn a_read_from_before_or_in_a_change_of_our_own_is_not_kept() {
 }
 
 #[test]
-fn a_removal_drops_all_that_it_is_about_and_nothing_else() {
+fn a_removal_drops_its_sessions_and_no_others() {
     for (id, stays) in [(Some("ann"), true), (None, false)] {
         let near = near(1000);
         let (mine, others) = (key(1), key(2));
@@ -139,7 +139,7 @@ fn the_older_one_of_two_reads_does_not_replace_the_other() {
 }
 
 #[test]
-fn nothing_is_answered_or_kept_without_a_lease() {
+fn nothing_is_found_or_cached_without_a_lease() {
     let (near, key) = (near(100), key(1));
     fill(&near, key, "ann");
     let before = ticket(&near, &key);
@@ -147,7 +147,7 @@ fn nothing_is_answered_or_kept_without_a_lease() {
     near.lose();
     assert_eq!(found(&near, &key), None);
     assert!(near.ticket(&key).is_none());
-    // A sign of life from before.
+    // A heartbeat from before.
     near.lease.renew(Instant::now() + AGE, term);
     assert_eq!(found(&near, &key), None);
     renew(&near);
@@ -159,7 +159,7 @@ fn nothing_is_answered_or_kept_without_a_lease() {
 }
 
 #[test]
-fn a_lease_runs_out_by_itself() {
+fn a_lease_expires_by_itself() {
     let near = NearCache::new(AGE, 100, &Metrics::new());
     let asked = Instant::now();
     near.lease.renew(asked, near.lease.term());
@@ -168,7 +168,7 @@ fn a_lease_runs_out_by_itself() {
 }
 
 #[test]
-fn what_is_too_old_is_not_found() {
+fn a_session_that_is_too_old_is_not_found() {
     let near = NearCache::new(Duration::from_millis(1), 100, &Metrics::new());
     renew(&near);
     let key = key(1);
@@ -176,23 +176,23 @@ fn what_is_too_old_is_not_found() {
     near.keep(key, ticket, record("ann", 1, 9));
     std::thread::sleep(Duration::from_millis(2));
     assert_eq!(found(&near, &key), None);
-    // Even one that says that it is newer gives way then.
+    // Also an entry with a newer version is replaced then.
     near.keep(key, ticket, record("ann", 1, 9));
     let ticket = near.ticket(&key).unwrap();
     near.keep(key, ticket, record("ann", 1, 1));
-    let kept = lock(&near.shards[0]).entries.peek(&key).map(Entry::version);
+    let kept = lock(&near.stripes[0]).entries.peek(&key).map(Entry::version);
     assert_eq!(kept.map(|version| version.1), Some(1));
 }
 
 #[test]
-fn no_more_sessions_are_kept_than_allowed() {
+fn no_more_sessions_are_cached_than_allowed() {
     for most in [1, 2, 63, 64, 100, 5000] {
         let near = near(most);
         for n in 0..20_000 {
             fill(&near, key(n), "ann");
         }
         let kept = (0..20_000).filter(|n| found(&near, &key(*n)).is_some()).count();
-        // Their tokens are no random ones, and some locks have fewer than they could.
+        // The tokens are not random, so some stripes are not full.
         assert!((1..=most).contains(&kept) && kept >= most / 2, "{kept} of {most}");
     }
 }

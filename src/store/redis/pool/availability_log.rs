@@ -1,4 +1,4 @@
-//! What the log hears of a server: that it is away and back, once each, and now and then what it refuses.
+//! Logs when a server becomes unreachable or reachable again, and refused commands at most once a minute.
 
 use std::sync::{
     Arc,
@@ -7,51 +7,52 @@ use std::sync::{
 
 use crate::store::redis::log_throttle::LogThrottle;
 
+/// The log of one server.
 pub(crate) struct AvailabilityLog {
-    /// ` at HOST:PORT` where there are several servers.
+    /// ` at HOST:PORT` if there are several servers.
     at: String,
-    /// Whether the last request could not reach Redis: only the changes are logged.
-    away: AtomicBool,
+    /// Whether the last request could not reach the server. Only changes are logged.
+    unreachable: AtomicBool,
     refused: LogThrottle,
-    /// For servers that only others tell of: all of them together may say once a minute that they are away.
-    strangers: Option<Arc<LogThrottle>>,
+    /// Shared by all servers that only redirects name: together they log once a minute that they are unreachable.
+    redirected: Option<Arc<LogThrottle>>,
 }
 
 impl AvailabilityLog {
-    pub(crate) fn of(at: String) -> Self {
+    pub(crate) fn new(at: String) -> Self {
         Self {
             at,
-            away: AtomicBool::new(false),
+            unreachable: AtomicBool::new(false),
             refused: LogThrottle::default(),
-            strangers: None,
+            redirected: None,
         }
     }
 
-    /// The same for a server that only others tell of.
-    pub(crate) fn of_stranger(at: String, strangers: Arc<LogThrottle>) -> Self {
+    /// The log of a server that only redirects name.
+    pub(crate) fn of_redirected(at: String, redirected: Arc<LogThrottle>) -> Self {
         Self {
-            strangers: Some(strangers),
-            ..Self::of(at)
+            redirected: Some(redirected),
+            ..Self::new(at)
         }
     }
 
-    /// There is a reply.
-    pub(crate) fn answered(&self) {
-        // Read before it is written: that is what most requests do.
-        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!("Redis{} is back", self.at);
+    /// A reply has arrived.
+    pub(crate) fn reachable(&self) {
+        // Why the load: a swap with each reply would move the cache line between threads.
+        if self.unreachable.load(Ordering::Relaxed) && self.unreachable.swap(false, Ordering::Relaxed) {
+            tracing::info!("Redis{} is reachable again", self.at);
         }
     }
 
-    /// There is none.
-    pub(crate) fn gone(&self, reason: &str) {
-        let told = || self.strangers.as_ref().is_none_or(|strangers| strangers.passes());
-        if !self.away.swap(true, Ordering::Relaxed) && told() {
-            tracing::warn!("Redis{} is away: {reason}", self.at);
+    /// No reply has arrived.
+    pub(crate) fn unreachable(&self, reason: &str) {
+        let may_log = || self.redirected.as_ref().is_none_or(|throttle| throttle.passes());
+        if !self.unreachable.swap(true, Ordering::Relaxed) && may_log() {
+            tracing::warn!("Redis{} is unreachable: {reason}", self.at);
         }
     }
 
-    /// A refusal may come with each request for hours: it is logged once in [`QUIET`].
+    /// The server has refused a command.
     pub(crate) fn refused(&self, reason: &str) {
         if self.refused.passes() {
             tracing::warn!("Redis{} refuses a command: {reason}", self.at);

@@ -1,4 +1,8 @@
-//! What a pool holds: a connection, and where it leads.
+//! Makes the connections of a pool.
+//!
+//! Why not the manager of deadpool-redis: it sends a PING at each checkout. With this one, and a connection that is only
+//! cloned and returned at once, a client reaches 151,000 to 169,000 operations a second in place of 28,000 to 52,000 (two
+//! cores). The pool itself is deadpool's. Dead connections are noticed by their own task, which pings idle ones.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -12,59 +16,58 @@ use crate::store::redis::{
     sentinel::query::Sentinels,
 };
 
-/// A handle of one connection.
+/// A handle of one connection to a known address.
 #[derive(Clone)]
 pub(crate) struct PooledConnection {
     pub(crate) connection: Connection,
-    /// Where the sentinels said that its server is; empty without sentinels.
+    /// The address of the master as sentinels gave it; empty without sentinels.
     address: Arc<str>,
 }
 
 impl PooledConnection {
-    /// Whether it leads to the master that the sentinels name now.
+    /// Whether it leads to the master at `address`.
     pub(crate) fn leads_to(&self, address: &str) -> bool {
         &*self.address == address
     }
 }
 
-/// Makes connections. A manager of our own: that of [`deadpool_redis`] sends a PING at each checkout.
+/// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Manager {
-    source: Source,
+    target: Target,
     tls: Option<Arc<ClientConfig>>,
     /// The longest time to wait for a reply, and for a connection.
     pub(crate) timeout: Duration,
 }
 
-/// Where the server is.
+/// How the address of the server is found.
 #[derive(Clone)]
-enum Source {
+enum Target {
     Fixed(Box<ConnectionInfo>),
-    /// Wherever the sentinels say.
     Sentinels(Arc<Sentinels>),
 }
 
 impl Manager {
     /// Connects to one server.
     pub(crate) fn fixed(info: ConnectionInfo, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Self {
-        let source = Source::Fixed(Box::new(info));
-        Self { source, tls, timeout }
+        let target = Target::Fixed(Box::new(info));
+        Self { target, tls, timeout }
     }
 
-    /// Connects to the master that sentinels know.
+    /// Connects to the master that the sentinels name.
     pub(crate) fn by_sentinels(sentinels: Arc<Sentinels>, timeout: Duration) -> Self {
         Self {
             tls: sentinels.tls(),
-            source: Source::Sentinels(sentinels),
+            target: Target::Sentinels(sentinels),
             timeout,
         }
     }
 
-    /// Where the server is now, and its address as the sentinels have it, if they are who says so.
+    /// How to connect to the server now, and the address of the master as sentinels gave it, if there are sentinels.
     pub(crate) async fn find(&self) -> Result<(ConnectionInfo, Option<String>), RedisError> {
-        match &self.source {
-            Source::Fixed(info) => Ok(((**info).clone(), None)),
-            Source::Sentinels(sentinels) => {
+        match &self.target {
+            Target::Fixed(info) => Ok(((**info).clone(), None)),
+            Target::Sentinels(sentinels) => {
                 let address = sentinels.address().await?;
                 Ok((sentinels.at(&address), Some(address)))
             }
@@ -72,14 +75,14 @@ impl Manager {
     }
 }
 
-/// What tells a master from a replica.
+/// The command whose reply tells a master from a replica.
 pub(crate) fn role() -> Cmd {
     let mut cmd = Cmd::with_capacity(1, 4);
     cmd.arg("ROLE");
     cmd
 }
 
-/// Fails if who replied to that is not, or not any more, the master that sentinels took it for.
+/// Fails unless the reply to [`role`] is that of a master: sentinels may be late.
 pub(crate) fn be_master(role: &Value) -> Result<(), RedisError> {
     if let Value::ServerError(error) = role {
         return Err(error.clone().into());
@@ -89,7 +92,7 @@ pub(crate) fn be_master(role: &Value) -> Result<(), RedisError> {
     if is_master {
         return Ok(());
     }
-    Err(io::Error::other("what the sentinels call master is none").into())
+    Err(io::Error::other("the server that the sentinels name as master is not a master").into())
 }
 
 impl managed::Manager for Manager {
@@ -97,7 +100,7 @@ impl managed::Manager for Manager {
     type Error = RedisError;
 
     async fn create(&self) -> Result<PooledConnection, RedisError> {
-        // Connecting is rare, and its state is large: in a box it does not make every request's larger.
+        // Connecting is rare and its future is large: in a box it does not enlarge the future of every request.
         let connect: BoxFuture<'_, _> = Box::pin(async {
             let (info, address) = self.find().await?;
             let connection = Connection::connect(&info, self.tls.clone(), self.timeout, self.timeout).await?;
@@ -116,8 +119,8 @@ impl managed::Manager for Manager {
         connect.await
     }
 
-    async fn recycle(&self, link: &mut PooledConnection, _: &managed::Metrics) -> RecycleResult<RedisError> {
-        if link.connection.is_broken() {
+    async fn recycle(&self, pooled: &mut PooledConnection, _: &managed::Metrics) -> RecycleResult<RedisError> {
+        if pooled.connection.is_broken() {
             return Err(RecycleError::message("broken"));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What is noted of one session.
+//! The buffered reads of one session.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,23 @@ use crate::{
     store::Key,
 };
 
+/// The buffered reads of some sessions.
 pub(crate) type Entries = HashMap<Key, Entry, RandomState>;
 
+/// The buffered reads of one session, and what holds them off.
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// How many reads Redis does not know of.
+    /// How many reads are buffered.
     pub(crate) reads: u64,
-    /// The second of the last one.
+    /// The second of the last read.
     pub(crate) last_active: Seconds,
-    /// Sets under way.
+    /// How many sets are in flight.
     pub(crate) sets: u32,
-    /// Whether a batch with these reads is under way.
+    /// Whether a batch with these reads is in flight.
     pub(crate) writing: bool,
 }
 
-/// What is to be written for one session.
+/// What a flush writes for one session.
 pub(crate) struct BufferedReads {
     pub(crate) key: Key,
     pub(crate) reads: u64,
@@ -31,10 +33,12 @@ pub(crate) struct BufferedReads {
 }
 
 impl Entry {
+    /// Whether a flush may take the reads.
     pub(crate) fn free(&self) -> bool {
         self.reads > 0 && self.sets == 0 && !self.writing
     }
 
+    /// Begins to write the reads.
     pub(crate) fn take(&mut self, key: Key) -> BufferedReads {
         self.writing = true;
         BufferedReads {
@@ -44,11 +48,13 @@ impl Entry {
         }
     }
 
+    /// Adds the reads to a record.
     fn take_in(&self, record: &mut Record) {
         record.reads += self.reads;
         record.renew(self.last_active);
     }
 
+    /// Adds the buffered reads of a session to its record.
     pub(crate) fn take_in_if_any(entries: &Entries, key: &Key, record: &mut Record) {
         if let Some(entry) = entries.get(key) {
             entry.take_in(record);

@@ -1,4 +1,4 @@
-//! A set, which counts a read as well and cannot be repeated: no batch with its session is under way meanwhile.
+//! Keeps flushes away from a session with a set in flight: a set counts a read as well, and cannot be repeated.
 
 use crate::{
     session::{Record, Seconds},
@@ -8,21 +8,21 @@ use crate::{
     },
 };
 
-/// A set under way.
+/// A set in flight. While it lives, no flush of its session starts.
 pub(crate) struct SetGuard<'a> {
     buffer: &'a ReadBuffer,
     key: Key,
-    /// The second of the last noted read, 0 if there is none.
+    /// The second of the last buffered read, 0 if there is none.
     pub(crate) last_active: Seconds,
 }
 
 impl ReadBuffer {
-    /// Begins a set: waits for the batch under way, and keeps the next one away for as long as the result lives.
+    /// Begins a set: waits for the flush in flight, and holds off the next one while the guard lives.
     pub(crate) async fn begin_set(&self, key: Key) -> SetGuard<'_> {
         loop {
             let ended = self.ended.notified();
             {
-                let mut entries = self.shards[self.place(&key)].lock();
+                let mut entries = self.stripes[self.place(&key)].lock();
                 let entry = entries.entry(key).or_default();
                 if !entry.writing {
                     entry.sets += 1;
@@ -40,16 +40,16 @@ impl ReadBuffer {
 }
 
 impl SetGuard<'_> {
-    /// Takes the entries into the record that the set replied.
+    /// Adds the buffered reads to the record that the set returned.
     pub(crate) fn take_in(&self, record: &mut Record) {
-        let entries = self.buffer.shards[self.buffer.place(&self.key)].lock();
+        let entries = self.buffer.stripes[self.buffer.place(&self.key)].lock();
         Entry::take_in_if_any(&entries, &self.key, record);
     }
 }
 
 impl Drop for SetGuard<'_> {
     fn drop(&mut self) {
-        let mut entries = self.buffer.shards[self.buffer.place(&self.key)].lock();
+        let mut entries = self.buffer.stripes[self.buffer.place(&self.key)].lock();
         if let Some(entry) = entries.get_mut(&self.key) {
             entry.sets -= 1;
             if entry.sets == 0 && entry.reads == 0 {

@@ -1,4 +1,4 @@
-//! Sentinels: who watches over a master and its replicas, and knows which of them is the master.
+//! The sentinels of one master, and the question for its address.
 
 use std::{
     io,
@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, cmd};
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, aio::MultiplexedConnection, cmd,
+};
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
@@ -18,16 +20,18 @@ use crate::store::redis::{connection::explain::Attempt, endpoint::endpoints::End
 /// The sentinels of one master.
 pub(crate) struct Sentinels {
     endpoints: Endpoints,
+    /// The name of the master.
     name: String,
+    /// The longest wait for one sentinel.
     timeout: Duration,
-    /// The one that answered last: it is asked first.
+    /// The index of the sentinel that answered last. It is asked first.
     last: AtomicUsize,
-    /// Where the master was last, `HOST:PORT`.
+    /// The last known address of the master, `HOST:PORT`.
     seen: Mutex<String>,
 }
 
 impl Sentinels {
-    /// Each sentinel has an even share of `timeout` to answer in.
+    /// Each sentinel may take an even share of `timeout` to answer.
     pub(crate) fn new(endpoints: Endpoints, name: String, timeout: Duration) -> Self {
         let share = u32::try_from(endpoints.first.len() + 1).unwrap_or(u32::MAX);
         Self {
@@ -37,6 +41,21 @@ impl Sentinels {
             last: AtomicUsize::new(0),
             seen: Mutex::default(),
         }
+    }
+
+    /// The name of the master.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many sentinels the operator has given.
+    pub(super) fn count(&self) -> usize {
+        self.endpoints.first.len()
+    }
+
+    /// The index of the sentinel that answered last.
+    pub(super) fn last(&self) -> usize {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// How to connect to the master.
@@ -54,67 +73,80 @@ impl Sentinels {
         self.endpoints.tls.clone()
     }
 
-    /// Where the sentinels said last that the master is; empty if none has said so yet.
+    /// The last known address of the master; empty before the first answer.
     pub(crate) fn seen(&self) -> String {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the master is, `HOST:PORT`.
+    /// The address of the master, `HOST:PORT`, from the first sentinel that answers. The error names every sentinel.
     pub(crate) async fn address(&self) -> Result<String, RedisError> {
-        let address = self.ask_all().await?;
+        let (count, first) = (self.count(), self.last());
+        let mut failures = Vec::new();
+        for turn in 0..count {
+            let place = (first + turn) % count;
+            let answer = async {
+                let mut connection = self.connect(place, self.config()).await?;
+                self.ask(place, &mut connection).await
+            };
+            let failure = match timeout(self.timeout, answer).await {
+                Ok(Ok(address)) => return Ok(address),
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            failures.push(why(&self.endpoints.first[place], failure));
+        }
+        Err(io::Error::other(format!(
+            "no sentinel gave the address of the master: {}",
+            failures.join("; ")
+        ))
+        .into())
+    }
+
+    /// The settings of a connection to a sentinel.
+    pub(super) fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+    }
+
+    /// Connects to the sentinel at an index.
+    pub(super) async fn connect(
+        &self,
+        place: usize,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let client = Client::open(self.endpoints.first[place].clone())?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Asks the sentinel at an index for the address of the master, and remembers both.
+    pub(super) async fn ask(&self, place: usize, connection: &mut MultiplexedConnection) -> Result<String, RedisError> {
+        let mut question = cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+        let answer: Result<Option<(String, u16)>, RedisError> = question.query_async(connection).await;
+        // "unknown command". A sentinel that refuses a known command replies with another code.
+        if matches!(&answer, Err(error) if error.code() == Some("ERR")) {
+            return Err(io::Error::other("the server is not a sentinel").into());
+        }
+        let Some((host, port)) = answer? else {
+            return Err(io::Error::other("no master of that name is known to the sentinels").into());
+        };
+        let address = format!("{host}:{port}");
+        self.last.store(place, Ordering::Relaxed);
         self.seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&address);
         Ok(address)
     }
-
-    async fn ask_all(&self) -> Result<String, RedisError> {
-        let count = self.endpoints.first.len();
-        let first = self.last.load(Ordering::Relaxed);
-        let mut failures = Vec::new();
-        for turn in 0..count {
-            let place = (first + turn) % count;
-            let sentinel = &self.endpoints.first[place];
-            let failure = match timeout(self.timeout, self.ask(sentinel)).await {
-                Ok(Ok(address)) => {
-                    self.last.store(place, Ordering::Relaxed);
-                    return Ok(address);
-                }
-                Ok(Err(error)) => Some(error),
-                Err(_) => None,
-            };
-            failures.push(why(sentinel, failure));
-        }
-        Err(io::Error::other(format!("no sentinel tells the master: {}", failures.join("; "))).into())
-    }
-
-    async fn ask(&self, sentinel: &ConnectionInfo) -> Result<String, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let client = Client::open(sentinel.clone())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut question = cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        let answer: Result<Option<(String, u16)>, RedisError> = question.query_async(&mut connection).await;
-        // "unknown command"; whoever knows it and refuses it has another code.
-        if matches!(&answer, Err(error) if error.code() == Some("ERR")) {
-            return Err(io::Error::other("what answers is no sentinel").into());
-        }
-        match answer? {
-            Some((host, port)) => Ok(format!("{host}:{port}")),
-            None => Err(io::Error::other("no master of that name is known to the sentinels").into()),
-        }
-    }
 }
 
-/// Why a sentinel was of no use; `None`: it did not answer in time.
+/// Why a sentinel failed; `None`: it did not answer in time.
 fn why(sentinel: &ConnectionInfo, failure: Option<RedisError>) -> String {
     let (host, port, tls) = match sentinel.addr() {
         ConnectionAddr::Tcp(host, port) => (host, *port, false),
         ConnectionAddr::TcpTls { host, port, .. } => (host, *port, true),
-        _ => return "not behind TCP".to_owned(),
+        _ => return "not reached by TCP".to_owned(),
     };
     let attempt = Attempt { host, port, tls };
     let why = failure.map_or_else(|| "no answer in time".to_owned(), |error| attempt.explain(&error));

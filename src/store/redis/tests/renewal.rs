@@ -94,7 +94,9 @@ impl Stage {
         let _: i64 = self.raw.send(&["ZADD", SESSIONS, &la, &format!("{}:u", token_text())]);
         let _: i64 = self.raw.send(&["ZADD", USERS, &la, "u"]);
         let end = end.to_string();
-        let _: i64 = self.raw.send(&["ZADD", ENDS, &end, &format!("forum:{}:u", token_text())]);
+        let _: i64 = self
+            .raw
+            .send(&["ZADD", ENDS, &end, &format!("forum:{}:u", token_text())]);
     }
 
     fn run<T: FromRedisValue>(&mut self, script: fn(&Self) -> &Script, keys: &[&str], args: &[String]) -> T {

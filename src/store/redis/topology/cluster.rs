@@ -1,13 +1,11 @@
-//! The nodes of a cluster, and which of them has which slot.
+//! A cluster: sends each request to the node that serves its slot.
 //!
-//! A request goes to the node that has the slot as far as we know. What surely was not done, as that node is not there or
-//! says that another one has the slot, is tried again until the deadline: nobody sees slots move, and a master that died
-//! is waited for. Each node has connections of its own, so that one that is away costs only its own slots.
+//! A request that was certainly not applied, because its node is unreachable or redirects it, is sent again until the
+//! deadline. So clients do not notice that slots move, and a dead master costs no more than the time to its replacement.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,10 +13,7 @@ use std::{
 
 use deadpool_redis::redis::{Cmd, Value};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::store::redis::{
     connection::resp::RawReply,
@@ -26,66 +21,48 @@ use crate::store::redis::{
     error::CommandError,
     log_throttle::LogThrottle,
     pool::{
-        availability_log::AvailabilityLog,
-        connections::{Pool, PoolSettings, ServerRequest},
         manager::Manager,
+        request::{PoolSettings, ServerRequest},
         server::Server,
     },
     topology::{
+        nodes::Nodes,
+        shard_count::{ShardCount, ShardCountCheck},
         shards::Shards,
-        slot_map::{Map, Range, ranges},
+        slot_table::{STRAGGLERS, SlotTable},
     },
 };
 
-/// Between two tries at a slot that is moving or has no master.
+/// The pause between two attempts at a slot that is moving or has no master.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long the slower nodes have to give their view of the cluster after the first one has.
-const STRAGGLERS: Duration = Duration::from_millis(100);
+/// Redirects that are followed at once. After more of them the nodes do not agree yet.
+const REDIRECTS: u32 = 3;
 
 /// A cluster. A handle: cloning it is cheap.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    shared: Arc<Shared>,
+    shared: Arc<ClusterState>,
 }
 
-/// What is known of the layout.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Unknown,
-    Ours,
-    /// The sessions were divided into another number of shards.
-    Foreign,
-}
-
-struct Shared {
-    endpoints: Endpoints,
-    limits: PoolSettings,
-    map: RwLock<Arc<Map>>,
-    /// Every node that was heard of, by address.
-    nodes: Mutex<HashMap<String, Arc<Server>>>,
-    /// Held by who asks for the map.
-    asking: tokio::sync::Mutex<()>,
+struct ClusterState {
+    nodes: Arc<Nodes>,
+    slots: SlotTable,
+    shard_count: ShardCountCheck,
+    timeout: Duration,
     closed: AtomicBool,
-    layout: watch::Sender<Layout>,
-    /// Whether the log says that there is no cluster.
-    away: AtomicBool,
-    /// For the log: of nodes that only others tell of, and of slots that are nowhere.
-    strangers: Arc<LogThrottle>,
+    /// Log lines about slots that lead nowhere.
     astray: LogThrottle,
 }
 
 impl Cluster {
-    pub(crate) fn new(endpoints: Endpoints, limits: PoolSettings) -> Self {
-        let shared = Shared {
-            endpoints,
-            limits,
-            map: RwLock::default(),
-            nodes: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+    pub(crate) fn new(endpoints: Endpoints, settings: PoolSettings) -> Self {
+        let nodes = Arc::new(Nodes::new(endpoints, settings));
+        let shared = ClusterState {
+            slots: SlotTable::new(nodes.clone(), settings.timeout),
+            nodes,
+            shard_count: ShardCountCheck::default(),
+            timeout: settings.timeout,
             closed: AtomicBool::new(false),
-            layout: watch::Sender::new(Layout::Unknown),
-            away: AtomicBool::new(false),
-            strangers: Arc::default(),
             astray: LogThrottle::default(),
         };
         Self {
@@ -93,301 +70,175 @@ impl Cluster {
         }
     }
 
-    /// Finds out whether the sessions are divided as we divide them, for as long as that takes. The first instance says how
-    /// they are.
-    pub(crate) async fn compare(self, keys: Arc<Shards>) {
-        let first = &keys.all()[0];
+    /// Refreshes the slot map whenever a request asks for it, for ever.
+    pub(crate) async fn serve_refreshes(self) {
+        self.shared.slots.serve_refreshes().await;
+    }
+
+    /// Compares our number of shards with that of the sessions in the cluster, and retries until it is known. The first
+    /// instance on a cluster decides.
+    pub(crate) async fn compare_shard_count(self, shards: Arc<Shards>) {
+        let (first, count) = (&shards.all()[0], shards.all().len());
         let (mut claim, mut read) = (Cmd::with_capacity(3, 64), Cmd::with_capacity(2, 64));
-        claim.arg("SETNX").arg(first.shards()).arg(keys.all().len());
+        claim.arg("SETNX").arg(first.shards()).arg(count);
         read.arg("GET").arg(first.shards());
         loop {
-            let claimed = self.ask(first.slot(), || ServerRequest::Command(&claim)).await;
-            if let (Ok(_), Ok(count)) = (claimed, self.ask(first.slot(), || ServerRequest::Command(&read)).await)
-                && let Ok(Value::BulkString(count)) = count.value()
+            let claimed = self.route(first.slot(), || ServerRequest::Command(&claim)).await;
+            if let Ok(_) = claimed
+                && let Ok(stored) = self.route(first.slot(), || ServerRequest::Command(&read)).await
+                && let Ok(Value::BulkString(stored)) = stored.value()
             {
-                let count = String::from_utf8_lossy(&count).into_owned();
-                let ours = count == keys.all().len().to_string();
-                if !ours {
-                    tracing::error!("the sessions in this cluster are in {count} shards: --shards must be the same");
-                }
-                self.shared
-                    .layout
-                    .send_replace(if ours { Layout::Ours } else { Layout::Foreign });
+                self.shared.shard_count.compare(&stored, count);
                 return;
             }
             sleep(PAUSE).await;
         }
     }
 
-    /// The reply to what `request` makes, from whoever has the slot.
+    /// The reply of the node that serves the slot. `request` is called for each attempt.
     pub(crate) async fn answer<'a>(
         &self,
         slot: u16,
         request: impl Fn() -> ServerRequest<'a>,
     ) -> Result<RawReply, CommandError> {
-        if self.layout().await == Layout::Foreign {
-            return Err(CommandError::Unavailable);
-        }
-        self.ask(slot, request).await
+        self.refuse_foreign().await?;
+        self.route(slot, request).await
     }
 
-    /// Fails unless it is known that a token that leads to none of our shards leads nowhere.
-    pub(crate) async fn is_ours(&self) -> Result<(), CommandError> {
-        match self.layout().await {
-            Layout::Ours => Ok(()),
-            Layout::Foreign | Layout::Unknown => Err(CommandError::Unavailable),
-        }
-    }
-
-    /// Waits for the layout, but not for ever: the node that knows it may be away, and others are not.
-    async fn layout(&self) -> Layout {
-        let now = *self.shared.layout.borrow();
-        if now != Layout::Unknown {
-            return now;
-        }
-        let mut changes = self.shared.layout.subscribe();
-        let known = changes.wait_for(|layout| *layout != Layout::Unknown);
-        match timeout(self.shared.limits.timeout / 4, known).await {
-            Ok(Ok(known)) => *known,
-            _ => Layout::Unknown,
+    /// Fails unless our number of shards is certainly that of the cluster. Only then does a token that leads to none of our
+    /// shards belong to no session.
+    pub(crate) async fn confirm_shard_count(&self) -> Result<(), CommandError> {
+        match self.shared.shard_count.wait(self.shared.timeout / 4).await {
+            ShardCount::Ours => Ok(()),
+            ShardCount::Foreign | ShardCount::Unknown => Err(CommandError::Unavailable),
         }
     }
 
-    async fn ask<'a>(&self, slot: u16, request: impl Fn() -> ServerRequest<'a>) -> Result<RawReply, CommandError> {
+    /// Fails if the number of shards is another one. While it is unknown, as its node is unreachable, other nodes serve.
+    async fn refuse_foreign(&self) -> Result<(), CommandError> {
+        match self.shared.shard_count.wait(self.shared.timeout / 4).await {
+            ShardCount::Foreign => Err(CommandError::Unavailable),
+            ShardCount::Ours | ShardCount::Unknown => Ok(()),
+        }
+    }
+
+    async fn route<'a>(&self, slot: u16, request: impl Fn() -> ServerRequest<'a>) -> Result<RawReply, CommandError> {
+        let shared = &*self.shared;
         let mut moves = 0;
-        let deadline = Instant::now() + self.shared.limits.timeout;
-        let mut told: Option<(Arc<Server>, bool)> = None;
+        let deadline = Instant::now() + shared.timeout;
+        let mut redirect: Option<(Arc<Server>, bool)> = None;
         loop {
-            let map = self.shared.map();
-            let known = told.take().or_else(|| Some((map.master(slot)?, false)));
-            let failure = match &known {
-                Some((node, asking)) => match node.pool.answer(request(), *asking).await {
-                    Err(failure) => failure,
+            let map = shared.slots.map();
+            let target = redirect
+                .take()
+                .or_else(|| map.master(slot).map(|(_, node)| (node.clone(), false)));
+            let error = match &target {
+                Some((node, asking)) => match node.answer(request(), *asking).await {
+                    Err(error) => error,
                     reply => return reply,
                 },
                 None => CommandError::NotSent,
             };
-            match failure {
+            let follow = |address: &str, asking| {
+                let from = target.as_ref().map(|(node, _)| node);
+                let node = shared.nodes.redirected(address, from)?;
+                Some((node, asking))
+            };
+            match error {
                 CommandError::Moved(address) => {
-                    told = self.shared.told_of(&address, known).map(|node| (node, false));
-                    self.look_again_after(map.generation);
+                    redirect = follow(&address, false);
+                    shared.slots.request_refresh(map.generation);
                     moves += 1;
-                    if moves > 3 {
-                        // They do not agree yet.
+                    if moves > REDIRECTS {
                         sleep(PAUSE).await;
                     }
                 }
                 CommandError::Ask(address) if matches!(request(), ServerRequest::Read(_)) => {
-                    told = self.shared.told_of(&address, known).map(|node| (node, true));
+                    redirect = follow(&address, true);
                 }
-                // A script needs keys that may still be at the old node, and would not be missed at the new one.
+                // Not followed: a script may need keys that are still at the old node, and would miss them at the new one.
                 CommandError::Ask(_) | CommandError::TryAgain => sleep(PAUSE).await,
                 CommandError::NotSent => {
-                    // Bounded: a deadline that has passed is looked at below.
-                    let _ = timeout_at(deadline, self.shared.refresh(map.generation)).await;
+                    // A deadline that passes is noticed below.
+                    let _ = timeout_at(deadline, shared.slots.refreshed(map.generation)).await;
                     sleep(PAUSE).await;
                 }
                 CommandError::Unavailable => {
-                    // Perhaps another node has taken over from one that is silent.
-                    self.look_again_after(map.generation);
+                    // A silent node may have been replaced.
+                    shared.slots.request_refresh(map.generation);
                     return Err(CommandError::Unavailable);
                 }
-                failure => return Err(failure),
+                error => return Err(error),
             }
-            if Instant::now() >= deadline && moves > 3 && self.shared.astray.passes() {
+            if Instant::now() >= deadline && moves > REDIRECTS && shared.astray.passes() {
                 tracing::warn!(
-                    "the nodes of the Redis cluster send requests to each other, or to where no node is (MOVED)"
+                    "the nodes of the Redis cluster redirect requests to each other, or to an address without a node (MOVED)"
                 );
             }
-            if Instant::now() >= deadline || self.shared.closed.load(Ordering::Relaxed) {
+            if Instant::now() >= deadline || shared.closed.load(Ordering::Relaxed) {
                 return Err(CommandError::Unavailable);
             }
         }
     }
 
-    /// Whether any master answers: instances do not turn away all requests because some cannot be served.
+    /// Fails unless any master answers. Why any: an instance must not refuse all requests because some slots are down.
     pub(crate) async fn ping(&self) -> Result<(), CommandError> {
-        if self.layout().await == Layout::Foreign {
-            return Err(CommandError::Unavailable);
-        }
-        let mut map = self.shared.map();
-        if map.masters.is_empty() {
-            self.shared.refresh(map.generation).await;
-            map = self.shared.map();
-        }
+        self.refuse_foreign().await?;
+        let map = self.shared.slots.first_map().await;
         let mut pings: FuturesUnordered<_> = map.masters.iter().map(|(_, node)| node.ping()).collect();
         while let Some(pong) = pings.next().await {
             if pong.is_ok() {
                 return Ok(());
             }
         }
-        self.look_again_after(map.generation);
+        self.shared.slots.request_refresh(map.generation);
         Err(CommandError::Unavailable)
     }
 
-    /// The median of the clocks of the masters that answer soon: one that is off does not count.
+    /// The median of the clocks of the masters that answer soon, so that one wrong clock does not count.
     pub(crate) async fn time(&self) -> Result<Duration, CommandError> {
-        let mut map = self.shared.map();
-        if map.masters.is_empty() {
-            self.shared.refresh(map.generation).await;
-            map = self.shared.map();
-        }
+        let map = self.shared.slots.first_map().await;
         let begun = Instant::now();
-        let mut asked: FuturesUnordered<_> = map.masters.iter().map(|(_, node)| node.pool.time()).collect();
+        let mut asked: FuturesUnordered<_> = map.masters.iter().map(|(_, node)| node.time()).collect();
         let mut times = Vec::new();
-        let mut failure = CommandError::NotSent;
-        let mut end = begun + self.shared.limits.timeout;
+        let mut error = CommandError::NotSent;
+        let mut end = begun + self.shared.timeout;
         while let Ok(Some(time)) = timeout_at(end, asked.next()).await {
             match time {
                 Ok(time) => {
                     end = end.min(Instant::now() + STRAGGLERS);
-                    // As of the beginning, so that they can be compared.
+                    // As of the beginning, so that the times can be compared.
                     times.push(time.saturating_sub(begun.elapsed()));
                 }
-                Err(why) => failure = why,
+                Err(why) => error = why,
             }
         }
         times.sort_unstable();
         match times.get(times.len() / 2) {
             Some(time) => Ok(*time + begun.elapsed()),
-            None => Err(failure),
+            None => Err(error),
         }
     }
 
+    /// Accepts no more requests.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);
-        for node in self.shared.lock().values() {
-            node.pool.close();
-        }
+        self.shared.nodes.close();
     }
 
-    /// The address of who has a slot, as far as is known.
+    /// The address of the master that serves a slot; `None` if it is unknown.
     pub(crate) async fn master(&self, slot: u16) -> Option<String> {
-        let mut map = self.shared.map();
-        if map.masters.is_empty() {
-            self.shared.refresh(map.generation).await;
-            map = self.shared.map();
-        }
-        map.address(slot).map(str::to_owned)
+        let map = self.shared.slots.first_map().await;
+        map.master(slot).map(|(address, _)| address.clone())
     }
 
     /// How to connect to a node.
     pub(crate) fn manager(&self, address: &str) -> Manager {
-        self.shared.manager(address)
+        self.shared.nodes.manager(address)
     }
 
-    /// Asks for the map in the background.
-    pub(crate) fn look_again(&self) {
-        self.look_again_after(self.shared.map().generation);
-    }
-
-    /// The same, if nobody has since that generation.
-    fn look_again_after(&self, generation: u64) {
-        let shared = self.shared.clone();
-        tokio::spawn(async move { shared.refresh(generation).await });
-    }
-}
-
-impl Shared {
-    fn map(&self) -> Arc<Map> {
-        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A panic under the lock leaves the nodes whole: each change is a single step.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Server>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn manager(&self, address: &str) -> Manager {
-        Manager::fixed(
-            self.endpoints.at(address),
-            self.endpoints.tls.clone(),
-            self.limits.timeout,
-        )
-    }
-
-    /// The node at an address, which need not be known yet.
-    fn node(&self, address: &str) -> Arc<Server> {
-        self.node_with(address, AvailabilityLog::of)
-    }
-
-    /// The node that another one tells of. Without a host, it is at that of the one that told.
-    fn told_of(&self, address: &str, teller: Option<(Arc<Server>, bool)>) -> Option<Arc<Server>> {
-        let mut address = address.to_owned();
-        if let Some(("" | "?", port)) = address.rsplit_once(':') {
-            let (teller, _) = teller?;
-            let nodes = self.lock();
-            let (known, _) = nodes.iter().find(|(_, node)| Arc::ptr_eq(node, &teller))?;
-            let (host, _) = known.rsplit_once(':')?;
-            address = format!("{host}:{port}");
-        }
-        Some(self.node_with(&address, |at| AvailabilityLog::of_stranger(at, self.strangers.clone())))
-    }
-
-    fn node_with(&self, address: &str, voice: impl FnOnce(String) -> AvailabilityLog) -> Arc<Server> {
-        let mut nodes = self.lock();
-        let start = || {
-            let pool = Pool::new(self.manager(address), voice(format!(" at {address}")), self.limits);
-            Arc::new(Server::start(pool))
-        };
-        nodes.entry(address.to_owned()).or_insert_with(start).clone()
-    }
-
-    /// Asks the nodes for the map, unless somebody has since that generation.
-    async fn refresh(&self, generation: u64) {
-        let _turn = self.asking.lock().await;
-        if self.map().generation != generation || self.closed.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut addresses: Vec<String> = self.map().masters.iter().map(|(address, _)| address.clone()).collect();
-        addresses.extend(self.endpoints.seeds());
-        addresses.sort_unstable();
-        addresses.dedup();
-        let views = self.views(&addresses).await;
-        if views.is_empty() {
-            if !self.away.swap(true, Ordering::Relaxed) {
-                tracing::warn!("no node of the Redis cluster answers, or what answers is no cluster");
-            }
-            return;
-        }
-        if self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!("the Redis cluster is back");
-        }
-        let map = Map::of(&views, generation + 1, |address| self.node(address));
-        self.lock()
-            .retain(|address, _| map.masters.iter().any(|(master, _)| master == address));
-        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
-    }
-
-    /// What each node that answers in time says: ranges of slots and their master.
-    async fn views(&self, addresses: &[String]) -> Vec<Vec<Range>> {
-        let ask = async |address: &String| {
-            let mut cmd = Cmd::with_capacity(2, 16);
-            cmd.arg("CLUSTER").arg("SLOTS");
-            let node = self.node(address);
-            let reply = timeout(
-                self.limits.timeout,
-                node.pool.answer(ServerRequest::Command(&cmd), false),
-            )
-            .await;
-            ranges(reply.ok()?.ok()?.value().ok()?, address)
-        };
-        let mut asked: FuturesUnordered<_> = addresses.iter().map(ask).collect();
-        let mut views = Vec::new();
-        let mut end = Instant::now() + self.limits.timeout;
-        loop {
-            let next = tokio::select! {
-                next = asked.next() => next,
-                () = sleep_until(end) => None,
-            };
-            match next {
-                Some(Some(view)) => {
-                    end = end.min(Instant::now() + STRAGGLERS);
-                    views.push(view);
-                }
-                Some(None) => {}
-                None => return views,
-            }
-        }
+    /// Asks for a refresh of the slot map.
+    pub(crate) fn request_refresh(&self) {
+        self.shared.slots.request_refresh(self.shared.slots.map().generation);
     }
 }

@@ -1,22 +1,21 @@
-//! Failover of a master behind sentinels.
+//! Failover of a master behind sentinels: connections to the old master are given up as soon as a sentinel names another.
+//!
+//! Why at once: an old master that is still up accepts writes until the sentinels demote it, and then loses them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use crate::store::redis::{pool::connections::Pool, sentinel::query::Sentinels};
+use crate::store::redis::{
+    pool::server::Server,
+    sentinel::{query::Sentinels, subscription::follow_master},
+};
 
-/// Between two questions to the sentinels. A master that was replaced may go on without knowing; nobody writes to it for
-/// longer than this after the sentinels have agreed.
-const WATCH: Duration = Duration::from_millis(500);
-
-/// Leaves a master that the sentinels have replaced, for ever, and says so with `on_switch`. They may not answer: then it is
-/// as good as any.
-pub(crate) async fn follow(sentinels: Arc<Sentinels>, pool: Arc<Pool>, on_switch: impl Fn()) {
-    loop {
-        tokio::time::sleep(WATCH).await;
-        if let Ok(address) = sentinels.address().await
-            && pool.leave_all_but(&address)
-        {
+/// Follows the master for ever. Calls `on_switch` after connections to another one were given up. While no sentinel answers,
+/// the connections stay.
+pub(crate) async fn follow(sentinels: Arc<Sentinels>, server: Arc<Server>, on_switch: impl Fn()) {
+    let on_address = |address: &str| {
+        if server.leave_all_but(address) {
             on_switch();
         }
-    }
+    };
+    follow_master(sentinels, on_address).await;
 }

@@ -2,6 +2,9 @@
 
 pub(crate) mod cluster;
 pub(crate) mod failover;
+mod nodes;
 pub(crate) mod routing;
+mod shard_count;
 pub(crate) mod shards;
 pub(crate) mod slot_map;
+mod slot_table;

@@ -1,6 +1,6 @@
-//! The server or servers behind the store.
+//! Sends the commands of the store to the server that holds their shard.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::redis::{Cmd, Value};
 
@@ -11,20 +11,22 @@ use crate::store::{
         decode::nonsense::nonsense,
         error::CommandError,
         layout::Keys,
-        pool::{connections::ServerRequest, server::Server},
+        pool::{request::ServerRequest, server::Server},
         scripts::Script,
         topology::cluster::Cluster,
     },
 };
 
-/// Where a shard is, one server says or a cluster.
+/// The server or servers behind the store.
 pub(crate) enum Topology {
-    One(Server),
+    /// One server, or the master that sentinels name.
+    One(Arc<Server>),
+    /// Masters that share the shards.
     Cluster(Cluster),
 }
 
 impl Topology {
-    /// Sends a command that reads a key of a shard. `None`: it holds something else.
+    /// Sends a command that reads a key of a shard. `None`: the key is of another type.
     pub(crate) async fn read(&self, keys: &Keys, cmd: &Cmd) -> Result<Option<RawReply>, Error> {
         match self.answer(keys, || ServerRequest::Read(cmd)).await {
             Err(CommandError::WrongType) => Ok(None),
@@ -32,7 +34,7 @@ impl Topology {
         }
     }
 
-    /// Runs a script on a shard; `arguments` adds the number of keys, the keys and the rest.
+    /// Runs a script on a shard; `arguments` adds the number of keys, the keys and the arguments.
     pub(crate) async fn script(
         &self,
         keys: &Keys,
@@ -42,7 +44,7 @@ impl Topology {
         value(&self.answer(keys, || ServerRequest::Script(script, &arguments)).await?)
     }
 
-    /// The same for a script that changes what must not be lost: so many replicas must have it as the operator wants.
+    /// The same for a script whose changes must reach as many replicas as the operator wants (`--redis-wait`).
     pub(crate) async fn change(
         &self,
         keys: &Keys,
@@ -54,28 +56,28 @@ impl Topology {
 
     async fn answer<'a>(&self, keys: &Keys, request: impl Fn() -> ServerRequest<'a>) -> Result<RawReply, CommandError> {
         match self {
-            Self::One(server) => server.answer(request()).await,
+            Self::One(server) => server.answer_alone(request()).await,
             Self::Cluster(cluster) => cluster.answer(keys.slot(), request).await,
         }
     }
 
-    /// Fails unless it is known that a token of no shard is nobody's.
-    pub(crate) async fn know_all_shards(&self) -> Result<(), Error> {
+    /// Fails unless a token that leads to no shard certainly belongs to no session.
+    pub(crate) async fn confirm_shards(&self) -> Result<(), Error> {
         match self {
             Self::One(_) => Ok(()),
-            Self::Cluster(cluster) => Ok(cluster.is_ours().await?),
+            Self::Cluster(cluster) => Ok(cluster.confirm_shard_count().await?),
         }
     }
 
-    /// The time of the server, or the median of those of the masters that answer soon.
+    /// The time of the server, or the median of the masters that answer soon.
     pub(crate) async fn time(&self) -> Result<Duration, CommandError> {
         match self {
-            Self::One(server) => server.pool.time().await,
+            Self::One(server) => server.time().await,
             Self::Cluster(cluster) => cluster.time().await,
         }
     }
 
-    /// Whether anybody answers.
+    /// Fails unless the server, or any master of a cluster, answers.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         match self {
             Self::One(server) => server.ping().await?,
@@ -84,15 +86,15 @@ impl Topology {
         Ok(())
     }
 
-    /// Lets go of the connections.
+    /// Accepts no more requests.
     pub(crate) fn close(&self) {
         match self {
-            Self::One(server) => server.pool.close(),
+            Self::One(server) => server.close(),
             Self::Cluster(cluster) => cluster.close(),
         }
     }
 }
 
-fn value(of: &RawReply) -> Result<Value, Error> {
-    of.value().map_err(|_| nonsense())
+fn value(reply: &RawReply) -> Result<Value, Error> {
+    reply.value().map_err(|_| nonsense())
 }

@@ -1,29 +1,31 @@
 //! Which part of the keyspace a session lives in.
 //!
-//! A shard is a prefix of keys, and the smallest thing that a cluster moves about: everything of one id is in one shard, so
-//! that each operation on a session or an id flusher one node and stays atomic. A single server has one shard, `rs:`, which
-//! is the classic layout; on a cluster there are many, `{rs:00}:` and so on.
+//! A shard is a prefix of keys in one slot, and the unit that a cluster moves. Everything of one id is in one shard, so that
+//! each operation on a session or an id reaches one node and stays atomic. A single server has one shard, `rs:`, the classic
+//! layout; a cluster has several, `{rs:00}:` and so on.
 //!
 //! An id's shard is a hash of app and id. A token carries its shard, in hexadecimal at its beginning.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::session::{App, Token};
-use crate::store::redis::layout::Keys;
+use crate::{
+    session::{App, Token},
+    store::redis::layout::Keys,
+};
 
-/// The most shards: what two hexadecimal digits tell apart.
+/// The most shards: two hexadecimal digits.
 pub(crate) const MOST: usize = 256;
 
-/// Every shard.
+/// All shards.
 pub(crate) struct Shards(Vec<Keys>);
 
 impl Shards {
-    /// The only one of a single server.
+    /// The only shard of a single server.
     pub(crate) fn one(namespace: &str) -> Self {
         Self(vec![Keys::new(namespace, namespace)])
     }
 
-    /// Those of a cluster, 1 to [`MOST`].
+    /// The shards of a cluster, 1 to [`MOST`].
     pub(crate) fn many(namespace: &str, count: usize) -> Self {
         let keys = |shard| Keys::new(&format!("{{{namespace}:{shard:02x}}}"), namespace);
         Self((0..count.clamp(1, MOST)).map(keys).collect())
@@ -34,7 +36,7 @@ impl Shards {
         &self.0[self.index(app, id)]
     }
 
-    /// The shard of a session. `None` if its token was not made for any of them: there is no such session.
+    /// The shard of a session; `None` if its token leads to no shard, so that there is no such session.
     pub(crate) fn of(&self, token: &Token) -> Option<&Keys> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -42,7 +44,7 @@ impl Shards {
         }
     }
 
-    /// The token of a new session: the same, but that it leads to the shard of its id.
+    /// The token of a new session, changed so that it leads to the shard of its id.
     pub(crate) fn lead(&self, token: Token, app: &App, id: &str) -> Token {
         if self.0.len() == 1 {
             return token;
@@ -50,7 +52,7 @@ impl Shards {
         token.in_shard(self.index(app, id))
     }
 
-    /// All of them.
+    /// All shards, in order.
     pub(crate) fn all(&self) -> &[Keys] {
         &self.0
     }
@@ -59,7 +61,7 @@ impl Shards {
         if self.0.len() == 1 {
             return 0;
         }
-        // Part of the layout: another hash would look for sessions where they are not. An app holds no colon.
+        // Part of the layout: another hash would look for sessions in the wrong shards. An app contains no colon.
         let hash = xxh3_64(format!("{}:{id}", app.as_str()).as_bytes());
         usize::try_from(hash % self.0.len() as u64).unwrap_or_default()
     }

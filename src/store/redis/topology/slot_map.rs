@@ -1,35 +1,38 @@
-//! Who has which slot of a cluster, as its nodes tell.
-
-use std::sync::Arc;
+//! Which node of a cluster serves which slot, as its nodes see it.
 
 use deadpool_redis::redis::Value;
 
-use crate::store::redis::{layout::SLOTS, pool::server::Server};
+use crate::store::redis::layout::SLOTS;
 
-/// Who has which slot.
-#[derive(Default)]
-pub(crate) struct Map {
+/// The map of slots to nodes of type `N`.
+pub(crate) struct SlotMap<N> {
+    /// Grows with each refresh.
     pub(crate) generation: u64,
-    /// By slot: an index into the masters, or one that is none. Empty before the first answer.
+    /// By slot: an index into `masters`, or one beyond its end. Empty before the first refresh.
     slots: Vec<u16>,
-    pub(crate) masters: Vec<(String, Arc<Server>)>,
+    /// The masters, by address.
+    pub(crate) masters: Vec<(String, N)>,
 }
 
-impl Map {
-    /// Who has a slot, as far as is known.
-    pub(crate) fn master(&self, slot: u16) -> Option<Arc<Server>> {
+impl<N> Default for SlotMap<N> {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            slots: Vec::new(),
+            masters: Vec::new(),
+        }
+    }
+}
+
+impl<N> SlotMap<N> {
+    /// The address of the master that serves a slot, and the master; `None` if it is unknown.
+    pub(crate) fn master(&self, slot: u16) -> Option<&(String, N)> {
         let master = self.slots.get(usize::from(slot))?;
-        Some(self.masters.get(usize::from(*master))?.1.clone())
+        self.masters.get(usize::from(*master))
     }
 
-    /// The address of who has a slot, as far as is known.
-    pub(crate) fn address(&self, slot: u16) -> Option<&str> {
-        let master = self.slots.get(usize::from(slot))?;
-        Some(&self.masters.get(usize::from(*master))?.0)
-    }
-
-    /// The map that most views have. `node` has the servers by address.
-    pub(crate) fn of(views: &[Vec<Range>], generation: u64, node: impl Fn(&str) -> Arc<Server>) -> Self {
+    /// The map that the majority of views agrees on. `node` makes a node of an address.
+    pub(crate) fn of_majority(views: &[Vec<SlotRange>], generation: u64, node: impl Fn(&str) -> N) -> Self {
         let (addresses, slots) = owners(views);
         let masters = addresses.into_iter().map(|address| {
             let node = node(&address);
@@ -43,9 +46,9 @@ impl Map {
     }
 }
 
-/// The addresses of the masters, and by slot an index into them, or one that is none: as most views have it. A node that was
-/// cut off may have an old one.
-pub(crate) fn owners(views: &[Vec<Range>]) -> (Vec<String>, Vec<u16>) {
+/// The addresses of the masters, and by slot an index into them or one beyond their end. The majority of views decides: a
+/// node that was partitioned may have an old one.
+pub(crate) fn owners(views: &[Vec<SlotRange>]) -> (Vec<String>, Vec<u16>) {
     let mut addresses: Vec<String> = Vec::new();
     let mut votes = vec![Vec::<(u16, u32)>::new(); usize::from(SLOTS)];
     for range in views.iter().flatten() {
@@ -75,15 +78,15 @@ pub(crate) fn owners(views: &[Vec<Range>]) -> (Vec<String>, Vec<u16>) {
     (addresses, slots.collect())
 }
 
-/// Slots that one master has.
-pub(crate) struct Range {
+/// Consecutive slots of one master.
+pub(crate) struct SlotRange {
     first: u16,
     last: u16,
     address: String,
 }
 
-/// Reads the reply to `CLUSTER SLOTS`; `asked` is the address of who gave it, who may not know its own.
-pub(crate) fn ranges(reply: Value, asked: &str) -> Option<Vec<Range>> {
+/// Decodes the reply to `CLUSTER SLOTS`. `asked` is the address of the node that replied: it may leave out its own host.
+pub(crate) fn ranges(reply: Value, asked: &str) -> Option<Vec<SlotRange>> {
     let items = |value| match value {
         Value::Array(items) => Some(items),
         _ => None,
@@ -106,7 +109,29 @@ pub(crate) fn ranges(reply: Value, asked: &str) -> Option<Vec<Range>> {
             host => host,
         };
         let address = format!("{host}:{}", number(master.next())?);
-        (first <= last && last < SLOTS).then_some(Range { first, last, address })
+        (first <= last && last < SLOTS).then_some(SlotRange { first, last, address })
     });
     ranges.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(master: &str) -> Vec<SlotRange> {
+        vec![SlotRange {
+            first: 0,
+            last: 100,
+            address: master.to_owned(),
+        }]
+    }
+
+    #[test]
+    fn the_majority_of_views_decides() {
+        let views = [view("old:1"), view("new:1"), view("new:1")];
+        let map = SlotMap::of_majority(&views, 1, str::len);
+        assert_eq!(map.master(100), Some(&("new:1".to_owned(), 5)));
+        assert_eq!(map.master(101), None);
+        assert_eq!(SlotMap::<()>::default().master(0), None);
+    }
 }
