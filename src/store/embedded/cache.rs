@@ -163,7 +163,7 @@ impl Cache {
             old.active = new.active;
             old.record.data.clone_from(&new.record.data);
             old.record.writes = new.record.writes;
-            old.record.touch(new.record.last_active);
+            old.record.renew(new.record.last_active);
         };
         if let Some(old) = shard.dirty.get_mut(&key) {
             merge(old);
@@ -183,7 +183,7 @@ impl Cache {
                 match self.disk.load_again(key)? {
                     Some(mut disk) => {
                         disk.record.reads = disk.record.reads.max(stored.record.reads);
-                        disk.record.touch(stored.record.last_active);
+                        disk.record.renew(stored.record.last_active);
                         *stored = disk;
                     }
                     None => gone.push(*key),

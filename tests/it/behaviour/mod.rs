@@ -14,6 +14,7 @@ mod no_resave;
 mod pages;
 mod pages_of_id;
 mod races;
+mod redis_further_fields;
 mod redis_layout;
 mod redis_messages;
 mod redis_read_buffer;
