@@ -23,7 +23,7 @@ use crate::store::redis::{
         resp::RawReply,
         retry::{NoReply, RetryPolicy},
     },
-    error::{CommandError, elsewhere, reason, breaks_connection},
+    error::{CommandError, breaks_connection, elsewhere, reason},
     pool::{
         availability_log::AvailabilityLog,
         manager::{Manager, PooledConnection},
