@@ -1,10 +1,10 @@
 //! The time of Redis, which all instances use: an instance with a wrong clock would end sessions of others.
 //!
-//! A task reads the clock of Redis (`TIME`) every few seconds. In between, the monotonic clock of this machine counts on from
-//! the last reading. So a jump of the wall clock changes nothing, and a request costs no round trip.
+//! A task reads the clock of Redis (`TIME`) every few seconds. In between, the monotonic clock of this machine counts
+//! on from the last reading. So a jump of the wall clock changes nothing, and a request costs no round trip.
 //!
-//! The wall clock of this machine is compared with that of Redis all the same, as one of the two may be wrong. The skew is a
-//! metric. A skew above [`MAX_SKEW`] is logged and keeps this instance from wiping, which cannot be undone.
+//! The wall clock of this machine is compared with that of Redis all the same, as one of the two may be wrong. The
+//! skew is a metric. A skew above [`MAX_SKEW`] is logged and keeps this instance from wiping, which cannot be undone.
 
 use std::{
     fmt,
@@ -73,8 +73,8 @@ impl ClockSync {
         Clock::Reference(self.reference.clone())
     }
 
-    /// The current second for an operation that took `now` from [`ClockSync::clock`]. Before the first reading this takes one;
-    /// if Redis is unreachable for it, then also for the operation.
+    /// The current second for an operation that took `now` from [`ClockSync::clock`]. Before the first reading this
+    /// takes one; if Redis is unreachable for it, then also for the operation.
     pub(crate) async fn resolve_now(&self, topology: &Topology, now: Seconds) -> Result<Seconds, Error> {
         if !self.asks || !self.reference.is_pending() {
             return Ok(now);
@@ -94,7 +94,8 @@ impl ClockSync {
         }
         if due(&mut self.logged().not_wiping) {
             tracing::warn!(
-                "this instance wipes no expired sessions: its clock differs from that of Redis, or Redis does not give its time"
+                "this instance wipes no expired sessions: its clock differs from that of Redis, or Redis does not give its \
+                 time"
             );
         }
         Ok(None)
@@ -157,8 +158,8 @@ impl ClockSync {
         if skewed && due(&mut logged.skew) {
             let ahead = if skew > 0.0 { "ahead of" } else { "behind" };
             tracing::warn!(
-                "the clock of this machine is {:.1} s {ahead} that of Redis: this instance uses the clock of Redis and wipes \
-                 no expired sessions; set the clocks right (NTP)",
+                "the clock of this machine is {:.1} s {ahead} that of Redis: this instance uses the clock of Redis and \
+                 wipes no expired sessions; set the clocks right (NTP)",
                 skew.abs()
             );
         } else if logged.skewed && !skewed {

@@ -67,7 +67,7 @@ pub(crate) fn elsewhere(error: &RedisError) -> Option<CommandError> {
 
 /// Whether the connection should be given up: it is down, or leads to a server that cannot serve, such as a master that
 /// became a replica. A new connection may lead to another server.
-pub(crate) fn useless(error: &RedisError) -> bool {
+pub(crate) fn breaks_connection(error: &RedisError) -> bool {
     let known = |error: &ServerError| {
         matches!(error.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH" | "UNKILLABLE")
             // Redis 6 wraps the error of a command in a script.
@@ -106,7 +106,8 @@ pub(crate) fn reason(error: &RedisError) -> String {
     }
 }
 
-/// The code of an error in a script. Redis 6 replies `@user_script:LINE: -CODE …`; later versions reply the error itself.
+/// The code of an error in a script. Redis 6 replies `@user_script:LINE: -CODE …`; later versions reply the error
+/// itself.
 fn code_inside(detail: &str) -> Option<&str> {
     let mut codes = detail.split(' ').filter_map(|word| word.strip_prefix('-'));
     codes.find(|code| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase()))

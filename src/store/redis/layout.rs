@@ -1,7 +1,7 @@
 //! The classic layout of redis-sessions: the only place that defines keys and index members.
 //!
-//! A [`KeyText`] is a list of parts that are copied straight into the buffer of a command, so a key costs no allocation.
-//! Scripts that read an app, a token or an id themselves get the parts around it and only concatenate.
+//! A [`KeyText`] is a list of parts that are copied straight into the buffer of a command, so a key costs no
+//! allocation. Scripts that read an app, a token or an id themselves get the parts around it and only concatenate.
 
 use std::{fmt, io::Write};
 
@@ -115,7 +115,8 @@ impl Keys {
     }
 }
 
-/// CRC-16/XMODEM, with which a cluster assigns keys to slots: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+/// CRC-16/XMODEM, with which a cluster assigns keys to slots:
+/// <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {

@@ -1,5 +1,5 @@
-//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see [`layout`]), or on a cluster in many
-//! shards of the same form.
+//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see [`layout`]), or on a cluster in
+//! many shards of the same form.
 //!
 //! The layers, each of which uses only those above it:
 //!

@@ -1,9 +1,11 @@
-//! The store on Redis: its options, its parts and its background tasks. The operations are in [`operations`](super::operations).
+//! The store on Redis: its options, its parts and its background tasks. The operations are in
+//! [`operations`](super::operations).
 //!
-//! Every operation on a session or an id is one atomic script or command and one round trip; on an id with more than 100
-//! sessions, several. A get is one plain read; its changes follow a little later ([`read_buffer`](super::read_buffer)), or in
-//! one script with it if buffering is off. With a [`near_cache`](super::near_cache) many gets need no read. All instances use
-//! the clock of Redis ([`ClockSync`]): times are arguments of scripts and commands.
+//! Every operation on a session or an id is one atomic script or command and one round trip; on an id with more than
+//! 100 sessions, several. A get is one plain read; its changes follow a little later
+//! ([`read_buffer`](super::read_buffer)), or in one script with it if buffering is off. With a
+//! [`near_cache`](super::near_cache) many gets need no read. All instances use the clock of Redis ([`ClockSync`]):
+//! times are arguments of scripts and commands.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -41,8 +43,8 @@ pub struct Options {
     pub namespace: String,
     /// The number of shards of a cluster, 1 to 256. Must never change.
     pub shards: usize,
-    /// The deadline around each operation. Waits for a connection and for a reply end after nine tenths of it, so that they
-    /// log why before the operation is given up.
+    /// The deadline around each operation. Waits for a connection and for a reply end after nine tenths of it, so that
+    /// they log why before the operation is given up.
     pub timeout: Duration,
     /// How many connections to each server all requests share, at least 1.
     pub connections: usize,
@@ -80,8 +82,8 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A store that connects when requests need it: Redis need not be up yet. Fails with one line, free of secrets, if the
-    /// address is invalid.
+    /// A store that connects when requests need it: Redis need not be up yet. Fails with one line, free of secrets, if
+    /// the address is invalid.
     ///
     /// # Panics
     ///
@@ -185,7 +187,8 @@ impl Redis {
     }
 }
 
-/// The servers of a deployment, with the tasks that follow changes of it, and the masters that the near cache listens to.
+/// The servers of a deployment, with the tasks that follow changes of it, and the masters that the near cache listens
+/// to.
 fn connect(
     endpoints: Endpoints,
     settings: PoolSettings,
@@ -195,7 +198,7 @@ fn connect(
 ) -> (Topology, Masters) {
     let server = |manager: &Manager| {
         let log = AvailabilityLog::new(String::new());
-        Arc::new(Server::new(manager.clone(), log, settings))
+        Arc::new(Server::new(manager, log, settings))
     };
     match endpoints.mode.clone() {
         Deployment::Single => {

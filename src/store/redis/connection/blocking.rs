@@ -1,6 +1,7 @@
 //! A synchronous connection for the consistency check, which walks through all keys on one thread.
 //!
-//! It connects as the service does: to the first address of a host name that serves, with an error that names what was tried.
+//! It connects as the service does: to the first address of a host name that serves, with an error that names what was
+//! tried.
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -25,7 +25,8 @@ struct SentCommands {
     doubtful_at: Instant,
     /// When all commands stop waiting.
     due_at: Instant,
-    /// `None` once the caller was told that its reply is late, and for a ping. The reply still arrives before later ones.
+    /// `None` once the caller was told that its reply is late, and for a ping. The reply still arrives before later
+    /// ones.
     caller: Option<oneshot::Sender<Result<Bytes, NoReply>>>,
 }
 
@@ -105,8 +106,8 @@ impl InFlight {
         }
     }
 
-    /// Fails the commands that have waited long enough. Calls `doubtful` if there are any, or others that are half as late.
-    /// Returns when to look again; `None` if no caller waits any more.
+    /// Fails the commands that have waited long enough. Calls `doubtful` if there are any, or others that are half as
+    /// late. Returns when to look again; `None` if no caller waits any more.
     pub(super) fn fail_late(&mut self, mut doubtful: impl FnMut()) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;

@@ -1,12 +1,13 @@
 //! One connection that pipelines the commands of any number of callers.
 //!
-//! A caller appends its encoded commands to a queue. The task of the connection sends all that has gathered in one system
-//! call, reads what has arrived in another, and gives each caller the bytes of its replies. Callers decode them on their own
-//! threads.
+//! A caller appends its encoded commands to a queue. The task of the connection sends all that has gathered in one
+//! system call, reads what has arrived in another, and gives each caller the bytes of its replies. Callers decode them
+//! on their own threads.
 //!
-//! Why not the connection of the client library: it wakes its task, calls the system and decodes a reply for each command.
-//! With this one the service's CPU falls from 14.2 to 12.1 µs for a get, from 18.3 to 15.7 for a create and from 16.7 to
-//! 13.5 for a set (BENCHMARKS.md). The library still encodes commands, parses values and serves rare connections.
+//! Why not the connection of the client library: it wakes its task, calls the system and decodes a reply for each
+//! command. With this one the service's CPU falls from 14.2 to 12.1 µs for a get, from 18.3 to 15.7 for a create and
+//! from 16.7 to 13.5 for a set (BENCHMARKS.md). The library still encodes commands, parses values and serves rare
+//! connections.
 //!
 //! Limits: RESP2 without push messages, and no transactions across callers.
 
@@ -44,8 +45,8 @@ impl Drop for ConnectionTask {
 impl Connection {
     /// Connects to the first address of the host name that serves, authenticates and selects the database.
     ///
-    /// All of it takes at most nine tenths of `timeout`, so that the error can list what was tried before the caller gives
-    /// up. Each reply after that may take `reply_timeout`.
+    /// All of it takes at most nine tenths of `timeout`, so that the error can list what was tried before the caller
+    /// gives up. Each reply after that may take `reply_timeout`.
     ///
     /// # Panics
     ///

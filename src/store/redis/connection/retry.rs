@@ -11,8 +11,8 @@ pub(crate) enum RetryPolicy {
     Never,
     /// After half the timeout, which leaves the other half for the second attempt.
     AfterHalf,
-    /// As `AfterHalf`, but it yields as soon as the connection is given up. For commands on which reads of other connections
-    /// wait.
+    /// As `AfterHalf`, but it yields as soon as the connection is given up. For commands on which reads of other
+    /// connections wait.
     Yield,
 }
 

@@ -1,7 +1,7 @@
 //! Finds the end of RESP2 replies that arrive in pieces.
 //!
-//! Why not the parser of the client library: it allocates the values, and starts from the beginning of a reply with each
-//! piece. This scanner continues where it stopped, and leaves decoding to the caller. See
+//! Why not the parser of the client library: it allocates the values, and starts from the beginning of a reply with
+//! each piece. This scanner continues where it stopped, and leaves decoding to the caller. See
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::io;
@@ -48,7 +48,8 @@ pub(super) struct RespScanner {
 }
 
 impl RespScanner {
-    /// How many bytes the first `count` replies have; `None` if they have not arrived whole. Fails if this is not RESP2.
+    /// How many bytes the first `count` replies have; `None` if they have not arrived whole. Fails if this is not
+    /// RESP2.
     pub(super) fn replies(&mut self, bytes: &[u8], count: usize) -> io::Result<Option<usize>> {
         let wrong = || io::Error::other("the server does not speak the Redis protocol");
         if self.missing == 0 {

@@ -15,8 +15,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::store::redis::connection::resp::RawReply;
 
-/// The kernel probes a connection after this time without traffic, and again at this interval. Pipelined connections are
-/// pinged sooner (see `traffic`); the probes are for subscriptions, and keep the state of firewalls alive.
+/// The kernel probes a connection after this time without traffic, and again at this interval. Pipelined connections
+/// are pinged sooner (see `traffic`); the probes are for subscriptions, and keep the state of firewalls alive.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// How many probes may stay unanswered.
 const PROBES: u32 = 3;

@@ -27,8 +27,8 @@ const PONG: Duration = Duration::from_secs(1);
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// Sends and receives until the connection ends, and then fails all commands. `exact`: bytes that a failed write did not
-/// accept were not sent, which TLS cannot tell.
+/// Sends and receives until the connection ends, and then fails all commands. `exact`: bytes that a failed write did
+/// not accept were not sent, which TLS cannot tell.
 pub(super) async fn serve(queue: Arc<ConnectionQueue>, stream: impl AsyncRead + AsyncWrite, exact: bool) {
     let mut traffic = Traffic::new();
     let error = traffic.run(&queue, stream).await;

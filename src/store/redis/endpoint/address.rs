@@ -16,9 +16,9 @@ pub enum Deployment {
 /// How to reach the servers. No `Debug`, as it contains passwords.
 #[derive(Clone)]
 pub struct Address {
-    /// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, or `redis+unix:///path`; several with
-    /// commas between them for sentinels and nodes of a cluster. To sentinels, user and password are those of the URL; the
-    /// database is the master's.
+    /// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, or `redis+unix:///path`; several
+    /// with commas between them for sentinels and nodes of a cluster. To sentinels, user and password are those of the
+    /// URL; the database is the master's.
     pub urls: String,
     /// The kind of servers behind them.
     pub mode: Deployment,

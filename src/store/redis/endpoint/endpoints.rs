@@ -41,7 +41,7 @@ impl Endpoints {
         match (&address.mode, address.master_tls) {
             (_, None) => {}
             (Deployment::Sentinel(_), Some(true)) => {
-                form = info(MASTER_WITH_TLS, certificates.as_ref(), false)?.addr().clone()
+                form = info(MASTER_WITH_TLS, certificates.as_ref(), false)?.addr().clone();
             }
             (Deployment::Sentinel(_), Some(false)) => form = ConnectionAddr::Tcp(String::new(), 0),
             _ => {

@@ -1,17 +1,18 @@
-//! The near cache: sessions in memory as Redis had them a moment ago, so that many gets need no request. Off by default.
+//! The near cache: sessions in memory as Redis had them a moment ago, so that many gets need no request. Off by
+//! default.
 //!
-//! A process that changes or ends a session publishes that on the channel `rs:cache`, and every subscriber drops the session
-//! from its cache ([`invalidation`](super::invalidation)). Three rules keep stale sessions out:
+//! A process that changes or ends a session publishes that on the channel `rs:cache`, and every subscriber drops the
+//! session from its cache ([`invalidation`](super::invalidation)). Three rules keep stale sessions out:
 //!
 //! - **The lease.** The cache is used only while every invalidation up to one second ago is known to have arrived
 //!   ([`lease`](super::lease)).
-//! - **Tickets.** An invalidation may overtake a read of Redis, whose result must then not be cached. So a read takes a ticket
-//!   before it is sent; a drop since then, or a lost lease, voids the ticket.
+//! - **Tickets.** An invalidation may overtake a read of Redis, whose result must then not be cached. So a read takes
+//!   a ticket before it is sent; a drop since then, or a lost lease, voids the ticket.
 //! - **Local writes** drop a session before they are sent, and keep it out until they are answered
 //!   ([`local_writes`](super::local_writes)): clients of this process alone never read a stale session.
 //!
-//! Cached records do not include buffered reads. These are in [`read_buffer`](super::super::read_buffer) and are added here when
-//! they are written to Redis.
+//! Cached records do not include buffered reads. These are in [`read_buffer`](super::super::read_buffer) and are added
+//! here when they are written to Redis.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -1,8 +1,8 @@
 //! Receives invalidations from every master, and extends the lease of the near cache while all of them arrive.
 //!
-//! There is one subscribed connection to each master, as a session is changed and its invalidation published there. Why to
-//! each: a cluster forwards messages between its nodes, but not from a node that is partitioned. Why not sharded pub/sub: it
-//! needs Redis 7, and peers of other versions would miss the invalidations of this process.
+//! There is one subscribed connection to each master, as a session is changed and its invalidation published there.
+//! Why to each: a cluster forwards messages between its nodes, but not from a node that is partitioned. Why not
+//! sharded pub/sub: it needs Redis 7, and peers of other versions would miss the invalidations of this process.
 
 use std::{
     collections::HashMap,
@@ -113,7 +113,8 @@ impl Listener {
     async fn subscribe(&self, address: &str) -> Result<Subscription, String> {
         let (cache, ended) = (self.cache.clone(), Arc::new(AtomicBool::new(false)));
         let end = ended.clone();
-        // Invariant: the reader of the connection calls this in order, so invalidations from before a reply are applied before it.
+        // Invariant: the reader of the connection calls this in order, so invalidations from before a reply are
+        // applied before it.
         let on_push = move |push: PushInfo| {
             match push.kind {
                 PushKind::Message => {

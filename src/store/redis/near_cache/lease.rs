@@ -1,9 +1,9 @@
 //! Until when the near cache may be used.
 //!
-//! A missing invalidation looks like silence: the network may be down, or Redis frozen. So a heartbeat command is sent on the
-//! connection that is subscribed. Redis answers in order: once the reply is here, every invalidation from before the heartbeat
-//! has arrived. That extends the lease to one second after the heartbeat was sent. A process that was stopped finds its lease
-//! expired when it continues.
+//! A missing invalidation looks like silence: the network may be down, or Redis frozen. So a heartbeat command is sent
+//! on the connection that is subscribed. Redis answers in order: once the reply is here, every invalidation from
+//! before the heartbeat has arrived. That extends the lease to one second after the heartbeat was sent. A process that
+//! was stopped finds its lease expired when it continues.
 
 use std::{
     sync::{
@@ -59,8 +59,8 @@ impl Lease {
     /// Ends the lease, as an invalidation may have been missed.
     pub(crate) fn lose(&self) {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Invariant: a thread that sees the new term also sees that the lease is lost, so no ticket of a new term is taken
-        // before its lease.
+        // Invariant: a thread that sees the new term also sees that the lease is lost, so no ticket of a new term is
+        // taken before its lease.
         self.until.store(0, Ordering::Release);
         self.term.fetch_add(1, Ordering::AcqRel);
     }

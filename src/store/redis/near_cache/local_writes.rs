@@ -1,5 +1,5 @@
-//! Keeps sessions that this process is changing out of the near cache. Why: a read that overlaps a change may have seen the
-//! session before or after it. Gets of these sessions ask Redis meanwhile.
+//! Keeps sessions that this process is changing out of the near cache. Why: a read that overlaps a change may have
+//! seen the session before or after it. Gets of these sessions ask Redis meanwhile.
 
 use std::sync::atomic::Ordering;
 

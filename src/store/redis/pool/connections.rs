@@ -3,8 +3,8 @@
 //! A request checks a connection out only to clone its handle and returns it at once, so that any number of requests
 //! pipeline on one connection. The next request replaces a connection that has failed.
 //!
-//! No change is sent twice: without a reply, Redis may have applied it. What only reads, or counts reads, is sent once more
-//! on another connection within the same timeout.
+//! No change is sent twice: without a reply, Redis may have applied it. What only reads, or counts reads, is sent once
+//! more on another connection within the same timeout.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ use crate::store::redis::{
         resp::RawReply,
         retry::{NoReply, RetryPolicy},
     },
-    error::{CommandError, elsewhere, reason, useless},
+    error::{CommandError, breaks_connection, elsewhere, reason},
     pool::{
         availability_log::AvailabilityLog,
         manager::{Manager, PooledConnection},
@@ -120,8 +120,8 @@ impl Connections {
 
     /// A handle of a connection that is not known to be broken.
     async fn check_out(&self) -> Result<PooledConnection, CommandError> {
-        // Why without a wait first: a connection is checked out only while it is cloned or made, so nearly always one is
-        // there, and a timer costs more than the rest of this.
+        // Why without a wait first: a connection is checked out only while it is cloned or made, so nearly always one
+        // is there, and a timer costs more than the rest of this.
         let mut no_wait = self.pool.timeouts();
         no_wait.wait = Some(Duration::ZERO);
         let pooled = match self.pool.timeout_get(&no_wait).await {
@@ -167,7 +167,7 @@ impl Connections {
         }
         // Such as: out of memory, no permission, a replica, which still answers reads.
         self.log.refused(&reason(&error));
-        if useless(&error) {
+        if breaks_connection(&error) {
             pooled.connection.give_up();
             return Err(CommandError::Unavailable);
         }

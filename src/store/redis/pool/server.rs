@@ -48,7 +48,7 @@ impl Server {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub(crate) fn new(manager: Manager, log: AvailabilityLog, settings: PoolSettings) -> Self {
+    pub(crate) fn new(manager: &Manager, log: AvailabilityLog, settings: PoolSettings) -> Self {
         let log = Arc::new(log);
         let connections = |count| Connections::new(manager.clone(), log.clone(), settings.timeout, count);
         let replicated = (settings.replicas > 0).then(|| {
@@ -69,8 +69,8 @@ impl Server {
         }
     }
 
-    /// Sends a request; twice if Redis had to learn a script. With `asking` a node of a cluster serves a slot that it is
-    /// still importing.
+    /// Sends a request; twice if Redis had to learn a script. With `asking` a node of a cluster serves a slot that it
+    /// is still importing.
     pub(crate) async fn answer(&self, request: ServerRequest<'_>, asking: bool) -> Result<RawReply, CommandError> {
         match request {
             ServerRequest::Read(cmd) | ServerRequest::Command(cmd) => {

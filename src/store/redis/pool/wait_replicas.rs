@@ -1,7 +1,7 @@
 //! Changes that are answered once enough replicas have acknowledged them (`WAIT`).
 //!
-//! A connection that waits serves nothing else, so these changes have a connection of their own. Changes that arrive while
-//! it waits form the next batch, which shares one `WAIT`.
+//! A connection that waits serves nothing else, so these changes have a connection of their own. Changes that arrive
+//! while it waits form the next batch, which shares one `WAIT`.
 
 use std::{
     collections::HashSet,
@@ -53,8 +53,8 @@ impl ReplicatedChanges {
         }
     }
 
-    /// Runs a script, by its hash only if the server certainly knows it. Why: a refusal takes as long as its batch, and the
-    /// timeout has no room for several batches.
+    /// Runs a script, by its hash only if the server certainly knows it. Why: a refusal takes as long as its batch,
+    /// and the timeout has no room for several batches.
     pub(super) async fn answer(
         &self,
         script: &Script,

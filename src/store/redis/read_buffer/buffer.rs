@@ -1,12 +1,13 @@
 //! Buffers what gets change, until it is written to Redis.
 //!
 //! A get changes `r` and `la`. Both are buffered here and flushed a little later for many sessions at once
-//! ([`flusher`](super::flusher)), so that the get itself is one plain read: 28 % more gets, and 5.5 µs of Redis' CPU for each
-//! in place of 12.8 (BENCHMARKS.md). Every answer of this process includes the buffered reads, so its clients notice nothing.
+//! ([`flusher`](super::flusher)), so that the get itself is one plain read: 28 % more gets, and 5.5 µs of Redis' CPU
+//! for each in place of 12.8 (BENCHMARKS.md). Every answer of this process includes the buffered reads, so its clients
+//! notice nothing.
 //!
-//! Invariant: a read is counted once. So an answer has to know whether the reply that it is made of includes the buffered
-//! reads. While a flush is in flight that is unknown: a get that overlaps it reads again ([`FlushRace`]), and a set, which
-//! cannot be repeated, waits for the flush before and holds off the next one.
+//! Invariant: a read is counted once. So an answer has to know whether the reply that it is made of includes the
+//! buffered reads. While a flush is in flight that is unknown: a get that overlaps it reads again ([`FlushRace`]), and
+//! a set, which cannot be repeated, waits for the flush before and holds off the next one.
 //!
 //! Limit: `la` may be merged twice, which changes nothing.
 
@@ -89,7 +90,8 @@ impl ReadBuffer {
         if self.by_shard {
             return key.token.shard().unwrap_or_default();
         }
-        // Why a range of tokens: sessions of one batch are neighbours in the indexes, which costs Redis a quarter less CPU.
+        // Why a range of tokens: sessions of one batch are neighbours in the indexes, which costs Redis a quarter less
+        // CPU.
         key.token.range(SHARDS)
     }
 
@@ -116,7 +118,8 @@ impl ReadBuffer {
         self.stripes[self.place(key)].written.load(Ordering::Acquire) != self.mark_of(marks, key).written
     }
 
-    /// Adds the buffered reads to a record that was read after `mark`, and buffers one more read; `None` if it has expired.
+    /// Adds the buffered reads to a record that was read after `mark`, and buffers one more read; `None` if it has
+    /// expired.
     pub(crate) fn read(
         &self,
         key: &Key,
@@ -201,8 +204,8 @@ impl ReadBuffer {
         }
     }
 
-    /// The `wanted` sessions of one stripe that have buffered reads, ordered by token. Leaves out sessions with a set in
-    /// flight.
+    /// The `wanted` sessions of one stripe that have buffered reads, ordered by token. Leaves out sessions with a set
+    /// in flight.
     pub(crate) fn noted(&self, stripe: usize, wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
         let entries = self.stripes[stripe].lock();
         let waiting = entries
@@ -235,8 +238,8 @@ impl ReadBuffer {
         Some(entry.take(*key))
     }
 
-    /// Ends a batch. Reads that were not written stay buffered. If Redis has applied them all the same, it counts them twice;
-    /// no read is lost.
+    /// Ends a batch. Reads that were not written stay buffered. If Redis has applied them all the same, it counts them
+    /// twice; no read is lost.
     pub(crate) fn end(&self, batch: &[BufferedReads], written: bool) {
         for reads in batch {
             let stripe = &self.stripes[self.place(&reads.key)];

@@ -1,11 +1,11 @@
 //! Follows the address of the master on one connection to one sentinel.
 //!
-//! The connection is subscribed to `+switch-master`. A message, and every [`POLL`] without one, makes it ask for the address
-//! again: pub/sub loses messages while a connection is down, and the poll also notices a sentinel that hangs. When the
-//! connection fails, the next sentinel takes its place.
+//! The connection is subscribed to `+switch-master`. A message, and every [`POLL`] without one, makes it ask for the
+//! address again: pub/sub loses messages while a connection is down, and the poll also notices a sentinel that hangs.
+//! When the connection fails, the next sentinel takes its place.
 //!
-//! Limits: a sentinel that refuses `SUBSCRIBE` is polled more often. A sentinel that is partitioned from the others, but not
-//! from this process, keeps giving the old address.
+//! Limits: a sentinel that refuses `SUBSCRIBE` is polled more often. A sentinel that is partitioned from the others,
+//! but not from this process, keeps giving the old address.
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -1,7 +1,8 @@
 //! A cluster: sends each request to the node that serves its slot.
 //!
 //! A request that was certainly not applied, because its node is unreachable or redirects it, is sent again until the
-//! deadline. So clients do not notice that slots move, and a dead master costs no more than the time to its replacement.
+//! deadline. So clients do not notice that slots move, and a dead master costs no more than the time to its
+//! replacement.
 
 use std::{
     sync::{
@@ -105,8 +106,8 @@ impl Cluster {
         self.route(slot, request).await
     }
 
-    /// Fails unless our number of shards is certainly that of the cluster. Only then does a token that leads to none of our
-    /// shards belong to no session.
+    /// Fails unless our number of shards is certainly that of the cluster. Only then does a token that leads to none
+    /// of our shards belong to no session.
     pub(crate) async fn confirm_shard_count(&self) -> Result<(), CommandError> {
         match self.shared.shard_count.wait(self.shared.timeout / 4).await {
             ShardCount::Ours => Ok(()),
@@ -114,7 +115,8 @@ impl Cluster {
         }
     }
 
-    /// Fails if the number of shards is another one. While it is unknown, as its node is unreachable, other nodes serve.
+    /// Fails if the number of shards is another one. While it is unknown, as its node is unreachable, other nodes
+    /// serve.
     async fn refuse_foreign(&self) -> Result<(), CommandError> {
         match self.shared.shard_count.wait(self.shared.timeout / 4).await {
             ShardCount::Foreign => Err(CommandError::Unavailable),
@@ -156,7 +158,8 @@ impl Cluster {
                 CommandError::Ask(address) if matches!(request(), ServerRequest::Read(_)) => {
                     redirect = follow(&address, true);
                 }
-                // Not followed: a script may need keys that are still at the old node, and would miss them at the new one.
+                // Not followed: a script may need keys that are still at the old node, and would miss them at the new
+                // one.
                 CommandError::Ask(_) | CommandError::TryAgain => sleep(PAUSE).await,
                 CommandError::NotSent => {
                     // A deadline that passes is noticed below.
@@ -172,7 +175,8 @@ impl Cluster {
             }
             if Instant::now() >= deadline && moves > REDIRECTS && shared.astray.passes() {
                 tracing::warn!(
-                    "the nodes of the Redis cluster redirect requests to each other, or to an address without a node (MOVED)"
+                    "the nodes of the Redis cluster redirect requests to each other, or to an address without a \
+                     node (MOVED)"
                 );
             }
             if Instant::now() >= deadline || shared.closed.load(Ordering::Relaxed) {

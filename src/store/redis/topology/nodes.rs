@@ -65,7 +65,7 @@ impl Nodes {
         let mut known = self.lock();
         let start = || {
             let log = log(format!(" at {address}"));
-            Arc::new(Server::new(self.manager(address), log, self.settings))
+            Arc::new(Server::new(&self.manager(address), log, self.settings))
         };
         known.entry(address.to_owned()).or_insert_with(start).clone()
     }

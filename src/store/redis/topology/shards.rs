@@ -1,8 +1,8 @@
 //! Which part of the keyspace a session lives in.
 //!
-//! A shard is a prefix of keys in one slot, and the unit that a cluster moves. Everything of one id is in one shard, so that
-//! each operation on a session or an id reaches one node and stays atomic. A single server has one shard, `rs:`, the classic
-//! layout; a cluster has several, `{rs:00}:` and so on.
+//! A shard is a prefix of keys in one slot, and the unit that a cluster moves. Everything of one id is in one shard,
+//! so that each operation on a session or an id reaches one node and stays atomic. A single server has one shard,
+//! `rs:`, the classic layout; a cluster has several, `{rs:00}:` and so on.
 //!
 //! An id's shard is a hash of app and id. A token carries its shard, in hexadecimal at its beginning.
 

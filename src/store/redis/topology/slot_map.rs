@@ -46,8 +46,8 @@ impl<N> SlotMap<N> {
     }
 }
 
-/// The addresses of the masters, and by slot an index into them or one beyond their end. The majority of views decides: a
-/// node that was partitioned may have an old one.
+/// The addresses of the masters, and by slot an index into them or one beyond their end. The majority of views
+/// decides: a node that was partitioned may have an old one.
 pub(crate) fn owners(views: &[Vec<SlotRange>]) -> (Vec<String>, Vec<u16>) {
     let mut addresses: Vec<String> = Vec::new();
     let mut votes = vec![Vec::<(u16, u32)>::new(); usize::from(SLOTS)];
@@ -85,7 +85,8 @@ pub(crate) struct SlotRange {
     address: String,
 }
 
-/// Decodes the reply to `CLUSTER SLOTS`. `asked` is the address of the node that replied: it may leave out its own host.
+/// Decodes the reply to `CLUSTER SLOTS`. `asked` is the address of the node that replied: it may leave out its own
+/// host.
 pub(crate) fn ranges(reply: Value, asked: &str) -> Option<Vec<SlotRange>> {
     let items = |value| match value {
         Value::Array(items) => Some(items),

@@ -1,7 +1,7 @@
 //! The current slot map of a cluster, and the one task that refreshes it.
 //!
-//! Requests that meet a redirect or an unreachable node ask for a refresh. Any number of them share one: the task asks all
-//! known nodes and seeds for `CLUSTER SLOTS` and takes the view of the majority.
+//! Requests that meet a redirect or an unreachable node ask for a refresh. Any number of them share one: the task asks
+//! all known nodes and seeds for `CLUSTER SLOTS` and takes the view of the majority.
 
 use std::{
     sync::{
