@@ -34,7 +34,7 @@ pub struct Listing {
 #[derive(Debug)]
 pub(super) enum BackendListing {
     Embedded(embedded::Listing),
-    Redis(redis::Listing),
+    Redis(redis::RedisListing),
 }
 
 impl Listing {
@@ -43,14 +43,14 @@ impl Listing {
     pub fn release(&mut self) {
         match &mut self.backend {
             BackendListing::Embedded(listing) => listing.release(),
-            BackendListing::Redis(listing) => listing.rest(),
+            BackendListing::Redis(listing) => listing.release(),
         }
     }
 
     pub(super) fn throttled(&mut self) -> Option<&mut Throttled> {
         match &mut self.backend {
-            BackendListing::Embedded(listing) => listing.throttle(),
-            BackendListing::Redis(listing) => listing.pace(),
+            BackendListing::Embedded(listing) => listing.throttled(),
+            BackendListing::Redis(listing) => listing.throttled(),
         }
     }
 }

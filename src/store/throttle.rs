@@ -70,7 +70,7 @@ pub(crate) struct ThrottlePermit {
 impl ThrottlePermit {
     /// Ends the part. The next part of any operation begins after a pause as long as this part took, so that other requests have
     /// the store to themselves half of the time, and wait for one part at most.
-    pub(crate) fn rest(self) {
+    pub(crate) fn release(self) {
         if let Some(permit) = self.permit {
             let pause = self.began.elapsed().min(LONGEST_PAUSE);
             tokio::spawn(async move {

@@ -124,7 +124,7 @@ impl Cache {
         let session = record.view(now);
         record.reads += 1;
         if record.last_active < now {
-            record.touch(now);
+            record.renew(now);
             self.trackers.record(app, &record.id, now);
         }
         Some(session)

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     full_disk::{done, ready},
     small_disk::SmallDisk,
-    used::noise,
+    used_folder::noise,
 };
 use crate::{
     process::Process,

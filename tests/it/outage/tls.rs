@@ -150,7 +150,7 @@ async fn a_client_certificate_is_presented() {
     stop(process);
     let process = start_with(folder.path(), &url, &own[..2]);
     assert_all_unavailable(&process, NO_TOKEN).await;
-    assert!(stop(process).contains("Redis is away"));
+    assert!(stop(process).contains("Redis is unreachable"));
 }
 
 /// The one line by which the service refuses to start with these options.

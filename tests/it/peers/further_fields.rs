@@ -38,7 +38,7 @@ async fn further_fields_survive_the_service_and_the_peer(version: Version) {
             finds(&run(&pair, &["--repair"]), 0, &[], true);
             assert_eq!(redis_server::ask::<u64>(&format!("HEXISTS {key} ua")), 1);
             assert_eq!(user.kill(&token).await, 1);
-            pair.assert_nothing_left();
+            pair.assert_no_keys_left();
         }
     }
 }

@@ -71,7 +71,7 @@ fn a_record_is_read_as_it_was_written() {
             let left = record.end();
             assert_eq!(record.expired(now), now.saturating_sub(record.last_active) > record.ttl);
             let _ = record.view(now);
-            record.touch(now);
+            record.renew(now);
             assert!(
                 !record.no_resave || record.end() == left || record.expired(now) || left == u64::MAX || record.ttl == 0
             );

@@ -91,8 +91,8 @@ impl EngineHandle {
     }
 
     /// Checks the folder more closely. The error says what is wrong.
-    pub(crate) fn look(&self) -> Result<(), String> {
-        self.folder.look()
+    pub(crate) fn check_presence(&self) -> Result<(), String> {
+        self.folder.check_presence()
     }
 
     /// Treats the folder as gone. Closes the engine too, so that its threads stop working there.

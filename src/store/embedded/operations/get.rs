@@ -23,7 +23,7 @@ impl Embedded {
     }
 
     /// See [`crate::store::Store::look`].
-    pub(crate) async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+    pub(crate) async fn peek(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
         loop {
             let found = self.cache.peek(&Key { app, token });
             if found.is_ok() || !self.reopened().await {

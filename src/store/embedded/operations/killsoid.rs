@@ -70,7 +70,7 @@ impl Embedded {
             let part = pace.part().await?;
             let id = id.clone();
             let (more, last) = self.apply_in_time(Killsoid { app, id, after }).await?;
-            part.rest();
+            part.release();
             removed.add(more);
             if last.is_none() {
                 return removed.complete();

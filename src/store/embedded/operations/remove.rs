@@ -53,7 +53,7 @@ impl Embedded {
             if !keys.is_empty() {
                 removed.add(self.apply_in_time(remove(keys)).await?);
             }
-            part.rest();
+            part.release();
             if last.is_none() {
                 return removed.complete();
             }

@@ -34,7 +34,7 @@ impl Change for Set {
         record.writes += 1;
         // The answer has `idle` from before this write.
         let session = record.view(now);
-        record.touch(now);
+        record.renew(now);
         batch.update(key, stored);
         Ok(Some(session))
     }

@@ -22,7 +22,7 @@ impl Embedded {
         Listing::of_id(app, id, query, most, self.budget.clone(), self.turns.operation())
     }
 
-    pub(crate) async fn more(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
+    pub(crate) async fn next_part(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {
         if listing.ended() {
             return Ok((listing, None));
         }

@@ -45,7 +45,7 @@ impl Recovery {
         if self.next_attempt.is_some() {
             return;
         }
-        if let Err(why) = cache.disk.look() {
+        if let Err(why) = cache.disk.check_presence() {
             error!(
                 why,
                 "the data folder has been moved, replaced or damaged: every request gets a 503 until it is put back or \
@@ -63,7 +63,7 @@ impl Recovery {
     /// time. False if only a new process can help.
     pub(super) fn poll(&mut self, cache: &Cache) -> bool {
         match self.next_attempt {
-            None if !alive(cache) || cache.disk.look().is_err() => self.begin(cache),
+            None if !alive(cache) || cache.disk.check_presence().is_err() => self.begin(cache),
             Some(when) if Instant::now() >= when => self.reopen(cache),
             _ => {}
         }

@@ -22,7 +22,7 @@ use std::{
 use quick_cache::unsync::Cache;
 
 use crate::{
-    observability::metrics::{Metrics, Nearby},
+    observability::metrics::{Metrics, NearCacheCounters},
     session::{Record, Seconds},
     store::{
         Key,
@@ -42,7 +42,7 @@ pub(crate) struct NearCache {
     age: Duration,
     pub(super) lease: Lease,
     pub(super) removals: Removals,
-    counters: Nearby,
+    counters: NearCacheCounters,
 }
 
 /// A part of the sessions behind one lock.

@@ -26,7 +26,7 @@ enum ListOf {
 impl RedisListing {
     /// The throttle for the next part; `None` if that is in memory or the list has ended. Why: a short list has one
     /// part, and must not queue behind long ones only to report its end.
-    pub(crate) fn pace(&mut self) -> Option<&mut Throttled> {
+    pub(crate) fn throttled(&mut self) -> Option<&mut Throttled> {
         let reads_redis = match &self.list {
             ListOf::App(list) => list.needs_read(),
             ListOf::Id(list) => !list.ended(),
@@ -35,7 +35,7 @@ impl RedisListing {
     }
 
     /// Frees memory while the client does not read. The list continues after the last session that it returned.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn release(&mut self) {
         match &mut self.list {
             ListOf::App(list) => list.release(),
             ListOf::Id(list) => list.release(),
@@ -66,10 +66,10 @@ impl Redis {
     }
 
     /// See [`Store::more`](crate::store::Store::more).
-    pub async fn more(&self, listing: &mut RedisListing) -> Result<Option<Vec<Listed>>, Error> {
+    pub async fn next_part(&self, listing: &mut RedisListing) -> Result<Option<Vec<Listed>>, Error> {
         match &mut listing.list {
-            ListOf::App(list) => self.more_of_app(list).await,
-            ListOf::Id(list) => self.more_of_id(list).await,
+            ListOf::App(list) => self.next_part_of_app(list).await,
+            ListOf::Id(list) => self.next_part_of_id(list).await,
         }
     }
 }

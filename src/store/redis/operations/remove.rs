@@ -75,7 +75,7 @@ impl Redis {
             let [killed, left, seen] = decode::counts::counts(&reply.await?)?;
             progress.add(killed, seen, left)?;
             total += killed;
-            part.rest();
+            part.release();
             if left == 0 {
                 return Ok(total);
             }
@@ -104,7 +104,7 @@ impl Redis {
                 let [killed, left, seen] = decode::counts::counts(&reply.await?)?;
                 progress.add(killed, seen, left)?;
                 total += killed;
-                part.rest();
+                part.release();
                 if left == 0 {
                     break;
                 }
@@ -136,7 +136,7 @@ impl Redis {
                 let [wiped, left, seen] = decode::counts::counts(&reply.await?)?;
                 progress.add(wiped, seen, left)?;
                 total += wiped;
-                part.rest();
+                part.release();
                 if left == 0 {
                     break;
                 }

@@ -104,7 +104,7 @@ impl Redis {
     }
 
     /// See [`Store::look`](crate::store::Store::look).
-    pub async fn look(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
+    pub async fn peek(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
         let now = self.resolve_now(now).await?;
         let Some(keys) = self.shard(&token).await? else {
             return Ok(None);
@@ -120,7 +120,7 @@ impl Redis {
                 buffer.forget(&key);
                 return Ok(None);
             };
-            if buffer.look(&key, mark, &mut record).is_ok() {
+            if buffer.overlay(&key, mark, &mut record).is_ok() {
                 return Ok(live(Some(record), now).map(|record| record.view(now)));
             }
             buffer.wait_for_flush(&key).await;

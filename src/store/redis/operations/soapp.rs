@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use crate::{
     session::{App, Cursor, Record},
     store::{
-        BATCH_BYTES, Error, ListQuery, Listed,
+        Error, ListQuery, Listed, PART_BYTES,
         redis::{
             decode::{
                 list::{ListPage, list_page},
@@ -57,12 +57,12 @@ impl AppList {
         let page = match shards {
             1 => PageLimits {
                 sessions: most.clamp(1, RECORDS_PER_SCRIPT),
-                bytes: BATCH_BYTES,
+                bytes: PART_BYTES,
             },
             // Small, because a page of every shard is in memory at once.
             many => PageLimits {
                 sessions: (most.saturating_mul(2) / many).clamp(4, 16),
-                bytes: BATCH_BYTES / 8,
+                bytes: PART_BYTES / 8,
             },
         };
         Self {
@@ -131,7 +131,7 @@ impl ShardList {
 
 impl Redis {
     /// The next sessions; `None` at the end. After an error, the call may be repeated.
-    pub(super) async fn more_of_app(&self, list: &mut AppList) -> Result<Option<Vec<Listed>>, Error> {
+    pub(super) async fn next_part_of_app(&self, list: &mut AppList) -> Result<Option<Vec<Listed>>, Error> {
         let (app, query, page) = (list.app, list.query, list.page);
         if list.needs_read() {
             // Shards that have few sessions left in memory are read at the same time.

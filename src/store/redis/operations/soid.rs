@@ -127,7 +127,7 @@ impl IdList {
 impl Redis {
     /// The next sessions; empty while their order is being found, `None` at the end. After an error, the call may be
     /// repeated.
-    pub(crate) async fn more_of_id(&self, list: &mut IdList) -> Result<Option<Vec<Listed>>, Error> {
+    pub(crate) async fn next_part_of_id(&self, list: &mut IdList) -> Result<Option<Vec<Listed>>, Error> {
         match &list.progress {
             IdListProgress::Started => {
                 if let Some(all) = self.read_all_at_once(list).await? {

@@ -134,7 +134,7 @@ impl ReadBuffer {
     }
 
     /// Adds the buffered reads to a record that was read after `mark`.
-    pub(crate) fn look(&self, key: &Key, mark: Mark, record: &mut Record) -> Result<(), FlushRace> {
+    pub(crate) fn overlay(&self, key: &Key, mark: Mark, record: &mut Record) -> Result<(), FlushRace> {
         self.take_in(&self.stripes[self.place(key)].lock(), key, mark, record)
     }
 

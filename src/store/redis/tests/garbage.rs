@@ -130,7 +130,7 @@ async fn unusual_but_valid_records_are_read() {
                 .unwrap();
             assert!(set.is_some(), "{changed:?}");
         }
-        let looked = store.look(app(), token('a'), later).await.unwrap();
+        let looked = store.peek(app(), token('a'), later).await.unwrap();
         assert!(looked.is_some(), "{changed:?}");
         assert!(store.kill(app(), token('a'), later).await.unwrap(), "{changed:?}");
     }
@@ -144,7 +144,7 @@ async fn invalid_bytes_in_no_resave_do_not_hide_a_session() {
     write(&mut raw, &[]);
     let _: i64 = raw.send(&[&b"HSET"[..], hash().as_bytes(), b"no_resave", b"\xff\xfe"]);
     for _ in 0..2 {
-        let looked = store.look(app(), token('a'), NOW).await.unwrap();
+        let looked = store.peek(app(), token('a'), NOW).await.unwrap();
         assert!(looked.is_some_and(|session| !session.no_resave));
         let set = store.set(app(), token('a'), changes(r#"{"b":1}"#), NOW).await.unwrap();
         assert!(set.is_some_and(|session| !session.no_resave));

@@ -218,7 +218,7 @@ async fn soid(store: &Redis, id: UserId, now: Seconds) -> Vec<Session> {
 
 async fn all(store: &Redis, mut listing: RedisListing) -> Vec<Session> {
     let mut sessions = Vec::new();
-    while let Some(part) = store.more(&mut listing).await.unwrap() {
+    while let Some(part) = store.next_part(&mut listing).await.unwrap() {
         sessions.extend(part.into_iter().map(|listed| listed.session));
     }
     sessions

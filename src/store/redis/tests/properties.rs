@@ -94,7 +94,7 @@ fn rust_and_the_scripts_read_the_same_record() {
             }
         }
         let (plain, script) = runtime.block_on(async {
-            let plain = store.look(app(), token('a'), NOW).await.unwrap();
+            let plain = store.peek(app(), token('a'), NOW).await.unwrap();
             (plain, store.get(app(), token('a'), NOW).await.unwrap())
         });
         assert_eq!(

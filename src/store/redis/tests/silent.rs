@@ -72,12 +72,12 @@ async fn a_read_on_a_dead_connection_is_retried_on_another() {
     store.create(app(), token('a'), record("u", "")).await.unwrap();
     for _ in 0..3 {
         // Opens as many connections as are allowed.
-        futures_util::future::join_all((0..9).map(|_| store.look(app(), token('a'), NOW))).await;
+        futures_util::future::join_all((0..9).map(|_| store.peek(app(), token('a'), NOW))).await;
         proxy.drop_all_bytes();
         let reads: Vec<_> = (0..9)
             .map(|_| {
                 let store = store.clone();
-                tokio::spawn(async move { store.look(app(), token('a'), NOW).await })
+                tokio::spawn(async move { store.peek(app(), token('a'), NOW).await })
             })
             .collect();
         for read in reads {

@@ -33,7 +33,7 @@ impl DataDir {
 
     /// Checks the folder's place, the marker, and the files of the open engine: about twenty looks at metadata. The
     /// error says what is wrong.
-    pub(crate) fn look(&self) -> Result<(), String> {
+    pub(crate) fn check_presence(&self) -> Result<(), String> {
         self.claim.folder().in_place()?;
         self.claim.good()?;
         let gone = |name: &Path| format!("{} is missing", self.path().join(name).display());

@@ -150,7 +150,7 @@ async fn a_record_of_a_newer_format_is_neither_missing_nor_removed() {
 
     let unavailable = Err(Error::Unavailable);
     assert_eq!(store.get(app(), token, NOW).await.map(drop), unavailable);
-    assert_eq!(store.look(app(), token, NOW).await.map(drop), unavailable);
+    assert_eq!(store.peek(app(), token, NOW).await.map(drop), unavailable);
     assert_eq!(set(&store, token).await.map(drop), unavailable);
     assert_eq!(store.kill(app(), token, NOW).await.map(drop), unavailable);
     let query = ListQuery {
@@ -159,9 +159,9 @@ async fn a_record_of_a_newer_format_is_neither_missing_nor_removed() {
         now: NOW,
     };
     let soid = store.soid(app(), UserId::stored("ann"), query, usize::MAX);
-    assert_eq!(store.more(soid).await.map(drop), unavailable);
+    assert_eq!(store.next_part(soid).await.map(drop), unavailable);
     let soapp = store.soapp(app(), query, usize::MAX).await.unwrap();
-    assert_eq!(store.more(soapp).await.map(drop), unavailable);
+    assert_eq!(store.next_part(soapp).await.map(drop), unavailable);
     assert_eq!(store.wipe(NOW + 8000).await, Ok(2));
     // Removals remove what they can, and do not claim to have removed it all.
     let again = create(&store, "ann").await;

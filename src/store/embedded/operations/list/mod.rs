@@ -104,7 +104,7 @@ impl Listing {
 
     /// The throttle of the next part. `None` at the end. Why: a short list has one part, and must not queue among the long
     /// ones to say that it has ended.
-    pub(crate) fn throttle(&mut self) -> Option<&mut Throttled> {
+    pub(crate) fn throttled(&mut self) -> Option<&mut Throttled> {
         (!self.ended()).then_some(&mut self.throttle)
     }
 

@@ -6,7 +6,7 @@ use super::{Listing, part::PartBudget};
 use crate::{
     session::{Cursor, Record, UserId},
     store::{
-        PART_BYTES, Error, Key, Listed, SNAPSHOT_SESSIONS, SNAPSHOT_BYTES,
+        Error, Key, Listed, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS,
         embedded::{cache::Cache, engine::Snapshot},
         list_window::Window,
     },

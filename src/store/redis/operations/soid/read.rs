@@ -8,7 +8,7 @@ use super::IdList;
 use crate::{
     session::{App, Record, Token, UserId},
     store::{
-        BATCH_BYTES, Error, Key, SNAPSHOT, SNAPSHOT_BYTES,
+        Error, Key, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS,
         list_window::Position,
         redis::{
             decode::{self, of_id::ScannedSessions},
@@ -95,7 +95,7 @@ impl Redis {
             RecordSelection::All => {
                 let reply = self.topology.script(keys, &self.scripts.soid, |cmd| {
                     cmd.arg(1).arg(keys.tokens(&app, id)).arg(keys.session_prefix(&app));
-                    cmd.arg(SNAPSHOT).arg(SNAPSHOT_BYTES);
+                    cmd.arg(SNAPSHOT_SESSIONS).arg(SNAPSHOT_BYTES);
                 });
                 match reply.await? {
                     Value::Int(1) => Ok(None),
@@ -105,7 +105,7 @@ impl Redis {
             RecordSelection::At(positions) => {
                 let reply = self.topology.script(keys, &self.scripts.records, |cmd| {
                     cmd.arg(1).arg(keys.tokens(&app, id)).arg(keys.session_prefix(&app));
-                    cmd.arg(BATCH_BYTES);
+                    cmd.arg(PART_BYTES);
                     for position in positions {
                         cmd.arg(position.token());
                     }
@@ -146,7 +146,7 @@ impl Redis {
                 };
                 if let Some(hold) = held.get(&key) {
                     hold.take_in(record);
-                } else if buffer.look(&key, buffer.mark_of(&marks, &key), record).is_err() {
+                } else if buffer.overlay(&key, buffer.mark_of(&marks, &key), record).is_err() {
                     racing.push(key);
                 }
             }
