@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DataDir, Engine, WriteBatch, newer_records::NewerRecords};
+use super::{data_dir::DataDir, database::Engine, newer_records::NewerRecords, write_batch::WriteBatch};
 use crate::{observability::metrics::Metrics, store::Error};
 
 /// Longest wait for readers before an engine is closed.

@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Engine, EngineHandle, failed};
+use super::{
+    database::{Engine, failed},
+    handle::EngineHandle,
+};
 use crate::{
     session::{App, Seconds, Token, UserId},
     store::{

@@ -9,10 +9,7 @@
 
 use std::{
     ops::RangeInclusive,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +17,8 @@ use std::{
 use fjall::Readable;
 
 use super::{
-    Engine, EngineHandle, failed,
+    database::{Engine, failed},
+    handle::EngineHandle,
     reader::{activities, following, tokens},
 };
 use crate::{
@@ -56,33 +54,16 @@ impl EngineHandle {
 /// The longest wait for a commit whose changes are half visible.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
 
-/// Tells whether a view of the engine may show a part of the commit that is under way.
-///
-/// Why: whenever a flush or a compaction ends, fjall makes everything visible that has a lower sequence number, which includes
-/// what a commit under way has written so far, and what it has yet to write.
-pub(super) struct CommitMarker(AtomicU64);
-
-impl CommitMarker {
-    /// No commit is under way.
-    const NONE: u64 = u64::MAX;
-}
-
-impl Default for CommitMarker {
-    fn default() -> Self {
-        Self(AtomicU64::new(Self::NONE))
-    }
-}
-
 impl Engine {
     /// To be called before each commit. Only one is under way at a time.
     pub(super) fn begin_commit(&self) {
         // The commit's own sequence number is this one or greater.
-        self.commit_marker.0.store(self.db.visible_seqno(), SeqCst);
+        self.commit_marker.begin(self.db.visible_seqno());
     }
 
     /// To be called after each commit, whatever its outcome.
     pub(super) fn end_commit(&self) {
-        self.commit_marker.0.store(CommitMarker::NONE, SeqCst);
+        self.commit_marker.end();
     }
 
     fn view(&self) -> Result<fjall::Snapshot, Error> {
@@ -91,7 +72,7 @@ impl Engine {
             let view = self.db.snapshot();
             // A view shows what has a lower sequence number than its own. If a commit has ended since the view was opened, all
             // of it is there, and nothing was read yet.
-            if view.seqno() <= self.commit_marker.0.load(SeqCst) {
+            if self.commit_marker.excludes(view.seqno()) {
                 return Ok(view);
             }
             drop(view);

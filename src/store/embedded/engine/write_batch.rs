@@ -8,7 +8,7 @@ use std::{
 use fjall::{Keyspace, OwnedWriteBatch};
 use tracing::error;
 
-use super::{Engine, STEP, failed};
+use super::database::{Engine, STEP, failed};
 use crate::{
     session::{App, Record, Seconds, UserId},
     store::{

@@ -65,7 +65,7 @@ impl Embedded {
     /// See [`crate::store::Store::killsoid`]. Fails if one session could not be read; the others are removed all the
     /// same.
     pub(crate) async fn killsoid(&self, app: App, id: UserId) -> Result<u64, Error> {
-        let (mut removed, mut after, mut pace) = (Removed::default(), None, self.turns.operation());
+        let (mut removed, mut after, mut pace) = (Removed::default(), None, self.throttle.operation());
         loop {
             let part = pace.part().await?;
             let id = id.clone();

@@ -6,6 +6,7 @@ mod get;
 mod kill;
 mod killall;
 mod killsoid;
+mod limits;
 mod list;
 mod ping;
 mod remove;

@@ -46,7 +46,7 @@ impl Embedded {
         find: impl Fn(&EngineHandle, Option<&P>) -> Result<Found<P>, Error> + Copy + Send + 'static,
         remove: impl Fn(Vec<Key>) -> C,
     ) -> Result<u64, Error> {
-        let (mut removed, mut after, mut pace) = (Removed::default(), None, self.turns.operation());
+        let (mut removed, mut after, mut pace) = (Removed::default(), None, self.throttle.operation());
         loop {
             let part = pace.part().await?;
             let (keys, last) = self.blocking(move |cache| find(&cache.disk, after.as_ref())).await?;

@@ -14,12 +14,12 @@ impl Embedded {
             query,
             most,
             self.budget.clone(),
-            self.turns.operation(),
+            self.throttle.operation(),
         ))
     }
 
     pub(crate) fn soid(&self, app: App, id: UserId, query: ListQuery, most: usize) -> Listing {
-        Listing::of_id(app, id, query, most, self.budget.clone(), self.turns.operation())
+        Listing::of_id(app, id, query, most, self.budget.clone(), self.throttle.operation())
     }
 
     pub(crate) async fn next_part(&self, mut listing: Listing) -> Result<(Listing, Option<Vec<Listed>>), Error> {

@@ -1,12 +1,13 @@
 //! `wipe`: removes the sessions that have expired.
 
+use super::limits::ENTRIES_PER_VISIT;
 use super::remove::{BATCH, Found, Removed};
 use crate::{
     session::Seconds,
     store::{
         Error, Key,
         embedded::{
-            Embedded, LOOK,
+            Embedded,
             codec::Activity,
             engine::EngineHandle,
             writer::{Change, CommitBatch},
@@ -60,7 +61,7 @@ fn expired(disk: &EngineHandle, after: Option<&Activity>, now: Seconds) -> Resul
         if entry.end < now {
             keys.push(entry.key);
         }
-        if keys.len() == BATCH || seen + 1 == LOOK {
+        if keys.len() == BATCH || seen + 1 == ENTRIES_PER_VISIT {
             return Ok((keys, Some(entry)));
         }
     }

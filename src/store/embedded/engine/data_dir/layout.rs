@@ -9,11 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    DataDir, Refused,
-    marker::{DRAFT, State},
-    refused::is_damage,
-};
+use super::{folder::DataDir, refused::Refused, refused::is_damage};
+use crate::store::embedded::engine::marker::{DRAFT, State};
 use crate::store::embedded::{
     codec::Format,
     engine::{claim::LOCK, journal_check},

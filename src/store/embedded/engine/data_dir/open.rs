@@ -3,12 +3,13 @@
 use std::{fs, io};
 
 use super::{
-    DataDir, Refused,
+    engine_seen::EngineSeen,
+    folder::DataDir,
     layout::{ENGINE, is_file},
-    marker::{MARKER, State},
-    presence::EngineSeen,
+    refused::Refused,
     refused::unusable,
 };
+use crate::store::embedded::engine::marker::{MARKER, State};
 use crate::store::embedded::engine::{
     Engine,
     catch_panic::{Panicked, catch_panic},

@@ -3,26 +3,11 @@
 use std::{io, path::Path};
 
 use super::{
-    DataDir,
+    folder::DataDir,
     layout::{ENGINE, is_file, missing},
-    marker::MARKER,
 };
-use crate::store::embedded::engine::{anchor::Identity, journal_check::Newest};
-
-/// The folder of the open engine, as it was seen last.
-pub(super) struct EngineSeen {
-    identity: Identity,
-    journal: Option<Newest>,
-}
-
-impl EngineSeen {
-    pub(super) fn new(identity: Identity, engine: &Path) -> Self {
-        Self {
-            identity,
-            journal: Newest::find(engine).ok().flatten(),
-        }
-    }
-}
+use crate::store::embedded::engine::journal_check::Newest;
+use crate::store::embedded::engine::marker::MARKER;
 
 impl DataDir {
     /// Checks that the path still leads to the lock that this process holds. Costs one look at a file's metadata, so

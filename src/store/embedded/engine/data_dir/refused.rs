@@ -2,8 +2,9 @@
 
 use std::{io, path::Path};
 
-use super::{DataDir, marker::BadMarker};
+use super::folder::DataDir;
 use crate::store::embedded::codec::Format;
+use crate::store::embedded::engine::marker::BadMarker;
 
 /// Why a folder is not opened.
 pub(crate) enum Refused {

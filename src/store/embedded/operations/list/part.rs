@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::store::{
     Error,
-    embedded::{LOOK, cache::Cache, engine::Snapshot},
+    embedded::{cache::Cache, engine::Snapshot, operations::limits::ENTRIES_PER_VISIT},
     yielder::Yielder,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct PartBudget {
 impl PartBudget {
     pub(super) fn new(time: Duration) -> Self {
         Self {
-            entries: LOOK,
+            entries: ENTRIES_PER_VISIT,
             time,
             yielder: Yielder::new(),
         }

@@ -110,7 +110,7 @@ fn the_process_ends_with_a_line_and_a_failure() {
     // Not 101, with which a failed test ends.
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(
-        log.contains("panicked twice within ten minutes: the process ends"),
+        log.contains("panicked twice within ten minutes: the process exits"),
         "{log}"
     );
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use deadpool_redis::redis::Value;
 
-use super::IdList;
+use super::id_list::{IdList, TokenRecord};
 use crate::{
-    session::{App, Record, Token, UserId},
+    session::{App, Token, UserId},
     store::{
         Error, Key, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_SESSIONS,
         list_window::Position,
@@ -20,9 +20,6 @@ use crate::{
 
 /// `COUNT` of an `SSCAN`: the script blocks Redis for a millisecond or two.
 const SCAN_COUNT: usize = 500;
-
-/// A session's token as Redis has it, and its record, if that is readable.
-pub(super) type TokenRecord = (Vec<u8>, Option<Record>);
 
 /// Which records of an id to read.
 #[derive(Clone, Copy)]

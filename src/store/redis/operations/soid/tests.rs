@@ -1,4 +1,8 @@
 use super::*;
+use crate::{
+    session::{App, UserId},
+    store::list_window::WindowBudget,
+};
 
 fn searching() -> IdList {
     let mut list = IdList {
