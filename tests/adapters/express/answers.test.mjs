@@ -251,7 +251,7 @@ test("a write after the answer has begun is loud, and makes no session", async (
   const token = await service.create({ cart: 1 }, { user: "anonymous:1" });
   await visit(port, "/login", { token }).catch(() => {});
   await until(() => errors.length === 4 && said.length === 4, "four errors");
-  for (const error of errors) assert.match(error.message, /the answer had begun before the session was changed/);
+  for (const error of errors) assert.match(error.message, /the response had started before the session was changed/);
   assert.equal((await service.sessions()).length, before + 1);
   assert.equal((await service.get(token)).d.user_id, undefined);
   // What needs no new cookie may come late.

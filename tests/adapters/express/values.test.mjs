@@ -139,13 +139,13 @@ test("an error shows of an answer its status and the service's own names, in one
     app.get("/new", (req, res) => res.send((req.session.user_id = "the-user")));
     app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
   });
-  const foreign = "and an answer that is not the service's";
+  const foreign = "with a body that is not from the service";
   for (const [answer, said] of [
-    [() => ({ status: 404 }), `404 ${foreign}`], [(url) => ({ status: 404, name: url }), `404 ${foreign}`],
-    [(url) => ({ status: 500, name: { url } }), `500 ${foreign}`], [(url) => ({ status: 400, name: `invalidFormat\r\n${url}` }), `400 ${foreign}`],
-    [() => ({ status: 503, name: "storeUnavailable" }), "503 storeUnavailable"], [() => ({ status: 400, name: "invalidFormat" }), "400 invalidFormat"],
-    [(url) => ({ status: 404, text: JSON.stringify(url) }), `404 ${foreign}`], [(url) => ({ status: 404, text: `[${JSON.stringify(url)}]` }), `404 ${foreign}`],
-    [() => ({ status: 502, text: "null" }), `502 ${foreign}`], [(url) => ({ status: 200, text: url }), "200 and an answer that is not JSON"],
+    [() => ({ status: 404 }), `status 404 ${foreign}`], [(url) => ({ status: 404, name: url }), `status 404 ${foreign}`],
+    [(url) => ({ status: 500, name: { url } }), `status 500 ${foreign}`], [(url) => ({ status: 400, name: `invalidFormat\r\n${url}` }), `status 400 ${foreign}`],
+    [() => ({ status: 503, name: "storeUnavailable" }), "status 503 storeUnavailable"], [() => ({ status: 400, name: "invalidFormat" }), "status 400 invalidFormat"],
+    [(url) => ({ status: 404, text: JSON.stringify(url) }), `status 404 ${foreign}`], [(url) => ({ status: 404, text: `[${JSON.stringify(url)}]` }), `status 404 ${foreign}`],
+    [() => ({ status: 502, text: "null" }), `status 502 ${foreign}`], [(url) => ({ status: 200, text: url }), "status 200 with a body that is not JSON"],
   ]) {
     answered = answer;
     for (const visitor of [{ path: "/", token: "T".repeat(64) }, { path: "/new" }]) {
@@ -196,7 +196,7 @@ test("what is no id of a user is refused at the login, and what an id is stored 
   for (const [given, kind] of [['{"id":1,"name":"Ann Smith"}', "object"], ["[1]", "object"], ["true", "boolean"], ["false", "boolean"]]) {
     const answer = await visit(port, `/login?u=${encodeURIComponent(given)}`);
     assert.deepEqual([answer.status, answer.cookies], [500, []], given);
-    assert.match(answer.body, new RegExp(`^rest-sessions: the option user answered: ${kind}, and not `));
+    assert.match(answer.body, new RegExp(`^rest-sessions: the option user returned ${kind}: `));
     assert.doesNotMatch(answer.body, /Ann/);
   }
   for (const answered of [() => NaN, () => Infinity, () => 5n, () => Symbol("x"), () => () => 1]) {

@@ -91,7 +91,7 @@ test("a WebSocket makes no session, and a save that would need one is an error",
       const token = what === "new" ? undefined : await service.create({ user_id: "ann" });
       const before = (await service.sessions()).length;
       const open = await upgrades(middleware, async (req) => (work(req.session), await save(req), "saved"), standIn);
-      assert.match((await open(token)).error, /a WebSocket has no answer/, `${name} ${what}`);
+      assert.match((await open(token)).error, /a WebSocket upgrade has no response/, `${name} ${what}`);
       const loud = await upgrades(middleware, async (req) => (work(req.session), "not saved"), standIn);
       assert.equal(await loud(token), "not saved");
       const fresh = await upgrades(middleware, async (req) => {
@@ -99,7 +99,7 @@ test("a WebSocket makes no session, and a save that would need one is an error",
         work(req.session);
         await save(req);
       }, standIn);
-      assert.match((await fresh()).error, /a WebSocket has no answer/);
+      assert.match((await fresh()).error, /a WebSocket upgrade has no response/);
       assert.equal((await service.sessions()).length, before, `${name} ${what}`);
       if (token) assert.equal((await service.get(token)).d.user_id, "ann");
     }
@@ -148,6 +148,6 @@ test("a middleware that runs after the answer has begun makes no session", async
   const before = (await service.sessions()).length;
   const response = await fetch(`http://127.0.0.1:${port}/`);
   assert.equal(await response.text(), "beguntrue");
-  assert.match(error.message, /the answer had begun/);
+  assert.match(error.message, /the response had started/);
   assert.equal((await service.sessions()).length, before);
 });
