@@ -496,8 +496,8 @@ def site_deadline():
 
 
 def same_http():
-    """the adapter and the example share their HTTP and what counts as an address, word for word"""
-    for part in (r"\n    /\*\*\n     \* HTTP/1\.1 to one server.*?\n    }\n", r"static String address\(.*?\n    }\n"):
+    """the adapter and the example have identical Http classes and address functions"""
+    for part in (r"\n    /\*\*\n     \* HTTP/1\.1 client for one server.*?\n    }\n", r"static String address\(.*?\n    }\n"):
         blocks = [re.search(part, file.read_text(), re.S) for file in (ADAPTER, EXAMPLE / "SessionClient.java")]
         holds(all(blocks) and blocks[0].group() == blocks[1].group(), "they differ")
 

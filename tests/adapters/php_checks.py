@@ -274,7 +274,7 @@ def begun():
     same(stored(app.token("/early")), {"before": 1, "after": 2})
     before = count()
     same((app.ask("/late", None, None)[1], count()), ([], before))
-    until(lambda: "the answer began before the session was saved" in app.log.read_text(), "an error in the log")
+    until(lambda: "the response started before the session was saved" in app.log.read_text(), "an error in the log")
     token = created({"a": 1})
     app.ask("/late", token, None)
     same(stored(token), {"a": 1, "after": 2})
@@ -395,7 +395,7 @@ def not_ours():
     for one, path in ((App(**{"session.auto_start": 1}), "/caught"), (app, "/foreign")):
         one.ask(path, None, None)
         same((path == "/caught" or one.answer.status == 500), True)
-        holds("a session is active already" in one.log.read_text() or path == "/caught", "the log")
+        holds("a session is already active" in one.log.read_text() or path == "/caught", "the log")
         texts = [file.read_text() for file in (one.folder / "files").iterdir()]
         holds(not any("secret" in text for text in texts), f"in local files: {texts}")
     before = count()
@@ -600,7 +600,7 @@ def example():
         tokens[who] = site("PUT", f"create/{who}?ip=192.0.2.1", {"name": who, "role": "reader", "visits": "odd"})["token"]
     for case in json.loads((HERE.parent / "cookies.json").read_text()):
         body = ask("GET", "/php/", [line.format(dead=DEAD, **tokens) for line in case["lines"]])[1].decode()
-        wanted = f"Hello, {case['who']}<" if case["who"] else "You are a stranger here"
+        wanted = f"Hello, {case['who']}<" if case["who"] else "You are not logged in"
         holds(wanted in body, f"{case['name']}: {body[:300]}")
     form = "name=Cy&role=editor&password=demo"
     old = tokens["ann"]

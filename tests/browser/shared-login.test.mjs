@@ -56,7 +56,7 @@ async function assertStranger(visitor) {
   for (const part of PARTS) {
     const { status, title, loginForm } = await visitor.visit(part);
     assert.deepEqual({ part, status, title, loginForm },
-      { part, status: 200, title: "You are a stranger here", loginForm: true });
+      { part, status: 200, title: "You are not logged in", loginForm: true });
   }
 }
 
@@ -96,7 +96,7 @@ function sharedLogin(site) {
     }
 
     const left = await first.logOut("java");
-    assert.deepEqual([left.status, left.path, left.title], [200, "/java/", "You are a stranger here"]);
+    assert.deepEqual([left.status, left.path, left.title], [200, "/java/", "You are not logged in"]);
     assert.equal(await first.token(), undefined, "the cookie is gone");
     assert.deepEqual(await sessions(site, "GET", `get/${token}`), {}, "and so is its session");
     await assertStranger(first);
@@ -223,7 +223,7 @@ function safety(site) {
       for (const nonsense of ["", "x", "..%2F..%2Fping", "../../ping", unknown, `${unknown}A`, "\u00e9", "%00"]) {
         const answer = await raw(site.url, `/${part}/`, { headers: { Cookie: `session=${nonsense}` } });
         assert.equal(answer.status, 200, nonsense);
-        assert.match(answer.body, /You are a stranger here/);
+        assert.match(answer.body, /You are not logged in/);
       }
       const { token } = await sessions(site, "PUT", "create/ann?ip=192.0.2.1", { name: "Ann", role: "reader" });
       const others = `odd{name=1; xsession=no; session=${token}; theme="a b"`;
@@ -237,7 +237,7 @@ function safety(site) {
       await other.logIn("python", "Cid");
       await first.open(`${part}/devices`);
       const left = await first.press("Log out everywhere");
-      assert.deepEqual([left.status, left.path, left.title], [200, `/${part}/`, "You are a stranger here"]);
+      assert.deepEqual([left.status, left.path, left.title], [200, `/${part}/`, "You are not logged in"]);
       await assertStranger(second);
       await assertKnown(other, "Cid");
       assert.deepEqual((await sessions(site, "GET", "soid/Bea")).sessions, []);

@@ -1,10 +1,10 @@
-"""A client of rest-sessions in one file, to be copied. Python 3.9 or newer, standard library only.
+"""A client for rest-sessions in one file that you can copy. Python 3.9 or newer, standard library only.
 
     sessions = SessionClient("http://127.0.0.1:3000", "shop")
     token = sessions.create("ann", ip="203.0.113.7", data={"name": "Ann"})
     session = sessions.get(token)  # {"id": "ann", ..., "d": {"name": "Ann"}}, or None: there is no such session
 
-One object serves all threads, and all processes forked later. It keeps its connections.
+One object serves all threads, and all processes forked later. It reuses its connections.
 """
 
 import atexit
@@ -22,15 +22,15 @@ from urllib.parse import quote, urlencode, urlsplit
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
 NO_IP = "0.0.0.0"
-MAX_COOKIES = 4  # tokens of one request that are looked up
+MAX_COOKIES = 4  # at most this many tokens of one request are looked up
 
 
 class SessionOutage(Exception):
-    """The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out."""
+    """The service or its store is unreachable or too slow. Respond with 503; the sessions still exist."""
 
 
 class SessionRefused(Exception):
-    """The service takes no such request. `code` is the stable name of the reason, as in openapi.yaml."""
+    """The service rejected the request. `code` is the stable name of the error, as in openapi.yaml."""
 
     def __init__(self, code, message):
         super().__init__(f"{code}: {message}")
@@ -39,7 +39,7 @@ class SessionRefused(Exception):
 
 class SessionClient:
     def __init__(self, url, app, timeout=5):
-        """`timeout` is for a whole call, in seconds. Keep it above twice the service's own, 2 by default."""
+        """`timeout` is for a whole call, in seconds. Keep it above twice the service's own timeout, 2 by default."""
         self._connections = Connections(url, timeout)
         self._app = app
 
@@ -49,11 +49,11 @@ class SessionClient:
         return self._ask("PUT", f"create/{segment(id)}?{urlencode(query)}", data or {})["token"]
 
     def get(self, token):
-        """The session, or None. Its data is in `d`, which is always there."""
+        """Returns the session, or None. It always has `d`, its data."""
         return _session(self._ask("GET", f"get/{token}")) if _is_token(token) else None
 
     def set(self, token, changes):
-        """Adds and replaces keys of `d`; None removes one. Returns the session after that, or None."""
+        """Adds and replaces keys of `d`; None removes a key. Returns the changed session, or None."""
         return _session(self._ask("POST", f"set/{token}", changes)) if _is_token(token) else None
 
     def kill(self, token):
@@ -61,7 +61,7 @@ class SessionClient:
         return _is_token(token) and self._ask("DELETE", f"kill/{token}")["kill"] == 1
 
     def soid(self, id):
-        """All sessions of an id, the last active first."""
+        """Returns all sessions of an id, the most recently used first."""
         return [_session(session) for session in self._ask("GET", f"soid/{segment(id)}")["sessions"]]
 
     def killsoid(self, id):
@@ -123,7 +123,7 @@ def segment(text):
 
 
 def _is_token(text):
-    """A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path."""
+    """Whether a text has the form of a token. Why: a cookie is untrusted input and must not get into a path."""
     return text is not None and TOKEN.fullmatch(text) is not None
 
 

@@ -239,7 +239,7 @@ test("visitors without a user have ids of their own, which no user can have", as
     for (const token of [undefined, old]) {
       const answer = await visit(port, `/login?u=${user}`, { token });
       assert.deepEqual([answer.status, answer.cookies], [500, []]);
-      assert.match(answer.body, /the user id anonymous/);
+      assert.match(answer.body, /the user ids anonymous/);
     }
   }
 });

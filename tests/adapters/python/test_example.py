@@ -57,7 +57,7 @@ class ExampleTests(unittest.TestCase):
         for case in TABLE:
             with self.subTest(case["name"]):
                 _, _, body = self.ask("GET", "/python/", ",".join(line.format(**tokens) for line in case["lines"]))
-                self.assertIn(f"Hello, {case['who']}" if case["who"] else "stranger", body)
+                self.assertIn(f"Hello, {case['who']}" if case["who"] else "not logged in", body)
 
     def test_login_and_logout(self):
         old = self.visitor("eve")
