@@ -330,7 +330,7 @@ def bad_values(app):
 
 
 def java_stores(app):
-    """The data after an error in a servlet, which stores attributes one by one: the one before the bad one is stored."""
+    """The data after an error in a servlet, which stores attributes one by one, including those before the bad one."""
     return {"a": 1, "bad": "as before", "fine": 1} if app == "java" else None
 
 

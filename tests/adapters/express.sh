@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests adapters/express, and the Node client of examples/shared-login, with the oldest and the newest versions that their
-# READMEs name of express-session, Express and Node.
+# Tests adapters/express, and the Node client of examples/shared-login, with the oldest and the newest versions of
+# express-session, Express and Node that their READMEs name.
 #
 #   express.sh BINARY      BINARY   the program
 set -euo pipefail

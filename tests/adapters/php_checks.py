@@ -71,7 +71,7 @@ class App:
         until(listens(self.port, "/plain"), lambda: f"PHP: {self.log.read_text()}")
 
     def ask(self, path, cookies=None, status=200, **query):
-        """Returns the body and the tokens in the cookies called session. `cookies`: a token, or lines of the Cookie header."""
+        """Returns the body and the tokens in the session cookies. `cookies`: a token, or Cookie header lines."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest("GET", f"{path}?{urlencode(query)}" if query else path)
@@ -125,7 +125,7 @@ def of(user):
     return api("GET", f"soid/{quote(user, safe='').replace('.', '%2E')}")["sessions"]
 
 
-## What a request leaves
+## Results of single requests
 
 
 def cookies_table():
@@ -185,7 +185,7 @@ def existing():
 
 
 def logins():
-    """a login ends the anonymous session with any argument of session_regenerate_id(); users with unusual ids can log out everywhere"""
+    """a login ends the anonymous session with any argument of session_regenerate_id(); users can log out everywhere"""
     for old in (0, 1):
         anonymous = app.token("/set", set='{"cart":[1]}')
         user = f"ann{old}-{app.port}"
@@ -510,7 +510,7 @@ def users(number):
 
 
 def network():
-    """all calls share one connection; if it is dead, idempotent calls are retried once, and a create is never sent twice"""
+    """all calls share one connection; if it is dead, idempotent calls are retried once, and creates never"""
     for mode, connections in (("pass", 1), ("close", 3), ("deaf", 3), ("lose", 3)):
         users(3)
         proxy = Proxy(service.port, mode)
@@ -625,7 +625,7 @@ def listens_at(port):
         return False
 
 
-## Processes that serve visitor after visitor
+## Processes that serve several visitors in sequence
 
 WORKER = """<?php require 'RestSessionHandler.php';
 $seen = [];

@@ -59,7 +59,7 @@ test("the response waits for a destroy that the app does not await", async () =>
     for (const path of unset ? ["/destroy", "/null"] : ["/destroy"]) {
       const token = await service.create({ a: 1 });
       down = true;
-      assert.equal((await visit(port, path, { token })).status, 503, "a logout that failed says so");
+      assert.equal((await visit(port, path, { token })).status, 503, "a failed logout is an error");
       down = false;
       assert.equal((await visit(port, path, { token })).status, 200);
       assert.deepEqual(await service.get(token), {});
