@@ -153,7 +153,7 @@ class HeldResponse {
   #headers; // when the middleware was entered: an error response starts from these
   #plain; // methods of res when the middleware was entered
   #native; // methods of res after express-session has wrapped them
-  #turn = 0;
+  #generation = 0;
   #state = "idle"; // idle → sent, or idle → held → sent
   #queue = [];
   #ended = false;
@@ -249,10 +249,10 @@ class HeldResponse {
   // Replaces the methods of res. An error response gets new ones, without the wrappers around the earlier ones:
   // compression, for example, would write the rest of the failed response into it.
   #install() {
-    const turn = (this.#turn += 1);
+    const generation = (this.#generation += 1);
     for (const name of Object.keys(this.#native)) {
       this.#res[name] = (...args) => {
-        if (turn === this.#turn) return this.#called(name, args);
+        if (generation === this.#generation) return this.#called(name, args);
         return name === "write" ? false : this.#res;
       };
     }

@@ -749,8 +749,8 @@ public final class RestSessionsFilter extends HttpFilter {
                         + " for sessions without a user");
             }
             // Why random: a shared id would put all visitors into one index entry.
-            var stranger = String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong());
-            var path = "create/" + encoded(user.isEmpty() ? stranger : user) + "?ip="
+            var anonymousId = String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong());
+            var path = "create/" + encoded(user.isEmpty() ? anonymousId : user) + "?ip="
                     + encoded(address(visit.request.getRemoteAddr())) + "&ttl=" + ttl
                     + (fixedEnd && !ttlChanged ? "&no_resave=1" : "");
             try {

@@ -49,10 +49,10 @@ final class RestSessionHandler implements
     private ?string $loaded = null; // the id that load() read last
     private ?string $open = null; // the id of the open session
     private ?array $leaving = null; // the old session's record while session_regenerate_id() runs
-    private array $strand = []; // the process, fiber and coroutine that opened the session
+    private array $openedBy = []; // the process, fiber and coroutine that opened the session
     private int $level = 0; // nesting level of our output buffer; 0 if there is none
     private string $held = ''; // output that PHP's buffer has already handed to us
-    private bool $through = false; // whether output passes the buffer without delay
+    private bool $passThrough = false; // whether output passes the buffer without delay
     private bool $ending = false; // whether this class is flushing or discarding the buffer
     private ?Throwable $failed = null; // error of a save in an output callback, which cannot throw
 
@@ -119,7 +119,7 @@ final class RestSessionHandler implements
                 . 'instead of session_start()', 500);
         }
         // Why: in a process that serves several visitors in sequence, this session may be another visitor's.
-        if ($own->strand !== self::strand() || in_array(PHP_SAPI, self::NO_COOKIES, true)) {
+        if ($own->openedBy !== self::executionContext() || in_array(PHP_SAPI, self::NO_COOKIES, true)) {
             throw self::error('the session of another request is still open in this process: close it with '
                 . 'session_write_close() first', 500);
         }
@@ -298,10 +298,10 @@ final class RestSessionHandler implements
                 throw self::error('call RestSessionHandler::start(), and do not change its settings', 500);
             }
             if ($this->level === 0 && !headers_sent()) {
-                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase), self::piece());
+                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase), self::chunkSize());
                 $this->level = ob_get_level();
             }
-            $this->through = headers_sent();
+            $this->passThrough = headers_sent();
             return true;
         });
     }
@@ -346,7 +346,7 @@ final class RestSessionHandler implements
         }
         $this->loaded = $this->leaving = null;
         $this->open = self::$left = $id;
-        $this->strand = self::strand();
+        $this->openedBy = self::executionContext();
         $values = $this->known[$id]['values'];
         return $values ? self::precisely(fn() => serialize($values)) : '';
     }
@@ -658,7 +658,7 @@ final class RestSessionHandler implements
      * ours, the app does not expect to read its output back, and a flush must reach the client. With one, the app may
      * read its output back, and it expects a stream to pass only if the buffer below has a chunk size.
      */
-    private static function piece(): int
+    private static function chunkSize(): int
     {
         return match (true) {
             ob_get_level() === 0 => 1,
@@ -677,7 +677,7 @@ final class RestSessionHandler implements
             $this->level = 0;
         }
         $emptied = $phase & (PHP_OUTPUT_HANDLER_FLUSH | PHP_OUTPUT_HANDLER_FINAL);
-        if (!$emptied && !$this->through && !($phase & PHP_OUTPUT_HANDLER_CLEAN)) {
+        if (!$emptied && !$this->passThrough && !($phase & PHP_OUTPUT_HANDLER_CLEAN)) {
             $this->held .= $output;
             return '';
         }
@@ -691,7 +691,7 @@ final class RestSessionHandler implements
         } catch (Throwable $error) {
             $this->failed = $error;
             error_log($error->getMessage());
-            $this->spoil($error, true);
+            $this->setErrorStatus($error, true);
             return '';
         }
     }
@@ -708,7 +708,7 @@ final class RestSessionHandler implements
             $size = ob_get_status()['chunk_size'];
             $above[] = [ob_get_clean(), $size];
         }
-        $this->through = true;
+        $this->passThrough = true;
         if (ob_get_level() === $this->level) {
             $this->ending = true;
             ob_end_flush();
@@ -731,13 +731,13 @@ final class RestSessionHandler implements
                 while (ob_get_level() > 0 && ob_end_clean());
                 $this->ending = false;
             }
-            $this->spoil($error, $saving);
+            $this->setErrorStatus($error, $saving);
             throw $error;
         }
     }
 
     /** Sets the status for an error. After a failed save, also removes the headers of the discarded response. */
-    private function spoil(Throwable $error, bool $saving): void
+    private function setErrorStatus(Throwable $error, bool $saving): void
     {
         if (headers_sent()) {
             return;
@@ -888,7 +888,7 @@ final class RestSessionHandler implements
     }
 
     /** Identifies the process, fiber and coroutine, any of which may serve requests of several visitors. */
-    private static function strand(): array
+    private static function executionContext(): array
     {
         return [
             getmypid(),
