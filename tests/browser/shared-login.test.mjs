@@ -269,23 +269,23 @@ function outage(site, { begin, end: endOutage, forms }) {
     const visitors = await Promise.all(PARTS.map(() => Visitor.arrive(site.url)));
     await Promise.all(visitors.map((visitor) => visitor.logIn("python", "Ann")));
     const before = await Promise.all(visitors.map((visitor) => visitor.cookies()));
-    const strangers = forms ? await Promise.all(PARTS.map(() => Visitor.arrive(site.url))) : [];
-    await Promise.all(strangers.map((stranger, index) => stranger.visit(PARTS[index])));
+    const newVisitors = forms ? await Promise.all(PARTS.map(() => Visitor.arrive(site.url))) : [];
+    await Promise.all(newVisitors.map((newVisitor, index) => newVisitor.visit(PARTS[index])));
     if (forms) await Promise.all(visitors.map((visitor, index) => visitor.visit(PARTS[index])));
-    const away = { status: 503, title: "Please try again in a moment", loginForm: false };
-    const told = ({ status, title, loginForm }) => ({ status, title, loginForm });
+    const unavailable = { status: 503, title: "Please try again in a moment", loginForm: false };
+    const summaryOf = ({ status, title, loginForm }) => ({ status, title, loginForm });
 
     await begin();
     if (forms) {
-      for (const visitor of visitors) assert.deepEqual(told(await visitor.press("Log out")), away);
-      for (const stranger of strangers) {
-        assert.deepEqual(told(await stranger.submitLogin("Dan")), away);
-        assert.deepEqual(await stranger.cookies(), []);
+      for (const visitor of visitors) assert.deepEqual(summaryOf(await visitor.press("Log out")), unavailable);
+      for (const newVisitor of newVisitors) {
+        assert.deepEqual(summaryOf(await newVisitor.submitLogin("Dan")), unavailable);
+        assert.deepEqual(await newVisitor.cookies(), []);
       }
     }
     for (const path of forms ? ["", "devices"] : [""]) {
       const seen = await Promise.all(visitors.map((visitor, index) => visitor.open(`${PARTS[index]}/${path}`)));
-      for (const [index, page] of seen.entries()) assert.deepEqual(told(page), away, PARTS[index]);
+      for (const [index, page] of seen.entries()) assert.deepEqual(summaryOf(page), unavailable, PARTS[index]);
     }
     const answer = await raw(site.url, "/php/", { headers: { Cookie: `session=${before[0][0].value}` } });
     assert.deepEqual([answer.status, answer.headers["retry-after"]], [503, "1"]);
@@ -295,7 +295,7 @@ function outage(site, { begin, end: endOutage, forms }) {
 
     await until("the service is back", async () => (await fetch(`${site.service}/readyz`)).ok);
     for (const visitor of visitors) await assertKnown(visitor, "Ann");
-    await Promise.all([...visitors, ...strangers].map((visitor) => visitor.leave()));
+    await Promise.all([...visitors, ...newVisitors].map((visitor) => visitor.leave()));
   });
 }
 
