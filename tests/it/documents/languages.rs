@@ -1,11 +1,11 @@
-//! The README's example programs in four languages.
+//! The example programs in docs/python.md, docs/php.md, docs/java.md and docs/node.md, run as docs/http-api.md shows.
 
 use std::{fs, path::Path, process::Output};
 
 use super::{
-    console::{PATIENCE, clean_command, replay, require_programs},
-    document::{ADDRESS, block, blocks, section},
-    walk::start,
+    document::{ADDRESS, Document, blocks},
+    paste::{PATIENCE, clean_command, paste, require_programs},
+    pasted::start,
 };
 use crate::{
     process::{Process, free_port},
@@ -14,19 +14,25 @@ use crate::{
 
 for_every_store![four_languages_share_one_session];
 
-const HEADING: &str = "One session, four languages";
+/// The documents with a program, and the language of its block.
+const SOURCES: [(&str, &str); 4] = [
+    ("docs/python.md", "python"),
+    ("docs/php.md", "php"),
+    ("docs/java.md", "java"),
+    ("docs/node.md", "js"),
+];
 const PROGRAMS: [&str; 4] = ["python3 login.py", "php cart.php", "java Page.java", "node logout.mjs"];
 
 fn tools() -> [&'static str; 4] {
     PROGRAMS.map(|program| program.split(' ').next().unwrap_or_default())
 }
 
-/// Writes each program to the file that its first line names.
+/// Writes the first program of each document to the file that its first line names.
 fn unpack(folder: &Path, address: &str) {
-    for (language, code) in blocks(section(HEADING)) {
-        if language == "console" {
-            continue;
-        }
+    for (path, language) in SOURCES {
+        let blocks = Document::open(path).blocks();
+        let block = blocks.into_iter().find(|block| block.language == language);
+        let code = block.unwrap_or_else(|| panic!("{path} has no program")).content;
         let first = code.lines().next().unwrap_or_default();
         let name = first.split([' ', ':']).find(|word| word.contains('.'));
         let name = name.unwrap_or_else(|| panic!("no file name in {first:?}"));
@@ -40,7 +46,13 @@ async fn four_languages_share_one_session(store: Store) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(store, folder.path());
     unpack(folder.path(), process.address());
-    replay(&block(section(HEADING), "console"), folder.path(), process.address());
+    let document = Document::open("docs/http-api.md");
+    let blocks = blocks(document.section("One session in four languages"));
+    assert_eq!(blocks.len(), 1);
+    for program in PROGRAMS {
+        assert!(blocks[0].content.contains(program), "{program}");
+    }
+    paste(&blocks[0].content, folder.path(), process.address());
 }
 
 fn run(program: &str, token: &str, folder: &Path) -> Output {
