@@ -4,7 +4,7 @@
 //!
 //! - `sh`: [`pasted`] pastes all such blocks of a document, in their order, into one shell beside a fresh service. A comment
 //!   directly below commands is their output.
-//! - `sh run-by=FILE`: the test or script FILE runs it.
+//! - `sh run-by=FILE`: the test or script FILE runs it. FILE names the document or a program of the block.
 //! - `sh not-run`: no test runs it, because it needs another machine, root or too much time.
 
 mod contents;

@@ -1,4 +1,4 @@
-//! Every relative link of a document leads to a file, and to a heading in it.
+//! Every relative link of a document leads to a file, and to a heading in it; every test that a document names exists.
 
 use super::document::{Document, anchor, root};
 
@@ -31,4 +31,20 @@ fn every_relative_link_leads_somewhere() {
         }
     }
     assert!(checked >= 60, "only {checked} links");
+}
+
+#[test]
+fn every_test_file_that_a_document_names_exists() {
+    let mut checked = 0;
+    for document in Document::all() {
+        for path in document.text.split('`').filter(|code| code.starts_with("tests/")) {
+            let path = path.split_whitespace().next().unwrap_or_default();
+            if path.contains('*') {
+                continue;
+            }
+            assert!(root().join(path).exists(), "{}: {path}", document.path);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20, "only {checked} paths");
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use clap::CommandFactory;
 use rest_sessions::config::Cli;
+use serde::Deserialize;
 
 use super::{
     document::{Document, blocks},
@@ -59,8 +60,10 @@ fn nginx_accepts_every_block_of_its_configuration() {
 fn every_yaml_block_parses() {
     for document in Document::all() {
         for block in document.blocks().iter().filter(|block| block.language == "yaml") {
-            let parsed: Result<serde_yaml_ng::Value, _> = serde_yaml_ng::from_str(&block.content);
-            parsed.unwrap_or_else(|cause| panic!("{}: {cause}: {}", document.path, block.content));
+            for part in serde_yaml_ng::Deserializer::from_str(&block.content) {
+                let parsed = serde_yaml_ng::Value::deserialize(part);
+                parsed.unwrap_or_else(|cause| panic!("{}: {cause}: {}", document.path, block.content));
+            }
         }
     }
 }
