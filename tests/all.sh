@@ -62,7 +62,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "docker-compose.yml" tests/lint/node_modules/.bin/dclint --max-warnings 0 $(files docker-compose.yml)
     step "clippy" cargo clippy --locked --all-targets -- --deny warnings
     step "tests" cargo test --locked
-    step "the Redis servers that README names" tests/redis/servers.sh
+    step "the Redis servers that docs/redis.md names" tests/redis/servers.sh
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
     step "release build" cargo build --locked --release
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"

@@ -34,6 +34,10 @@ fn every_document_begins_with_contents_that_match_its_headings() {
 fn the_readme_links_every_document() {
     let links = Document::open("README.md").links();
     for document in Document::in_docs() {
-        assert!(links.contains(&document.path), "README.md has no link to {}", document.path);
+        assert!(
+            links.contains(&document.path),
+            "README.md has no link to {}",
+            document.path
+        );
     }
 }

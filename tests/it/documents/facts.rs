@@ -11,7 +11,10 @@ fn the_scripts_that_the_readme_starts_exist() {
     let readme = Document::open("README.md");
     let blocks = blocks(readme.section("Start"));
     let commands = blocks.first().expect("a block of commands").content.clone();
-    let lines: Vec<_> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let lines: Vec<_> = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
     assert!(lines.contains(&"cargo"), "{lines:?}");
     for path in lines.into_iter().filter(|word| word.contains('/')) {
         assert!(root().join(path).is_file(), "{path} does not exist");
@@ -48,8 +51,13 @@ fn the_changelog_names_this_version() {
 fn the_worked_example_names_at_most_nine_files() {
     let contributing = Document::open("CONTRIBUTING.md");
     let steps = contributing.section("A new word, from route to both stores");
-    let numbered = steps.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let numbered = steps
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     let files: Vec<_> = numbered.map(|line| line.split('`').nth(1).expect("a file")).collect();
     assert!((5..=9).contains(&files.len()), "{files:?}");
-    assert!(files.contains(&"src/http/router.rs") && files.contains(&"openapi.yaml"), "{files:?}");
+    assert!(
+        files.contains(&"src/http/router.rs") && files.contains(&"openapi.yaml"),
+        "{files:?}"
+    );
 }

@@ -21,9 +21,12 @@ fn every_shell_block_is_run_or_marked() {
             }
             let runner = block.mark.strip_prefix("run-by=");
             let runner = runner.unwrap_or_else(|| panic!("unknown mark {:?}: {place}", block.mark));
-            let text = fs::read_to_string(root().join(runner)).unwrap_or_else(|cause| panic!("{runner}: {cause}: {place}"));
+            let text =
+                fs::read_to_string(root().join(runner)).unwrap_or_else(|cause| panic!("{runner}: {cause}: {place}"));
             let commands = block.content.lines().filter_map(|line| line.split_whitespace().next());
-            let mut names = commands.chain([document.path.as_str()]).filter_map(|path| path.rsplit('/').next());
+            let mut names = commands
+                .chain([document.path.as_str()])
+                .filter_map(|path| path.rsplit('/').next());
             assert!(
                 names.any(|name| text.contains(name)),
                 "{runner} names neither the document nor a program of {place}"

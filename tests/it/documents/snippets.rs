@@ -74,7 +74,10 @@ fn the_service_accepts_every_toml_block() {
         for block in blocks(&document.text).iter().filter(|block| block.language == "toml") {
             let folder = tempfile::tempdir().expect("a temporary folder");
             fs::write(folder.path().join("file.toml"), &block.content).expect("a writable folder");
-            let run = finish(program(folder.path(), &["--config", "file.toml", "completions", "bash"]));
+            let run = finish(program(
+                folder.path(),
+                &["--config", "file.toml", "completions", "bash"],
+            ));
             assert_eq!(run.code, Some(0), "{}: {run:?}", document.path);
         }
     }
