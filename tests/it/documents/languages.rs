@@ -115,3 +115,43 @@ async fn a_path_in_a_cookie_reaches_no_other_route() {
         "a program killed the session"
     );
 }
+
+/// The first block of a document in this language that contains `needle`.
+fn block_with(path: &str, language: &str, needle: &str) -> String {
+    let blocks = Document::open(path).blocks();
+    let mut found = blocks.into_iter().filter(|block| block.language == language);
+    let block = found.find(|block| block.content.contains(needle));
+    block
+        .unwrap_or_else(|| panic!("{path} has no block with {needle}"))
+        .content
+}
+
+#[tokio::test]
+async fn the_programs_for_a_unix_socket_reach_the_service() {
+    require_programs(&["python3", "php", "node"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let process = Process::start(folder.path(), &["--socket", "http.sock"]);
+    let created = process.ask("PUT", "/shop/create/ann?ip=203.0.113.7", "").await.body;
+    let token = created.split('"').nth(3).expect("a token").to_owned();
+    let programs = [
+        ("python3", "unix.py", block_with("docs/python.md", "python", "AF_UNIX")),
+        ("node", "unix.mjs", block_with("docs/node.md", "js", "socketPath")),
+        (
+            "php",
+            "unix.php",
+            format!(
+                "<?php $token = '{token}';\n{}\necho $session['id'];",
+                block_with("docs/php.md", "php", "CURLOPT_UNIX_SOCKET_PATH")
+            ),
+        ),
+    ];
+    let socket = folder.path().join("http.sock");
+    for (program, file, code) in programs {
+        let code = code.replace("/run/rest-sessions/http.sock", &socket.display().to_string());
+        fs::write(folder.path().join(file), code).expect("a writable folder");
+        let output = run(program, file, folder.path());
+        assert!(output.status.success(), "{program}: {output:?}");
+        let expected = if program == "php" { "ann" } else { r#"{"activity":1}"# };
+        assert!(text(&output.stdout).contains(expected), "{program}: {output:?}");
+    }
+}
