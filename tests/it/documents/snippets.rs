@@ -20,16 +20,17 @@ fn nginx_accepts_every_block_of_its_configuration() {
     let mut checked = 0;
     for document in Document::all() {
         for block in document.blocks().iter().filter(|block| block.language == "nginx") {
-            let upstreams: String = ["sessions", "backend"]
+            let upstreams: Vec<_> = ["sessions", "backend"]
                 .into_iter()
                 .filter(|name| !block.content.contains(&format!("upstream {name} ")))
                 .map(|name| format!("upstream {name} {{ server 127.0.0.1:1; }}\n"))
                 .collect();
-            let named: String = ["login", "later"]
+            let named: Vec<_> = ["login", "later"]
                 .into_iter()
                 .filter(|name| !block.content.contains(&format!("location @{name} ")))
                 .map(|name| format!("location @{name} {{ return 503; }}\n"))
                 .collect();
+            let (upstreams, named) = (upstreams.concat(), named.concat());
             let (outside, inside) = match block.content.split_once("# in server {}\n") {
                 Some(parts) => parts,
                 None => ("", block.content.as_str()),
