@@ -63,7 +63,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "dependencies" tests/lint/deny.sh
     step "clippy" cargo clippy --locked --all-targets -- --deny warnings
     step "tests" cargo test --locked
-    step "the Redis servers that README names" tests/redis/servers.sh
+    step "the Redis servers that docs/redis.md names" tests/redis/servers.sh
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
     step "package" tests/lint/package.sh
     step "release build" cargo build --locked --release

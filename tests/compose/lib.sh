@@ -12,7 +12,7 @@ status() { ask --output /dev/null --write-out '%{http_code}' "$@"; }
 
 # commands FILE: the lines of its first shell block with a `docker compose` command, rewritten for docker-compose.
 commands() {
-    awk '/^```sh$/ { on = 1; block = ""; next } /^```$/ { if (on && block ~ /(^|\n)docker compose /) { printf "%s", block; exit } on = 0 } on { block = block $0 "\n" }' "$1" |
+    awk '/^```sh( |$)/ { on = 1; block = ""; next } /^```$/ { if (on && block ~ /(^|\n)docker compose /) { printf "%s", block; exit } on = 0 } on { block = block $0 "\n" }' "$1" |
         sed 's/^docker compose /docker-compose --no-ansi /'
 }
 compose() { docker-compose --no-ansi "$@"; }

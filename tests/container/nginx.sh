@@ -129,16 +129,16 @@ is "auth: the auth request carries no body without a length" yes "$([ "$(sed 's/
 nginx -c /run/second.conf -s stop 2>/dev/null
 nginx -c /run/recorder.conf -s stop 2>/dev/null
 
-# The short configuration in README.md.
+# The short configuration in docs/http-api.md.
 {
     echo 'error_log /run/short.log; pid /run/short.pid; events {} http { access_log off;'
     echo "upstream sessions { server $address:3000; } upstream backend { server 127.0.0.1:8081; }"
     echo 'server { listen 8070; location @login { return 302 /login; } location @later { return 503; }'
-    awk '/^```nginx$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/../../README.md"
+    awk '/^```nginx$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/../../docs/http-api.md"
     echo '} }'
 } >/run/short.conf
 nginx -c /run/short.conf
-is "README: forged headers are replaced" 'id=j%40example.com role=admin%0D%0AX-Session-Id%3A%20root' \
+is "docs/http-api.md: forged headers are replaced" 'id=j%40example.com role=admin%0D%0AX-Session-Id%3A%20root' \
     "$(ask --cookie "session=$visitor" --header 'X-Session-Id: root' --header 'X-Session-Data-Role: root' \
         http://127.0.0.1:8070/account/ | sed 's/ ttl=[0-9]* name=//')"
 nginx -c /run/short.conf -s stop 2>/dev/null

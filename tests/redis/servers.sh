@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that depend on Redis on the further servers that README.md names: the oldest and the newest Redis, and
+# Runs the tests that depend on Redis on the further servers that docs/redis.md names: the oldest and the newest Redis, and
 # Valkey. `cargo test` alone runs them on the redis-server in the PATH, Debian's.
 #
 #   tests/redis/servers.sh

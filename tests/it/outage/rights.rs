@@ -11,7 +11,7 @@ use crate::{
     support::eventually,
 };
 
-/// The rights that the service needs of a Redis user, as docs/scaling.md lists them.
+/// The rights that the service needs of a Redis user, as docs/redis.md lists them.
 const RIGHTS: &str = "~rs:* resetchannels &rs:cache -@all +ping +time +hello +select +role +hmget +zcount +evalsha +eval +hset +hdel +del +exists \
                       +zadd +zrem +zrange +zrangebyscore +zrevrange +sadd +srem +smembers +sismember +srandmember +sscan +scard +spop \
                       +publish +subscribe +wait";
@@ -21,7 +21,7 @@ const CHECK_RIGHTS: &str = "+scan +zscan +type +hget +zscore";
 
 #[test]
 fn the_documentation_lists_the_rights() {
-    let page = include_str!("../../../docs/scaling.md").replace("\\\n", "");
+    let page = include_str!("../../../docs/redis.md").replace("\\\n", "");
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     let rights = RIGHTS.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(page.contains(&rights) && page.contains(CHECK_RIGHTS), "{rights}");

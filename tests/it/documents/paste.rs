@@ -1,4 +1,4 @@
-//! Replays a console block of the README in a real shell and compares the output.
+//! Pastes the commands of a document into a real shell and compares the output.
 
 use std::{
     fmt::Write,
@@ -12,32 +12,38 @@ use super::document::ADDRESS;
 /// Seconds after which a program counts as stuck. One of them is a compiler, and the machine may be busy.
 pub(super) const PATIENCE: &str = "300";
 
-/// A command after `$ `, and its expected output.
+/// Commands, and their expected output.
+#[derive(Default)]
 struct Step {
-    command: String,
+    commands: String,
     printed: String,
 }
 
-fn steps(console: &str) -> Vec<Step> {
+/// Splits shell text into steps: lines of commands, then the comments directly below them. Other comments are prose.
+fn steps(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    for line in console.lines() {
-        if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(Step {
-                command: command.to_owned(),
-                printed: String::new(),
-            });
-        } else {
-            let step = steps.last_mut().expect("a block starts with a command");
-            step.printed += line;
-            step.printed.push('\n');
+    let mut after_command = false;
+    for line in text.lines() {
+        let comment = line.strip_prefix("# ").or_else(|| (line == "#").then_some(""));
+        if let Some(printed) = comment {
+            if let Some(step) = steps.last_mut().filter(|_| after_command) {
+                step.printed += printed;
+                step.printed.push('\n');
+            }
+            continue;
         }
+        after_command = !line.is_empty();
+        if line.is_empty() {
+            continue;
+        }
+        if steps.last().is_none_or(|step| !step.printed.is_empty()) {
+            steps.push(Step::default());
+        }
+        let step = steps.last_mut().expect("a step was added");
+        step.commands += line;
+        step.commands.push('\n');
     }
     steps
-}
-
-/// The commands of a block.
-pub(super) fn commands(console: &str) -> Vec<String> {
-    steps(console).into_iter().map(|step| step.command).collect()
 }
 
 /// A command without the environment variables that configure proxies or add output.
@@ -68,36 +74,42 @@ pub(super) fn require_programs(programs: &[&str]) {
     }
 }
 
-/// Runs the commands of a block in `folder`, in one shell, against the service at `address`. Each must print the output
-/// in the block; only tokens and times may differ.
-pub(super) fn replay(console: &str, folder: &Path, address: &str) {
-    let steps = steps(console);
+/// Runs commands in `folder`, in one shell, against the service at `address`. Each must print the output in the comments
+/// directly below it, or nothing; only tokens and times may differ. `rest-sessions` is this build, and its port is that
+/// of the service.
+pub(super) fn paste(text: &str, folder: &Path, address: &str) {
+    let steps = steps(text);
     let results = tempfile::tempdir().expect("a temporary folder");
     let result = |place: usize| results.path().join(place.to_string());
     let mut script = String::new();
     for (place, step) in steps.iter().enumerate() {
         // Braces, not parentheses: later commands need the variables that are set here.
-        let command = step.command.replace(ADDRESS, address);
-        writeln!(script, "{{ {command}\n}} >'{}' 2>&1", result(place).display()).expect("writing to a String");
+        let commands = step.commands.replace(ADDRESS, address);
+        writeln!(script, "{{ {commands}}} >'{}' 2>&1", result(place).display()).expect("writing to a String");
     }
+    let program = Path::new(env!("CARGO_BIN_EXE_rest-sessions"));
+    let programs = program.parent().expect("the program is in a folder").display();
+    let path = std::env::var("PATH").expect("PATH is set");
     let shell = clean_command("timeout")
         .args([PATIENCE, "sh", "-c", &script])
+        .env("PATH", format!("{programs}:{path}"))
+        .env("RS_PORT", address.rsplit(':').next().unwrap_or_default())
         .current_dir(folder)
         .output();
     let shell = shell.expect("timeout and sh are installed");
     for (place, step) in steps.iter().enumerate() {
         let printed = fs::read_to_string(result(place))
-            .unwrap_or_else(|cause| panic!("{} was not run: {cause}, {shell:?}", step.command));
+            .unwrap_or_else(|cause| panic!("{} was not run: {cause}, {shell:?}", step.commands));
         assert_eq!(
             masked(&with_final_newline(printed)),
             masked(&step.printed),
-            "$ {}",
-            step.command
+            "{}",
+            step.commands
         );
     }
 }
 
-/// Adds a final line feed: answers lack one, but the README shows each on a line of its own.
+/// Adds a final line feed: answers lack one, but documents show each on a line of its own.
 fn with_final_newline(mut text: String) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');

@@ -1,11 +1,11 @@
-//! The README's example programs in four languages.
+//! The example programs in docs/python.md, docs/php.md, docs/java.md and docs/node.md, run as docs/http-api.md shows.
 
 use std::{fs, path::Path, process::Output};
 
 use super::{
-    console::{PATIENCE, clean_command, replay, require_programs},
-    document::{ADDRESS, block, blocks, section},
-    walk::start,
+    document::{ADDRESS, Document, blocks},
+    paste::{PATIENCE, clean_command, paste, require_programs},
+    pasted::start,
 };
 use crate::{
     process::{Process, free_port},
@@ -14,19 +14,25 @@ use crate::{
 
 for_every_store![four_languages_share_one_session];
 
-const HEADING: &str = "One session, four languages";
+/// The documents with a program, and the language of its block.
+const SOURCES: [(&str, &str); 4] = [
+    ("docs/python.md", "python"),
+    ("docs/php.md", "php"),
+    ("docs/java.md", "java"),
+    ("docs/node.md", "js"),
+];
 const PROGRAMS: [&str; 4] = ["python3 login.py", "php cart.php", "java Page.java", "node logout.mjs"];
 
 fn tools() -> [&'static str; 4] {
     PROGRAMS.map(|program| program.split(' ').next().unwrap_or_default())
 }
 
-/// Writes each program to the file that its first line names.
+/// Writes the first program of each document to the file that its first line names.
 fn unpack(folder: &Path, address: &str) {
-    for (language, code) in blocks(section(HEADING)) {
-        if language == "console" {
-            continue;
-        }
+    for (path, language) in SOURCES {
+        let blocks = Document::open(path).blocks();
+        let block = blocks.into_iter().find(|block| block.language == language);
+        let code = block.unwrap_or_else(|| panic!("{path} has no program")).content;
         let first = code.lines().next().unwrap_or_default();
         let name = first.split([' ', ':']).find(|word| word.contains('.'));
         let name = name.unwrap_or_else(|| panic!("no file name in {first:?}"));
@@ -40,7 +46,13 @@ async fn four_languages_share_one_session(store: Store) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let process = start(store, folder.path());
     unpack(folder.path(), process.address());
-    replay(&block(section(HEADING), "console"), folder.path(), process.address());
+    let document = Document::open("docs/http-api.md");
+    let blocks = blocks(document.section("One session in four languages"));
+    assert_eq!(blocks.len(), 1);
+    for program in PROGRAMS {
+        assert!(blocks[0].content.contains(program), "{program}");
+    }
+    paste(&blocks[0].content, folder.path(), process.address());
 }
 
 fn run(program: &str, token: &str, folder: &Path) -> Output {
@@ -102,4 +114,44 @@ async fn a_path_in_a_cookie_reaches_no_other_route() {
         process.app().get(&token).await.is_some(),
         "a program killed the session"
     );
+}
+
+/// The first block of a document in this language that contains `needle`.
+fn block_with(path: &str, language: &str, needle: &str) -> String {
+    let blocks = Document::open(path).blocks();
+    let mut found = blocks.into_iter().filter(|block| block.language == language);
+    let block = found.find(|block| block.content.contains(needle));
+    block
+        .unwrap_or_else(|| panic!("{path} has no block with {needle}"))
+        .content
+}
+
+#[tokio::test]
+async fn the_programs_for_a_unix_socket_reach_the_service() {
+    require_programs(&["python3", "php", "node"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let process = Process::start(folder.path(), &["--socket", "http.sock"]);
+    let created = process.ask("PUT", "/shop/create/ann?ip=203.0.113.7", "").await.body;
+    let token = created.split('"').nth(3).expect("a token").to_owned();
+    let programs = [
+        ("python3", "unix.py", block_with("docs/python.md", "python", "AF_UNIX")),
+        ("node", "unix.mjs", block_with("docs/node.md", "js", "socketPath")),
+        (
+            "php",
+            "unix.php",
+            format!(
+                "<?php $token = '{token}';\n{}\necho $session['id'];",
+                block_with("docs/php.md", "php", "CURLOPT_UNIX_SOCKET_PATH")
+            ),
+        ),
+    ];
+    let socket = folder.path().join("http.sock");
+    for (program, file, code) in programs {
+        let code = code.replace("/run/rest-sessions/http.sock", &socket.display().to_string());
+        fs::write(folder.path().join(file), code).expect("a writable folder");
+        let output = run(program, file, folder.path());
+        assert!(output.status.success(), "{program}: {output:?}");
+        let expected = if program == "php" { "ann" } else { r#"{"activity":1}"# };
+        assert!(text(&output.stdout).contains(expected), "{program}: {output:?}");
+    }
 }
