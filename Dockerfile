@@ -22,9 +22,9 @@ COPY . .
 # of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo clean --release --locked --package rest-sessions \
-    && cargo build --release --locked --bin rest-sessions \
-    && install -D target/release/rest-sessions /out/rest-sessions \
+    cargo clean --profile dist --locked --package rest-sessions \
+    && cargo build --profile dist --locked --bin rest-sessions \
+    && install -D target/dist/rest-sessions /out/rest-sessions \
     && install -d /out/data
 
 

@@ -17,14 +17,15 @@ def require(*names):
 
 
 def service():
-    """Builds the service; returns its path."""
-    subprocess.run(["cargo", "build", "--locked", "--release", "--quiet"], cwd=ROOT, check=True)
-    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/rest-sessions")
+    """Builds the service as it is published; returns its path."""
+    subprocess.run(["cargo", "build", "--locked", "--profile", "dist", "--quiet"], cwd=ROOT, check=True)
+    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "dist/rest-sessions")
 
 
 def bench(name):
-    """Builds a program of this folder; returns its path."""
-    command = ["cargo", "bench", "--locked", "--no-run", "--quiet", "--message-format", "json", "--bench", name]
+    """Builds a program of this folder with the profile of the service. Returns its path."""
+    command = ["cargo", "bench", "--locked", "--profile", "dist", "--no-run", "--quiet", "--message-format", "json",
+               "--bench", name]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     made = [line for line in map(json.loads, out.splitlines()) if line.get("executable")]
     return next(line["executable"] for line in made if line["target"]["name"] == name)

@@ -16,12 +16,13 @@ SHARE = 0.03
 
 def binary():
     """Builds the service with frame pointers and symbols; returns its path."""
-    env = {"CARGO_PROFILE_RELEASE_DEBUG": "1", "CARGO_PROFILE_RELEASE_STRIP": "none",
+    env = {"CARGO_PROFILE_DIST_DEBUG": "1", "CARGO_PROFILE_DIST_STRIP": "none",
            "RUSTFLAGS": "-C force-frame-pointers=yes"}
     target = f"{build.ROOT}/target/flame"
-    command = ["cargo", "build", "--locked", "--release", "--quiet", "--bin", "rest-sessions", "--target-dir", target]
+    command = ["cargo", "build", "--locked", "--profile", "dist", "--quiet", "--bin", "rest-sessions",
+               "--target-dir", target]
     subprocess.run(command, cwd=build.ROOT, env=os.environ | env, check=True)
-    return f"{target}/release/rest-sessions"
+    return f"{target}/dist/rest-sessions"
 
 
 def stacks(program, store):

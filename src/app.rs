@@ -101,9 +101,9 @@ pub(crate) fn redis_address(servers: config::RedisServers) -> redis::Address {
     redis::Address {
         urls: servers.urls,
         mode: match servers.mode {
-            config::RedisMode::Single => redis::Mode::Single,
-            config::RedisMode::Sentinel => redis::Mode::Sentinel(servers.master),
-            config::RedisMode::Cluster => redis::Mode::Cluster,
+            config::RedisMode::Single => redis::Deployment::Single,
+            config::RedisMode::Sentinel => redis::Deployment::Sentinel(servers.master),
+            config::RedisMode::Cluster => redis::Deployment::Cluster,
         },
         username: servers.username,
         password: servers.password,

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Err(Refusal::Usage(line)) => return refuse(&line, EXIT_USAGE),
     };
     let serves = cli.command.is_none();
-    let done = match cli.command {
+    let done = match &cli.command {
         None => serve(&cli.config).map(|()| true),
         Some(command) => cli::run(command, &cli.config),
     };

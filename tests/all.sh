@@ -61,10 +61,12 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "Dockerfile" "$TOOLS/venv/bin/hadolint" Dockerfile
     step "docker-compose.yml" tests/lint/node_modules/.bin/dclint --max-warnings 0 $(files docker-compose.yml)
     step "openapi.yaml and its reference" tests/openapi/run.sh
+    step "dependencies" tests/lint/deny.sh
     step "clippy" cargo clippy --locked --all-targets -- --deny warnings
     step "tests" cargo test --locked
     step "the Redis servers that README names" tests/redis/servers.sh
     step "documentation" env RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps
+    step "package" tests/lint/package.sh
     step "release build" cargo build --locked --release
     step "requests made from openapi.yaml" tests/schemathesis/run.sh "$binary"
     step "generated clients" tests/clients/run.sh "$binary"

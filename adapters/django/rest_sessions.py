@@ -1,4 +1,4 @@
-"""Keeps Django's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
+"""Stores Django's sessions in rest-sessions. Copy this file; README.md beside it shows its use."""
 
 import atexit
 import collections
@@ -31,56 +31,56 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.utils.http import http_date
 
-LAZY = (Promise,)  # lazily translated text
+LAZY = (Promise,)  # types of lazily translated text
 
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 APP = re.compile(r"[A-Za-z0-9_-]{3,20}")
 COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 SAME_SITE = re.compile("strict|lax|none", re.I)
 ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
-NESTED = "json:"  # prefix of the keys of nested values; the value is JSON text
+NESTED = "json:"  # key prefix of nested values, which are stored as JSON text
 USER_KEYS = ("user_id", "_user_id", "_auth_user_id")  # ours, Flask-Login's, Django's
 ANONYMOUS = "anonymous"
 NO_IP = "0.0.0.0"
-MAX_COOKIES = 4  # tokens of one request that are looked up
-MAX_WRITE_DEPTH = 100  # levels of nesting that are written; every language reads them
-MAX_READ_DEPTH = 512  # levels that are read: PHP's limit, and safely below Python's recursion limit
+MAX_COOKIES = 4  # at most this many tokens of one request are looked up
+MAX_WRITE_DEPTH = 100  # levels of nesting that a written value may have: every language reads this many
+MAX_READ_DEPTH = 512  # levels of nesting that a read value may have: PHP's limit, below Python's recursion limit
 log = logging.getLogger("rest_sessions")
 
 
 class SessionsError(Exception):
-    """The service did not answer, or answered with an error. No message contains a token or a path."""
+    """The service returned an error or did not answer. The message never contains a token or a path."""
 
 
 class SessionEnded(SessionsError):
-    """Another request has ended the session, for example by a logout, while this one used it."""
+    """Another request, for example a logout, ended the session while this request used it."""
 
     def __init__(self):
-        super().__init__("rest-sessions: the session has ended while this request was served")
+        super().__init__("rest-sessions: the session was ended elsewhere during this request")
 
 
 ## Connections
 
 
-DEADLINE = 5  # seconds for a whole exchange: connecting, sending, the answer with its body, and a retry
-REUSED_DEADLINE = 2  # seconds after which a reused connection counts as dead, for requests that may be repeated
-MAX_IDLE = 15  # seconds after which an idle connection is replaced, since firewalls drop idle ones silently
+DEADLINE = 5  # seconds for a whole call: connect, send, receive the response with its body, and a retry
+REUSED_DEADLINE = 2  # seconds without a response after which a reused connection counts as dead (idempotent calls only)
+MAX_IDLE = 15  # seconds after which an idle connection is replaced, because firewalls drop idle ones silently
 MAX_KEPT = 32  # idle connections per process
-MAX_ANSWER = 16 * 1024 * 1024  # bytes
+MAX_ANSWER = 16 * 1024 * 1024  # bytes: maximum size of a response body
 
 
 class Connections:
-    """HTTP/1.1 to one server, over a pool of idle connections per process.
+    """HTTP/1.1 client for one server, with a pool of idle connections per process.
 
-    Invariant: a connection carries one call at a time and is reused only after a complete answer. After a fork the
-    child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
+    Invariant: a connection carries one call at a time and is reused only after a complete response. After a fork the
+    child starts with an empty pool. Why no thread-locals: asynchronous servers start a thread for each request.
     """
 
     def __init__(self, url, deadline=DEADLINE):
         parts = urlsplit(url)
         plain = parts.username is None and not parts.query and not parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
-            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
+            raise ValueError("rest-sessions: the URL of the service must be http://HOST:PORT or https://HOST:PORT")
         self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
         self.path = parts.path.rstrip("/")
         self._host_header = parts.netloc
@@ -94,10 +94,10 @@ class Connections:
         atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
-        """Returns the status and the body of the answer, and whether it is that of a retry.
+        """Returns the status, the body, and whether a retry was needed.
 
-        Raises OSError or HTTPException if there is no answer in time. Only repeatable requests are retried, once, on a
-        new connection after a reused one has failed.
+        Raises OSError or HTTPException without a complete response before the deadline. If a reused connection fails,
+        a repeatable request is retried once, on a new connection.
         """
         deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
@@ -128,12 +128,12 @@ class Connections:
             answer = HTTPResponse(source, method=method)
             answer.begin()
             if (answer.length or 0) > MAX_ANSWER:
-                raise HTTPException("the answer is too long")
+                raise HTTPException("the response is too large")
             text = answer.read() if answer.length is not None else answer.read(MAX_ANSWER + 1)
             if len(text) > MAX_ANSWER:
-                raise HTTPException("the answer is too long")
+                raise HTTPException("the response is too large")
             reusable = not answer.will_close and not source.rest()
-        except BaseException:  # also what a signal, a framework's timeout or a killed green thread raises
+        except BaseException:  # includes exceptions from signals, framework timeouts and killed green threads
             sock.close()
             raise
         if reusable:
@@ -143,17 +143,17 @@ class Connections:
         return answer.status, text
 
     def _idle(self):
-        """The pool of this process."""
+        """Returns the pool of this process. After a fork, drops the parent's connections."""
         pid, idle = self._pool
         if pid != os.getpid():
             self._pool = (os.getpid(), collections.deque())
             for sock, _ in idle:
-                sock.close()  # closes the child's copy only: nothing is sent
+                sock.close()  # closes only the child's file descriptor: nothing is sent
             idle = self._pool[1]
         return idle
 
     def _reuse(self):
-        """An idle connection that is not known to be dead, the last used first, or None."""
+        """Returns the most recently used idle connection that is not known to be dead, or None."""
         idle = self._idle()
         while True:
             try:
@@ -172,10 +172,10 @@ class Connections:
             while len(idle) > MAX_KEPT or now - idle[0][1] > MAX_IDLE:
                 idle.popleft()[0].close()
         except IndexError:
-            pass  # other threads have taken them
+            pass  # other threads have taken the rest
 
     def _connect(self, deadline):
-        """Tries all addresses of the name. Each but the last gets half of the remaining time."""
+        """Tries the addresses of the name in order. Each but the last gets half of the remaining time."""
         addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, address) in enumerate(addresses, 1):
             share = _left(deadline) / (1 if index == len(addresses) else 2)
@@ -196,7 +196,7 @@ class Connections:
 
 
 class Source(io.RawIOBase):
-    """What HTTPResponse reads from: a socket, with one deadline for all reads together."""
+    """The stream that HTTPResponse reads: a socket with one deadline for all reads together."""
 
     def __init__(self, sock, deadline):
         self._sock, self._deadline, self._pid = sock, deadline, os.getpid()
@@ -217,14 +217,14 @@ class Source(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
     def rest(self):
-        """Bytes that came after the answer. Nothing can be read after this call."""
+        """Returns the bytes that are buffered after the response. The stream cannot be read after this call."""
         self._deadline = None
         reader, self._reader = self._reader, None
         return reader.read()
 
 
 class Reader(io.BufferedReader):
-    """Survives the close() at the end of an answer, so that rest() can look for what came behind it."""
+    """Ignores the close() at the end of a response, so that rest() can look for stray bytes behind it."""
 
     def close(self):
         pass
@@ -238,13 +238,13 @@ def _left(deadline):
 
 
 def _silent(sock):
-    """Whether an idle connection has neither ended nor received stray bytes."""
+    """Whether an idle connection is still open and has received no stray bytes."""
     try:
         sock.settimeout(0)
         sock.recv(1)
         return False
     except OSError as error:
-        # SSLWantReadError: TLS has nothing to read either.
+        # SSLWantReadError: TLS has nothing to read.
         return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"
 
 
@@ -252,33 +252,34 @@ def _silent(sock):
 
 
 class Client:
-    """The routes of rest-sessions. `d` is the data of a session as the service has it: flat."""
+    """Calls the routes of rest-sessions. `d` is the flat data of a session, as the service stores it."""
 
     def __init__(self, url, app):
         if not app:
-            raise ValueError("rest-sessions: name the app, in the settings or in REST_SESSIONS_APP")
+            raise ValueError("rest-sessions: set REST_SESSIONS_APP in the settings or in the environment")
         if not APP.fullmatch(app):
             raise ValueError("rest-sessions: REST_SESSIONS_APP must be 3 to 20 of A-Z, a-z, 0-9, _ and -")
         self._connections = Connections(url or "http://127.0.0.1:3000")
         self._app = app
 
     def create(self, user, ip, ttl, d):
-        """Returns the token of a new session. A session without a user (None) gets an id of its own."""
+        """Creates a session and returns its token. Without a user (None), the session gets a random anonymous id."""
         if user is None:
             user = f"{ANONYMOUS}:{os.urandom(8).hex()}"
         elif user == ANONYMOUS or user.startswith(f"{ANONYMOUS}:"):
-            raise ValueError(f"rest-sessions: {user[:40]!r} cannot be a user: it stands for visitors without a login")
+            raise ValueError(f"rest-sessions: the user id {user[:40]!r} is reserved for sessions without a user")
         query = urlencode({"ip": ip, "ttl": clamp(ttl), "no_resave": "false"})
         token = self._ask("PUT", f"/create/{segment(user)}?{query}", d).get("token")
         if not isinstance(token, str) or not TOKEN.fullmatch(token):
-            raise SessionsError("rest-sessions: the answer to create has no token")
+            raise SessionsError("rest-sessions: the response to create has no token")
         return token
 
     def replace(self, old, before, user, ip, ttl, d):
-        """Creates a session in the place of `old`, which may be None and whose user was `before`.
+        """Creates a session that replaces `old` (may be None), whose user was `before`.
 
-        If `old` cannot be ended, the new session ends too. If another request has ended it, raises SessionEnded: its
-        data must not come back. Only a login may follow that: a double click on a login form ends `old` twice.
+        If ending `old` fails, this ends the new session again. If another request has already ended `old`, this raises
+        SessionEnded, so that the ended session's data does not come back. Exception: a login may continue, because a
+        double click on a login form ends `old` twice.
         """
         token = self.create(user, ip, ttl, d)
         if old:
@@ -292,45 +293,48 @@ class Client:
         return token
 
     def session(self, token):
-        """Returns the session with its `d`, or None if there is none."""
+        """Returns the session including its `d`, or None if there is none."""
         session = self._ask("GET", f"/get/{token}")
         if not session:
             return None
         d = session.setdefault("d", {})
         if not isinstance(d, dict):
-            raise SessionsError("rest-sessions: the answer to get has no data")
+            raise SessionsError("rest-sessions: the response to get has no valid data")
         return session
 
     def get(self, token):
-        """Returns `d`, or None if there is no such session."""
+        """Returns the `d` of a session, or None if there is no such session."""
         session = self.session(token)
         return None if session is None else session["d"]
 
     def set(self, token, changes):
-        """Returns whether there is such a session."""
+        """Changes keys of `d`. Returns whether there is such a session."""
         return self._ask("POST", f"/set/{token}", changes) != {}
 
     def kill(self, token):
-        """Ends a session. Returns False if it had ended before; after a retry True, since the first try may have."""
+        """Ends a session. Returns False if it had already ended.
+
+        Returns True after a retry, because the first attempt may have ended it.
+        """
         answer, retried = self._call("DELETE", f"/kill/{token}")
         return retried or answer.get("kill") != 0
 
     def discard(self, token):
-        """Ends a session that no cookie names, if the service can be reached."""
+        """Tries to end a session that no cookie names."""
         try:
             self.kill(token)
         except SessionsError:
-            log.warning("rest-sessions: a session that no cookie names could not be ended; it will expire")
+            log.warning("rest-sessions: could not end a new session that no cookie names; it will expire by itself")
 
     def kill_user(self, user):
-        """Ends all sessions of a user, and returns how many there were."""
+        """Ends all sessions of a user and returns how many there were."""
         return self._ask("DELETE", f"/killsoid/{segment(str(user))}").get("kill", 0)
 
     def _ask(self, method, path, data=None):
         return self._call(method, path, data)[0]
 
     def _call(self, method, path, data=None):
-        """Returns the answer, and whether it is that of a retry."""
+        """Returns the response, and whether a retry was needed."""
         body = None if data is None else dump(data).encode()
         repeatable = method in ("GET", "DELETE")
         try:
@@ -348,26 +352,27 @@ class Client:
 
 
 def explanation(answer):
-    """What the service says of an error. A body that is not its own, such as a proxy's page, may quote the path."""
+    """Describes an error response. Omits text from others, such as a proxy's error page: it may contain the path."""
     if not isinstance(answer, dict) or not {"name", "message"} <= answer.keys():
-        return "not an answer of the service"
+        return "the body is not from the service"
     return TOKEN.sub("TOKEN", re.sub(r"[^ -~]", "?", f"{answer['name']}: {answer['message']}"[:200]))
 
 
 def segment(text):
-    """A path segment. Dots are escaped where proxies and clients would resolve them."""
+    """Encodes a path segment. Escapes `.` and `..`, which proxies and clients would resolve."""
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def clamp(ttl):
-    """A ttl within the range of the service."""
+    """Rounds a ttl down to whole seconds within the range that the service accepts."""
     return int(min(max(ttl, 10), 2147483647))
 
 
 def tokens_of(header, name):
-    """The tokens that a Cookie header offers under a name, in their order: the first live one names the session.
+    """Returns the tokens in the cookies of a name, in order. The first with a live session counts.
 
-    Why not the framework's parser: it keeps one value of a name. WSGI servers join several header lines by a comma.
+    Why not the framework's parser: it keeps only one value per name. Why also split at commas: WSGI servers join
+    several header lines with one.
     """
     found = {}
     for pair in re.split("[;,]", header or ""):
@@ -381,9 +386,9 @@ def tokens_of(header, name):
 
 
 def check_cookie(name, domain, path, secure, samesite):
-    """Raises a ValueError, which names the setting, for a cookie that servers cannot send or browsers never keep.
+    """Raises a ValueError that names the setting if servers cannot send, or browsers reject, such a cookie.
 
-    The rules are those of RFC 6265bis. Why: each request would leave a session that no cookie names.
+    The rules come from RFC 6265bis. Why check: otherwise each request would leave a session that no cookie names.
     """
     prefix = re.match("__(?:host|secure)-", name, re.I)
     host = prefix and prefix[0].lower() == "__host-"
@@ -399,11 +404,11 @@ def check_cookie(name, domain, path, secure, samesite):
         ("PATH", host and path != "/", "must be / for the prefix of SESSION_COOKIE_NAME"),
     ):
         if wrong:
-            raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} {reason}, or browsers get no cookie")
+            raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} {reason}; otherwise browsers reject the cookie")
 
 
 def address_of(text):
-    """The visitor's IP address without a port, or NO_IP where the server or a proxy gave something else."""
+    """Returns the client's IP address without a port, or NO_IP if the text is not an IP address."""
     text = (text or "").strip()
     match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", text)
     address, percent, zone = ((match[1] or match[2]) if match else text).partition("%")
@@ -418,10 +423,10 @@ def address_of(text):
 
 
 class Unreadable(ValueError):
-    """A stored value that cannot be used in Python, or not in other languages."""
+    """A stored value that Python, or another language, cannot read."""
 
 
-BEYOND = object()  # in place of a number that no double can hold
+BEYOND = object()  # placeholder for a number beyond the range of a double
 
 
 def whole(text):
@@ -434,32 +439,32 @@ def fraction(text):
 
 
 def refuse(text):
-    raise Unreadable("a number that JSON does not have")
+    raise Unreadable("NaN and Infinity are not JSON")
 
 
 def exact(number):
     def read(text):
         value = number(text)
         if value is BEYOND:
-            raise Unreadable("a number too large for other languages")
+            raise Unreadable("a number beyond the range of a double")
         return value
 
     return read
 
 
 def load(text, depth):
-    """The value of a JSON text, strictly read."""
+    """Parses a JSON text strictly. Raises a ValueError if it is invalid or nested deeper than `depth`."""
     if nesting(text) > depth:
         raise Unreadable(f"more than {depth} levels of nesting")
     return json.loads(text, parse_int=exact(whole), parse_float=exact(fraction), parse_constant=refuse)
 
 
 def nesting(text):
-    """The levels of nesting of a JSON text."""
+    """Returns the depth of nesting of a JSON text; 0 if it is certainly within MAX_WRITE_DEPTH."""
     if text.count("[") + text.count("{") <= MAX_WRITE_DEPTH:
-        return 0  # few enough, which is all that counts
+        return 0
     depth = deepest = 0
-    # Why so lenient: each quote matches at once, so broken text takes no longer.
+    # Why so lenient: a quote always matches, so the time stays linear for broken text too.
     for part in re.findall(r'"(?:[^"\\]|\\.?)*"?|[\[\]{}]', text, re.S):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part, 0)
         deepest = max(deepest, depth)
@@ -467,23 +472,23 @@ def nesting(text):
 
 
 def as_text(value):
-    """For what the framework's own session stores as text, such as lazily translated text."""
+    """Converts values that the framework's own session stores as text, such as lazily translated text."""
     if callable(getattr(value, "__html__", None)):
         return str.__str__(str(value.__html__()))
     if isinstance(value, LAZY):
         return str.__str__(str(value))
-    raise TypeError(f"{type(value).__name__} is not a type of JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def dump(value):
-    """JSON, or a TypeError or ValueError for what it cannot hold."""
+    """Serialises a value as JSON. Raises a TypeError or ValueError if JSON cannot hold it."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=as_text)
 
 
 def encode(session, known):
-    """`d` for a session: strings, numbers and booleans as they are, other values as JSON text under `json:KEY`.
+    """Returns `d` for a session: strings, numbers and booleans unchanged, other values as JSON text under `json:KEY`.
 
-    `known` is what was read of the service in this form; such values are taken as they are, whatever their depth.
+    `known` holds the values as read from the service, in this form. Unchanged ones pass at any depth of nesting.
     """
     d = {}
     for key, value in session.items():
@@ -499,8 +504,8 @@ def encode(session, known):
 
 
 def entry(key, value, known=None):
-    """One value of a session as the service stores it."""
-    # Subclasses, such as Markup and enumerations, become what they are in JSON.
+    """Returns one value of a session in its stored form."""
+    # Converts subclasses, such as Markup and enumerations, to their plain JSON types.
     if isinstance(value, str):
         value = str.__str__(value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -518,9 +523,9 @@ def entry(key, value, known=None):
 
 
 def decode(d):
-    """Returns the session for a `d`, the same as encode() has it, and what cannot be read: that stays in the service.
+    """Returns the session for a `d`, the same values as encode() would return them, and the unreadable entries.
 
-    A plain value wins over a nested one of the same name.
+    The unreadable entries stay in the service. A plain value wins over a nested one of the same name.
     """
     session, known, kept = {}, {}, {}
     for key, value in d.items():
@@ -531,10 +536,10 @@ def decode(d):
             readable = value
             if name != key:
                 if not isinstance(value, str):
-                    raise Unreadable("no text")
+                    raise Unreadable("not a string")
                 readable = load(value, MAX_READ_DEPTH)
             elif value is BEYOND:
-                raise Unreadable("a number too large")
+                raise Unreadable("a number beyond the range of a double")
             stored = entry(name, readable)
             dump([name, stored]).encode()
         except (TypeError, ValueError, RecursionError):
@@ -543,25 +548,25 @@ def decode(d):
             session[name] = readable
             known.update(stored)
     if kept:
-        log.warning("rest-sessions: cannot read these keys of a session, and leaves them: %.300s", ascii(list(kept)))
+        log.warning("rest-sessions: cannot read these keys of a session; they stay stored: %.300s", ascii(list(kept)))
     return session, known, kept
 
 
 def hide(key, session, known, kept):
-    """Treats a value that the framework cannot use as one that cannot be read."""
-    log.warning("rest-sessions: cannot use the key %.100s of a session, and leaves it", ascii(key))
+    """Treats a value that the framework cannot use like an unreadable one."""
+    log.warning("rest-sessions: cannot use the value of key %.100s of a session; it stays stored", ascii(key))
     del session[key]
     kept.update((form, known.pop(form)) for form in forms(key) if form in known)
 
 
 def forms(key):
-    """The keys of `d` under which the value of this one may stand: as it is, and as JSON text."""
+    """Returns the keys of `d` that can hold this value: the plain one and the one for JSON text."""
     name = key[len(NESTED) :] if key.startswith(NESTED) else key
     return (key,) if name.startswith(NESTED) else (name, NESTED + name)
 
 
 def carried(kept, d):
-    """The unreadable entries that go along to a new token, in the form in which they were stored."""
+    """Returns the unreadable entries to copy to a new token, in their stored form."""
     entries = {}
     for key, value in kept.items():
         if any(form in d for form in forms(key)):
@@ -570,12 +575,15 @@ def carried(kept, d):
             dump([key, value]).encode()
             entries[key] = value
         except (TypeError, ValueError):
-            log.warning("rest-sessions: the key %.100s cannot go along to the new session", ascii(key))
+            log.warning("rest-sessions: cannot copy the key %.100s to the new session; it is lost", ascii(key))
     return entries
 
 
 def changes(before, after):
-    """What makes `after` of a `d`. Each key goes with its other form, so that no two requests can leave both."""
+    """Returns the changes that turn `before` into `after`.
+
+    Each key is sent together with its other form, so that concurrent requests cannot leave both.
+    """
     changed = {}
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
@@ -586,28 +594,28 @@ def changes(before, after):
 
 
 def user_of(d):
-    """The id of the session's user, or None."""
+    """Returns the id of the session's user, or None."""
     ids = (d[key] for key in USER_KEYS if type(d.get(key)) in (str, int))
     return next((str(user) for user in ids if user != ""), None)
 
 
-# Up to here the same as for Flask.
+# Up to here the code is identical to the Flask adapter.
 
 
-EXPIRY = "_session_expiry"  # Django's key for what set_expiry() was given
-SLACK = 60  # seconds by which a date may move without being another one
-MAX_TTL = 2147483647  # the service's
+EXPIRY = "_session_expiry"  # Django's key for the argument of set_expiry()
+SLACK = 60  # seconds: expiry dates that differ by less count as equal
+MAX_TTL = 2147483647  # seconds: the largest ttl that the service accepts
 SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 
 
 def is_user(value):
-    """Whether Django can look for a user of this id, which another framework may have written."""
+    """Whether Django can look up a user by this id, which another framework may have written."""
     if type(value) not in (str, int) or "\0" in str(value):
         return False
     try:
         get_user_model()._meta.pk.to_python(value)
     except ImproperlyConfigured:
-        return True  # the site has no users of Django
+        return True  # the site does not use Django's users
     except (ValidationError, ValueError, TypeError, OverflowError):
         return False
     return True
@@ -618,7 +626,7 @@ def is_csrf_token(value):
 
 
 def are_messages(value):
-    """Whether Django's storage of messages in sessions can read and write them again."""
+    """Whether Django's session storage for messages can read and rewrite this value."""
     if not apps.is_installed("django.contrib.messages"):
         return True
     try:
@@ -627,29 +635,29 @@ def are_messages(value):
         return False
 
 
-# Keys of Django's that another framework or program may have given values of which Django's own code makes a 500.
+# Checks for Django's keys. Another framework may have written values with which Django's own code would fail.
 USABLE = {SESSION_KEY: is_user, "_csrftoken": is_csrf_token, "_messages": are_messages}
 
 
 @cache
 def client():
-    """The service that the settings name, or else the environment."""
+    """Returns the client, configured by the settings or else by the environment."""
     names = ("REST_SESSIONS_URL", "REST_SESSIONS_APP")
     return Client(*(getattr(settings, name, None) or os.environ.get(name) for name in names))
 
 
 def logout_everywhere(user_id):
-    """Ends every session of a user, and returns how many there were."""
+    """Ends every session of a user and returns how many there were."""
     return client().kill_user(user_id)
 
 
 class SessionMiddleware(middleware.SessionMiddleware):
-    """Django's own, with the visitor's address, several cookies of one name, and answers of sessions that ended."""
+    """Django's middleware, extended by the client's address, several cookies of one name, and sessions that ended."""
 
     def __init__(self, get_response):
         super().__init__(get_response)
         if not issubclass(self.SessionStore, SessionStore):
-            raise ImproperlyConfigured("rest-sessions: its SessionMiddleware needs SESSION_ENGINE = 'rest_sessions'")
+            raise ImproperlyConfigured("rest-sessions: SessionMiddleware needs SESSION_ENGINE = 'rest_sessions'")
         if settings.SESSION_SERIALIZER != SERIALIZER:
             raise ImproperlyConfigured("rest-sessions: SESSION_SERIALIZER cannot be changed: the service stores JSON")
         try:
@@ -660,20 +668,20 @@ class SessionMiddleware(middleware.SessionMiddleware):
 
     @classmethod
     def _check_cookie(cls):
-        """Raises a ValueError or another error for settings of which no cookie comes."""
+        """Raises a ValueError, or another error, for settings with which no cookie reaches browsers."""
         name = settings.SESSION_COOKIE_NAME
         domain, path = settings.SESSION_COOKIE_DOMAIN, settings.SESSION_COOKIE_PATH
         check_cookie(name, domain, path, settings.SESSION_COOKIE_SECURE, settings.SESSION_COOKIE_SAMESITE)
         for setting, text in (("DOMAIN", domain), ("PATH", path)):
-            if text and not text.isascii():  # Django sends it as it is
+            if text and not text.isascii():  # Django sends it unescaped
                 raise ValueError(f"rest-sessions: SESSION_COOKIE_{setting} must be ASCII")
-        cls._set_cookie(HttpResponse(), "", None)  # may refuse more
+        cls._set_cookie(HttpResponse(), "", None)  # Django may refuse more settings
 
     def process_request(self, request):
         name = settings.SESSION_COOKIE_NAME
         header = request.META.get("HTTP_COOKIE")
-        # Tests and middleware may set a cookie without a header. Beside a header request.COOKIES does not count: Django
-        # decodes escapes in values, so that what `auth` refuses would be a token here.
+        # Tests and middleware may set a cookie without a header. With a header, request.COOKIES is ignored: Django
+        # decodes escapes in values, so it would accept tokens that the service's `auth` refuses.
         tokens = tokens_of(header, name) if header else [request.COOKIES.get(name)]
         request.session = self.SessionStore(tokens[0] if tokens else None)
         request.session.others = tokens[1:]
@@ -692,9 +700,9 @@ class SessionMiddleware(middleware.SessionMiddleware):
         vary = session.accessed
         modified = session.modified
         if settings.SESSION_SAVE_EVERY_REQUEST and session.session_key:
-            session.keys()  # learns whether there is such a session: for a dead one none is created
+            session.keys()  # loads the session: a dead one must not be created again
         if session.is_empty():
-            # Why only if the app has emptied it: a dead cookie's answer must not delete the cookie of a later login.
+            # Only if the app emptied it. Why: the response to a dead cookie must not delete a later login's cookie.
             if modified and settings.SESSION_COOKIE_NAME in request.COOKIES:
                 self._delete_cookie(response)
                 vary = True
@@ -708,7 +716,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
                 session.save()
             except UpdateError:
                 raise SessionInterrupted(
-                    "The session has ended before the request was completed, for example by a logout."
+                    "The session was ended before the request completed, for example by a logout."
                 ) from None
             vary = True
             if session.session_key is None:
@@ -748,21 +756,21 @@ class SessionMiddleware(middleware.SessionMiddleware):
 
 
 class SessionStore(SessionBase):
-    """A session whose key is the service's token. There is none until the first save."""
+    """A session whose key is the token of the service. It has no key until the first save."""
 
     ip = NO_IP
-    others = ()  # further tokens that the visitor's cookies offer
-    answered = False  # whether the answer's cookies are settled
+    others = ()  # further tokens in the request's cookies
+    answered = False  # whether the response's cookies are final
     _modified = _modified_late = False
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
-        self._stored = {}  # what the service has under this key
-        self._known = {}  # what was read, in the form of encode()
-        self._kept = {}  # what cannot be read
-        self._ttl = None  # the service's, in seconds; None: the session ends at a fixed time there
-        self._read = False  # whether the service was asked for this key
-        self._created = False  # in this request
+        self._stored = {}  # data in the service under this key
+        self._known = {}  # values as read, in the form that encode() returns
+        self._kept = {}  # unreadable entries
+        self._ttl = None  # seconds, as stored; None: the session ends at a fixed time in the service
+        self._read = False  # whether this key was looked up in the service
+        self._created = False  # whether this request created the session
         self._replaced = None  # the key of the session that this one replaces when it is saved
         self._replaced_user = None
 
@@ -773,7 +781,7 @@ class SessionStore(SessionBase):
     @modified.setter
     def modified(self, value):
         if value and self.answered and not self._modified_late:
-            log.error("rest-sessions: a session changed after its answer had begun; that is lost unless saved")
+            log.error("rest-sessions: a session changed after its response started; the change is lost unless saved")
             self._modified_late = True
         self._modified = value
 
@@ -784,7 +792,7 @@ class SessionStore(SessionBase):
         return self._validate_session_key(session_key) and client().get(session_key) is not None
 
     def load(self):
-        """Takes the first key that is a live session's."""
+        """Loads the first key that has a live session."""
         data, session = {}, None
         for key in filter(None, (self.session_key, *self.others)):
             session = client().session(key)
@@ -809,27 +817,27 @@ class SessionStore(SessionBase):
                 return {}
         return data
 
-    def _learn(self):
-        """Asks the service for what clear() did not need."""
+    def _ensure_loaded(self):
+        """Loads the session if that has not happened yet: clear() does not need it."""
         if self.session_key and not self._read:
             self.load()
 
     def _age(self, data):
-        """Seconds from now until the session expires, if it is not used.
+        """Returns the seconds from now until the session expires, if it is not used.
 
-        Raises a ValueError, TypeError or OverflowError for what is no expiry or beyond the dates of Python.
+        Raises a ValueError, TypeError or OverflowError if the value is not an expiry or beyond Python's range of dates.
         """
         expiry = data.get(EXPIRY)
         age = self.get_expiry_age(expiry=expiry)
         if isinstance(expiry, str) and expiry:
             datetime.fromisoformat(expiry).astimezone(timezone.utc)
         elif expiry and age > 0:
-            datetime.now(timezone.utc) + timedelta(days=2, seconds=age)  # two days for zones and the time of a request
+            datetime.now(timezone.utc) + timedelta(days=2, seconds=age)  # two days of margin for time zones
         return age
 
     def create(self):
         if self.answered:
-            raise SessionsError("rest-sessions: the answer has begun, so its cookie cannot name a new session")
+            raise SessionsError("rest-sessions: the response has started, so its cookie cannot name a new session")
         data = self._get_session(no_load=True)
         d = encode(data, self._known)
         ttl = self._age(data)
@@ -850,12 +858,12 @@ class SessionStore(SessionBase):
             if self.session_key and self.exists(self.session_key):
                 raise CreateError
             return self.create()
-        self._learn()
+        self._ensure_loaded()
         if self._age(data) <= 0:
             return self._end()
         d = encode(data, self._known)
         user = user_of({**self._kept, **d})
-        if self.session_key and (user != self._user() or self._lives_otherwise(data)):
+        if self.session_key and (user != self._user() or self._needs_other_ttl(data)):
             self._detach()
         if self.session_key is None:
             return self.create()
@@ -865,11 +873,11 @@ class SessionStore(SessionBase):
             raise UpdateError
         self._stored = d
 
-    def _lives_otherwise(self, data):
-        """Whether the ttl, which is settled when a session is created, has to be another one.
+    def _needs_other_ttl(self, data):
+        """Whether the session needs another ttl, and so a new key: the service sets the ttl at create.
 
-        A date from set_expiry() is kept here, in load(); the service's ttl only has to be about as long. So a date
-        that moves with each request makes no new key.
+        load() enforces a date from set_expiry(). The ttl in the service only has to be about as long, so that a date
+        that moves with each request does not need a new key.
         """
         old, new = self._stored.get(EXPIRY), data.get(EXPIRY)
         if type(old) is type(new) and old == new:
@@ -883,14 +891,14 @@ class SessionStore(SessionBase):
         return earlier and self._ttl > clamp(age) + SLACK
 
     def _end(self):
-        """Ends the session in the service; the next save makes another one."""
+        """Ends the session in the service. The next save creates another one."""
         self.delete()
         self._session_key = self._replaced = None
         self._stored, self._known, self._kept = {}, {}, {}
         self._created = False
 
     def abandon(self):
-        """Ends a session that was created for this answer, which then does not name it."""
+        """Ends a session that was created for this response, whose cookie will not name it."""
         if self._created and self.session_key:
             client().discard(self.session_key)
 
@@ -899,7 +907,7 @@ class SessionStore(SessionBase):
 
     def delete(self, session_key=None):
         if session_key is None and self.others:
-            self._learn()
+            self._ensure_loaded()
         for key in (session_key,) if session_key else (self.session_key, self._replaced):
             if self._validate_session_key(key):
                 client().kill(key)
@@ -912,14 +920,14 @@ class SessionStore(SessionBase):
         await sync_to_async(self.flush)()
 
     def cycle_key(self):
-        # The new session is created when it is saved, since login() names the user after it has called this.
+        # The new session is created at the save. Why: login() stores the user after it has called this.
         self._get_session()
-        self._learn()  # a key without a session replaces nothing
+        self._ensure_loaded()  # a key without a live session replaces nothing
         self._detach()
         self.modified = True
 
     def _user(self):
-        """The user that the session has in the service."""
+        """Returns the session's user as stored in the service."""
         return user_of({**self._kept, **self._stored})
 
     def _detach(self):
@@ -933,4 +941,4 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_expired(cls):
-        """The service removes them itself."""
+        """Does nothing: the service removes expired sessions itself."""

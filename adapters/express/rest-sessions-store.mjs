@@ -1,8 +1,8 @@
-// Keeps the sessions of express-session in rest-sessions. Copy this file; README.md beside it shows its use.
+// Stores the sessions of express-session in rest-sessions. Copy this file; README.md beside it shows its use.
 //
-// restSessions() runs express-session with a RestSessionsStore and adds an Answer to each request, which holds the
-// answer back until the session is stored: only then is its token known, and a failure can still become a 503. A
-// WebSocket's request has no answer to hold back: its session can be read and changed, but no new one is created.
+// restSessions() runs express-session with a RestSessionsStore and adds a HeldResponse to each request. It buffers the
+// response until the session is stored: only then is the token known, and only until then can a failure become a 503.
+// Limit: a WebSocket upgrade has no response to buffer. Its session can be read and changed, but not created.
 
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { lookup } from "node:dns/promises";
@@ -12,14 +12,14 @@ import tls from "node:tls";
 import session from "express-session";
 
 const TOKEN = /^[A-Za-z0-9]{64}$/;
-const NESTED = "json:"; // prefix of the key of a nested value, whose value is JSON text
-const DEPTH = 100; // levels of nesting that a nested value may have: every language's parser reads them
+const NESTED = "json:"; // key prefix of nested values, which are stored as JSON text
+const DEPTH = 100; // levels of nesting that a value may have: the JSON parser of every language reads this many
 const USER_KEYS = ["user_id", "_user_id", "_auth_user_id"]; // ours, Flask-Login's, Django's
 const ANONYMOUS = "anonymous";
-const UNUSABLE = "\0"; // begins what stands for a user that is no id
+const UNUSABLE = "\0"; // first character of the stand-in for a user value that is not a valid id
 const COOKIE = { path: "/", httpOnly: true, secure: true, sameSite: "lax" };
-const COOKIE_KEY = "_express_cookie"; // holds the cookie settings of a session for which the app changed them
-const CANDIDATES = 4; // cookies of our name that are looked up
+const COOKIE_KEY = "_express_cookie"; // key for the cookie settings that the app changed for one session
+const CANDIDATES = 4; // at most this many cookies with the configured name are looked up
 
 // The names of the service's errors (openapi.yaml).
 const ERRORS = new Set(
@@ -30,29 +30,30 @@ const ERRORS = new Set(
   ).split(" "),
 );
 
-const DEADLINE = 5000; // ms for one exchange with the service, all attempts and the whole body included
-const SILENCE = 2000; // ms after which a reused connection counts as dead, for calls that may be repeated
-const IDLE = 15_000; // ms after which an idle connection is not used any more
-const LIMIT = 16 * 2 ** 20; // bytes of an answer
-const EVER = 2147483647; // the largest number of seconds that the service takes
-const ZONE = 64; // the most characters that the service takes as the zone id of an address
-const SLACK = 60; // seconds by which a lifetime may differ without being another one
-const PAGE = 100; // sessions in one answer of a list: about 6 MB if each is as large as it may be
+const DEADLINE = 5000; // ms for one call to the service, including its retry and the whole response body
+const SILENCE = 2000; // ms without a response after which a reused connection counts as dead (idempotent calls only)
+const IDLE = 15_000; // ms after which an idle connection is closed instead of reused
+const LIMIT = 16 * 2 ** 20; // bytes: maximum size of a response body
+const EVER = 2147483647; // seconds: the largest ttl that the service accepts
+const ZONE = 64; // characters: the longest zone id of an IPv6 address that the service accepts
+const SLACK = 60; // seconds: lifetimes that differ by less count as equal
+const PAGE = 100; // sessions per page of a list: about 6 MB if each has the maximum size
 
-// The middleware, in the place of session({ ... }). It takes the options of express-session, and those of the store.
+// The middleware; it replaces session({ ... }). It takes the options of express-session and those of the store.
 export function restSessions(options = {}) {
   const { url, app, ttl, user, cookie = {}, proxy, unset, secret: _unused, ...others } = options;
   const { store = new RestSessionsStore({ url, app, ttl, user }), key, name = key ?? "session", ...rest } = others;
   const { resave = false, rolling = false, saveUninitialized = false, ...unknown } = rest;
   refuseOptions(options, unknown, name, store);
 
-  // express-session insists on a signature. It is added to what comes in and taken off what goes out (see TokenCookie),
-  // so the cookie holds the token alone, as in every other language, and the key need not outlive this process.
+  // express-session requires signed cookies. The middleware signs the incoming token, and TokenCookie strips the
+  // signature from the outgoing one. So the cookie holds the bare token, as in every other language, and the signing
+  // key is random for each process.
   const secret = randomBytes(32).toString("hex");
   const sign = (token) => createHmac("sha256", secret).update(token).digest("base64").replace(/=+$/, "");
-  // Why no cookie options: Answer resolves them, with functions and "auto" alike on every version of express-session.
+  // Why no cookie options: HeldResponse resolves them, so functions and "auto" work on all versions of express-session.
   const middleware = session({ resave, rolling, saveUninitialized, proxy, unset, name, secret, store, cookie: {} });
-  delete store.generate; // express-session's own, which would hide the store's
+  delete store.generate; // express-session's own method would hide the one of the store
   const cookieOptions = (req) => {
     const given = { ...COOKIE, ...(typeof cookie === "function" ? cookie(req) : cookie) };
     return resolved(given, isSecure(req, proxy));
@@ -65,14 +66,14 @@ export function restSessions(options = {}) {
     let path;
     try {
       const options = cookieOptions(req);
-      new TokenCookie(options); // Why: what it throws later, in a callback, would end the process
+      new TokenCookie(options); // Why: thrown later, in a callback, the same error would end the process
       path = options.path;
     } catch (error) {
       return next(error);
     }
     const pathname = (req.originalUrl ?? req.url).split(/[?#]/)[0] || "/";
     if (!pathname.startsWith(path || "/")) return next();
-    const answer = new Answer(req, res, next, store, settings);
+    const answer = new HeldResponse(req, res, next, store, settings);
 
     const begin = (token, data) => {
       const cookies = req.headers.cookie;
@@ -94,7 +95,7 @@ export function restSessions(options = {}) {
 
     const tokens = findTokens(req.headers.cookie, name);
     if (tokens.length < 2) return begin(tokens[0]);
-    // The promise ends in setImmediate, so that what a handler throws is not taken for a failure of the look-up.
+    // setImmediate leaves the promise: an exception from a handler must not count as a failed look-up.
     store.first(tokens).then(
       (data) => setImmediate(begin, data && store.tokenOf(data), data),
       (error) => setImmediate(next, error),
@@ -106,28 +107,28 @@ function refuseOptions(options, unknown, name, store) {
   const wrong = (what) => new TypeError(`restSessions: ${what}`);
   for (const option of Object.keys(unknown)) {
     if (unknown[option] === undefined) continue;
-    const why = option === "genid" ? "only the service makes tokens" : "there is no such option";
+    const why = option === "genid" ? "not supported: only the service creates tokens" : "unknown option";
     throw wrong(`${option}: ${why}`);
   }
-  if (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw wrong("name: not the name of a cookie");
-  if (!(store instanceof RestSessionsStore)) throw wrong("store: only a RestSessionsStore, or none");
+  if (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw wrong("name: not a valid cookie name");
+  if (!(store instanceof RestSessionsStore)) throw wrong("store: must be a RestSessionsStore");
   for (const option of options.store ? ["url", "app", "ttl", "user"] : []) {
-    if (options[option] !== undefined) throw wrong(`${option}: give it to the store`);
+    if (options[option] !== undefined) throw wrong(`${option}: pass it to the store instead`);
   }
   const { cookie } = options;
-  if (!["function", "object", "undefined"].includes(typeof cookie)) throw wrong("cookie: not an object");
+  if (!["function", "object", "undefined"].includes(typeof cookie)) throw wrong("cookie: must be an object");
   const fault = typeof cookie !== "function" && optionsFault(name, { ...COOKIE, ...cookie });
   if (fault) throw wrong(`cookie: ${fault}`);
 }
 
-// Why no cookie with these options can be sent, whether by https or by http.
+// The reason why browsers reject a cookie with these options over both https and http; falsy if one works.
 function optionsFault(name, options) {
   const { path } = options;
-  if (path && !String(path).startsWith("/")) return "path: it does not begin with /";
+  if (path && !String(path).startsWith("/")) return "path: must begin with /";
   const faults = [true, false].map((https) => {
     try {
       const cookie = new TokenCookie(resolved(options, https));
-      return isPast(cookie) ? "it would have expired when it is sent" : cookieFault(name, cookie);
+      return isPast(cookie) ? "it has already expired when it is sent" : cookieFault(name, cookie);
     } catch (error) {
       return error.message;
     }
@@ -135,29 +136,29 @@ function optionsFault(name, options) {
   return faults[0] && faults[1];
 }
 
-// Cookie options without "auto".
+// Replaces "auto" in cookie options by the value for this request.
 function resolved(options, https) {
   const secure = options.secure === "auto" ? https : options.secure;
   const sameSite = options.sameSite === "auto" ? (https ? "none" : "lax") : options.sameSite;
   return { ...options, secure, sameSite };
 }
 
-// Holds an answer back until the session is stored. Meanwhile it looks sent to the app.
-class Answer {
+// Buffers the response until the session is stored. Meanwhile the app sees it as sent.
+class HeldResponse {
   #req;
   #res;
   #next;
   #store;
   #settings;
-  #headers; // at the entry: what an error answer begins with
-  #plain; // the methods of res at the entry
-  #native; // the same with express-session's own in between
-  #turn = 0;
-  #state = "idle"; // then perhaps "held", then "sent"
+  #headers; // when the middleware was entered: an error response starts from these
+  #plain; // methods of res when the middleware was entered
+  #native; // methods of res after express-session has wrapped them
+  #generation = 0;
+  #state = "idle"; // idle → sent, or idle → held → sent
   #queue = [];
   #ended = false;
   #failures = 0;
-  #token; // which the visitor came with
+  #token; // the token in the request's cookie
 
   constructor(req, res, next, store, settings) {
     this.#req = req;
@@ -165,7 +166,7 @@ class Answer {
     this.#next = next;
     this.#store = store;
     this.#settings = settings;
-    // The request of a WebSocket, or a stand-in for an answer: apps and libraries pass {}, a ServerResponse without a
+    // True for a WebSocket upgrade and for a stub response: apps and libraries pass {}, a ServerResponse without a
     // connection, or an object with only some of its methods.
     this.detached = req.upgrade === true || typeof res?.once !== "function" || typeof res.writeHead !== "function";
     store.answers.set(req, this);
@@ -175,7 +176,7 @@ class Answer {
     this.#plain = methodsOf(res);
   }
 
-  // Whether it is too late for a cookie.
+  // Whether the headers are sent, so that no cookie can be added.
   get begun() {
     return this.#state === "sent";
   }
@@ -188,24 +189,24 @@ class Answer {
     return this.#settings.cookieOptions(this.#req);
   }
 
-  // Whether the middleware is still at making the first session of the request, not a later one of regenerate().
+  // Whether the middleware is still making the request's first session (later ones come from regenerate()).
   get entering() {
     return this.#token === undefined;
   }
 
-  // Why a new session's cookie cannot reach the visitor, if it cannot.
+  // The error that explains why the cookie of a new session cannot reach the browser; undefined if it can.
   refusal(cookie) {
-    if (this.detached) return failure(500, "a WebSocket has no answer that could carry a new session's cookie");
-    if (this.begun) return failure(500, "the answer had begun before the session was changed: it is not stored");
-    if (this.gone) return failure(499, "the visitor has gone, and nobody would have the session's cookie");
+    if (this.detached) return failure(500, "a WebSocket upgrade has no response to carry a new session's cookie");
+    if (this.begun) return failure(500, "the response had started before the session was changed: it is not stored");
+    if (this.gone) return failure(499, "the client disconnected before it received the session's cookie");
     if (cookie.secure && !isSecure(this.#req, this.#settings.proxy)) {
       const how = "see `trust proxy`, the option `proxy` and X-Forwarded-Proto";
-      return failure(500, `the cookie is Secure and the request came by http: ${how}`);
+      return failure(500, `the cookie is Secure but the request came over http: ${how}`);
     }
     return this.fault(cookie);
   }
 
-  // Why browsers would not take a cookie, if they would not.
+  // The error that explains why browsers reject a cookie; falsy if they accept it.
   fault(cookie) {
     const fault = cookieFault(this.#settings.name, cookie);
     return fault && failure(500, `the cookie cannot be sent: ${fault}`);
@@ -220,17 +221,17 @@ class Answer {
     this.#res.once("close", () => this.#closed());
   }
 
-  // Replaces a session's save. express-session's makes a hash of the session first, and what that throws would not name
-  // the key; and at the end of an answer it saves what is saved already. Where no answer waits for a save or an end,
-  // and the app gives no callback, a warning tells of its failure.
+  // Replaces a session's save and destroy. Why: express-session's save hashes the session first, and an error from that
+  // does not name the key. At the end of the response it also saves a session that is already saved. On a WebSocket no
+  // response waits for them, so without a callback from the app, a failure is logged as a warning.
   guard(saved) {
     const { save, destroy } = saved;
     const [answer, store] = [this, this.#store];
-    const told = (callback) => callback ?? (answer.detached ? (error) => error && warn(error.message) : undefined);
+    const orWarn = (callback) => callback ?? (answer.detached ? (error) => error && warn(error.message) : undefined);
     override(saved, "destroy", {
       writable: true,
       value(callback, ...args) {
-        return destroy.call(this, told(callback), ...args);
+        return destroy.call(this, orWarn(callback), ...args);
       },
     });
     override(saved, "save", {
@@ -240,18 +241,18 @@ class Answer {
           callback?.();
           return this;
         }
-        return (store.isStorable(this) ? save : session.Session.prototype.save).call(this, told(callback), ...args);
+        return (store.isStorable(this) ? save : session.Session.prototype.save).call(this, orWarn(callback), ...args);
       },
     });
   }
 
-  // Replaces the methods of res. An error's answer gets new ones, apart from all that has wrapped the ones before:
-  // compression, for example, would put the rest of the failed answer into it.
+  // Replaces the methods of res. An error response gets new ones, without the wrappers around the earlier ones:
+  // compression, for example, would write the rest of the failed response into it.
   #install() {
-    const turn = (this.#turn += 1);
+    const generation = (this.#generation += 1);
     for (const name of Object.keys(this.#native)) {
       this.#res[name] = (...args) => {
-        if (turn === this.#turn) return this.#called(name, args);
+        if (generation === this.#generation) return this.#called(name, args);
         return name === "write" ? false : this.#res;
       };
     }
@@ -259,7 +260,7 @@ class Answer {
 
   #called(name, args) {
     const res = this.#res;
-    // Node would refuse it too, but only after the wait, outside of every try block.
+    // Why: Node would throw the same error, but only after the wait, outside of the app's try block.
     if ((name === "write" || name === "end") && !isChunk(args[0])) {
       const error = new TypeError('The "chunk" argument must be of type string or an instance of Buffer or Uint8Array');
       throw Object.assign(error, { code: "ERR_INVALID_ARG_TYPE" });
@@ -275,7 +276,7 @@ class Answer {
       else this.#state = "sent";
     }
     if (this.#state === "sent") {
-      // Why: the handler of an answer that failed may go on writing, into the error's answer that has ended.
+      // Why: the handler of a failed response may continue to write, but the error response has already ended.
       if (this.#failures > 0 && res.writableEnded) return name === "write" ? false : res;
       return this.#call(name, args);
     }
@@ -285,13 +286,13 @@ class Answer {
     this.#queue.push([name, args]);
     if (name === "end") {
       this.#ended = true;
-      // Not `finished`: a server that closes would take the connection for idle.
+      // Why not `finished`: server.close() would then treat the connection as idle and close it.
       override(res, "writableEnded", { get: () => true });
     }
     return name === "write" ? false : res;
   }
 
-  // While the head is written, express-session must see no id but a token, since it sends what it sees.
+  // Hides an id that is not a token while the head is written: express-session would send it as the cookie.
   #call(name, args) {
     const req = this.#req;
     const id = req.sessionID;
@@ -317,7 +318,7 @@ class Answer {
       for (const restore of Object.values(res[OVERRIDDEN])) restore();
       Object.assign(res, { statusCode, statusMessage });
     };
-    // Outside of the promise, so that what is thrown is no unhandled rejection.
+    // setImmediate leaves the promise, so that an exception does not become an unhandled rejection.
     work.then(
       () => setImmediate(() => (over(), this.#release())),
       async (error) => {
@@ -325,7 +326,7 @@ class Answer {
         setImmediate(() => {
           over();
           const [name, args] = this.#queue[0];
-          // An error page that the app has made, perhaps of this very error, is as good as another.
+          // The app has already rendered an error page, perhaps for this same error: it is sent unchanged.
           if ((name === "writeHead" ? args[0] : statusCode) < 500) return this.#fail(error);
           warn(error.message);
           this.#release();
@@ -345,15 +346,15 @@ class Answer {
         if (name === "write") flows = result;
       }
     } catch (error) {
-      // What Node refuses of the answer, a bad header for example, would have been thrown to the app.
+      // Node rejects part of the response, for example a bad header. Unbuffered, the app would have got the exception.
       this.#store.abandon(this.#req);
-      this.#native = this.#plain; // express-session takes this answer for ended
+      this.#native = this.#plain; // express-session considers this response ended
       return this.#fail(error);
     }
     if (flows && !this.#ended) this.#res.emit("drain");
   }
 
-  // Gives the request to the app's error handlers, with nothing left of the answer that they replace.
+  // Passes the request to the app's error handlers and discards the response that they replace.
   #fail(error) {
     const [req, res] = [this.#req, this.#res];
     this.#queue.length = 0;
@@ -376,11 +377,11 @@ class Answer {
       res.statusMessage = undefined;
     }
     if (this.#failures === 1) return this.#next(error);
-    this.#state = "sent"; // An error handler whose answer fails too has had its chance.
+    this.#state = "sent"; // The error handler's response failed too: end it without a body.
     if (!res.headersSent) this.#call("end", []);
   }
 
-  // A session is stored although its visitor has gone, as long as no new cookie is needed.
+  // Stores the session even if the client has disconnected, unless that needs a new cookie.
   #closed() {
     if (this.#state !== "idle") return;
     Promise.resolve(this.#due() ? this.#settle() : undefined).then(
@@ -389,7 +390,7 @@ class Answer {
     );
   }
 
-  // Whether there is something to wait for.
+  // Whether the response must wait for the store.
   #due() {
     const req = this.#req;
     if (this.#underway()) return true;
@@ -404,18 +405,18 @@ class Answer {
 
   async #settle() {
     const req = this.#req;
-    // What the app did not wait for itself. It may have gone on to change req.session in a callback.
+    // Waits for saves that the app did not await. Their callbacks may change req.session again, hence the loop.
     for (let pending; (pending = this.#underway()); ) await pending;
     if (!this.#due()) return;
     if (!req.session) {
       await this.#store.end(req.sessionID);
-      req.sessionID = undefined; // else express-session ends it again
+      req.sessionID = undefined; // otherwise express-session would end it again
       return;
     }
     if (!this.#store.has(req.session)) {
       throw failure(500, "req.session was replaced: change its keys instead, or use regenerate()");
     }
-    // express-session's save, which remembers that it has saved, unless the app has put something else in its place.
+    // Calls express-session's save, which records that it has saved, unless the app has replaced it.
     const { save } = typeof req.session.save === "function" ? req.session : session.Session.prototype;
     await new Promise((resolve, reject) => {
       save.call(req.session, (error) => (error ? reject(error) : resolve()));
@@ -431,14 +432,14 @@ function methodsOf({ writeHead, flushHeaders, write, end }) {
   return { writeHead, flushHeaders, write, end };
 }
 
-// Stands in for a response that does not exist: what express-session sends to it is dropped.
+// A stub for a response that does not exist. It drops everything that express-session writes.
 function unsent() {
   return { writeHead() {}, write() {}, end() {} };
 }
 
-const OVERRIDDEN = Symbol("what restores the overridden properties");
+const OVERRIDDEN = Symbol("functions that restore the overridden properties");
 
-// Gives an object a property of its own until it is restored.
+// Overrides a property of an object until the function in object[OVERRIDDEN] restores it.
 function override(object, name, property) {
   const before = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { configurable: true, ...property });
@@ -456,31 +457,31 @@ function headersSent(verb) {
 }
 
 export class RestSessionsStore extends session.Store {
-  answers = new WeakMap(); // request => Answer
-  cookieOptions = COOKIE; // where there is no request to resolve them for
+  answers = new WeakMap(); // request => HeldResponse
+  cookieOptions = COOKIE; // used when there is no request to resolve them for
   #service;
   #app;
   #ttl;
   #user;
-  #found; // what the next get answers
+  #found; // result for the next get, which then asks no service
   #ending = new Map(); // sid => the promise of its destroy
-  // session => what the service has of it: { sid, names, ttl, stored, texts, user }, and for req.session also
-  // { cookie, defaults, baseline }: the cookie and its settings, as configured and as at the beginning of the request.
+  // session => its state in the service: { sid, names, ttl, stored, texts, user }, and for req.session also
+  // { cookie, defaults, baseline }: the cookie, its configured settings, and its settings when the request began.
   #known = new WeakMap();
 
   constructor({ url = process.env.REST_SESSIONS_URL, app = process.env.REST_SESSIONS_APP, ttl, user = userOf } = {}) {
     super();
-    if (!app) throw new Error("rest-sessions: name the app, as an option or in REST_SESSIONS_APP");
-    if (!/^[\w-]{3,20}$/.test(app)) throw new TypeError("rest-sessions: app: 3 to 20 letters, digits, _ and -");
-    if (ttl !== undefined && !(ttl > 0)) throw new TypeError("rest-sessions: ttl: not a number of seconds above 0");
-    if (typeof user !== "function") throw new TypeError("rest-sessions: user: not a function");
+    if (!app) throw new Error("rest-sessions: set the option app or the environment variable REST_SESSIONS_APP");
+    if (!/^[\w-]{3,20}$/.test(app)) throw new TypeError("rest-sessions: app: must be 3 to 20 letters, digits, _ or -");
+    if (ttl !== undefined && !(ttl > 0)) throw new TypeError("rest-sessions: ttl: must be a number of seconds above 0");
+    if (typeof user !== "function") throw new TypeError("rest-sessions: user: must be a function");
     this.#service = new Service(url || "http://127.0.0.1:3000");
     this.#app = app;
     this.#ttl = ttl;
     this.#user = (session) => userId(user(session));
   }
 
-  // express-session's stores
+  // The store interface of express-session
 
   get(sid, callback) {
     const found = this.#found;
@@ -500,12 +501,12 @@ export class RestSessionsStore extends session.Store {
   }
 
   touch(sid, session, callback) {
-    // In a request the get has renewed it.
+    // Within a request, its get has already renewed the session.
     const renewed = !TOKEN.test(sid) || (this.#known.has(session) && session.req);
     settle(renewed ? Promise.resolve() : this.#ask("GET", `get/${sid}`).then(() => {}), callback);
   }
 
-  // The sessions as an array. They have no ids, since the service lists no tokens.
+  // Calls back with an array of sessions. They have no ids, because the service does not list tokens.
   all(callback) {
     settle(this.#list(), callback);
   }
@@ -520,17 +521,17 @@ export class RestSessionsStore extends session.Store {
 
   regenerate(req, callback) {
     this.destroy(req.sessionID, (error) => {
-      // After a failure the old session lives on, and stays the one of the request.
+      // After a failure the old session continues to exist and remains the request's session.
       try {
         if (!error) this.generate(req);
       } catch (failed) {
-        return callback(failed); // the app's function of cookie options
+        return callback(failed); // thrown by the app's function for cookie options
       }
       callback(error);
     });
   }
 
-  // Gives a request a session without a token. Only the service makes those, when there is something to store.
+  // Gives a request a new session without a token. The service assigns the token when the session is first stored.
   generate(req) {
     const answer = this.answers.get(req);
     const known = { sid: randomUUID(), names: new Set(), stored: new Map(), texts: new Map(), user: null };
@@ -539,7 +540,7 @@ export class RestSessionsStore extends session.Store {
     if (later) answer.guard(req.session);
   }
 
-  // Makes req.session of what get answered.
+  // Makes req.session from the result of get.
   createSession(req, data) {
     const known = this.#known.get(data);
     if (!known) {
@@ -555,12 +556,12 @@ export class RestSessionsStore extends session.Store {
     return req.session;
   }
 
-  // Ends every session of a user: "log out everywhere".
+  // Ends every session of a user ("log out everywhere"). Returns how many there were.
   async logoutEverywhere(user) {
     return (await this.#ask("DELETE", `killsoid/${segment(user)}`)).kill;
   }
 
-  // What Answer asks
+  // Methods for HeldResponse
 
   has(session) {
     return this.#known.has(session);
@@ -570,7 +571,7 @@ export class RestSessionsStore extends session.Store {
     return this.#known.get(session).sid;
   }
 
-  // Calls a function whose get answers what is there already.
+  // Calls a function; the first get within it returns `data` without a call to the service.
   found(data, call) {
     this.#found = data;
     try {
@@ -580,7 +581,7 @@ export class RestSessionsStore extends session.Store {
     }
   }
 
-  // The first of some tokens that has a session.
+  // The session of the first token that has one, or null.
   async first(tokens) {
     for (const token of tokens) {
       const data = await this.#load(token);
@@ -589,7 +590,7 @@ export class RestSessionsStore extends session.Store {
     return null;
   }
 
-  // A promise of what still goes on with a session.
+  // The promise of a save or destroy that is still in flight for a session, if any.
   underway(session, ...sids) {
     return this.#known.get(session)?.saving ?? sids.map((sid) => this.#ending.get(sid)).find(Boolean);
   }
@@ -606,39 +607,39 @@ export class RestSessionsStore extends session.Store {
     return this.isStorable(session) && !this.isDue(session, {});
   }
 
-  // Whether a session is to be saved before the answer begins.
+  // Whether a session must be saved before the response starts.
   isDue(session, { resave, rolling, saveUninitialized }) {
     const known = this.#known.get(session);
-    if (!known) return true; // for #settle to refuse
+    if (!known) return true; // #settle throws the error
     if (known.over) return false;
     try {
       const { changed, user, moves, ends } = this.#compare(known, session);
       if (changed.size > 0 || user !== known.user || moves || ends) return true;
     } catch {
-      return true; // for #save to refuse
+      return true; // #save throws the error
     }
     if (TOKEN.test(known.sid)) return (resave || rolling) && !known.verified;
-    // Without anything to store and without a way to send a cookie, there is neither a session nor an error.
+    // With nothing to store and no way to send a cookie, no session is created and no error is raised.
     known.empty ||= saveUninitialized;
     return known.empty && !this.answers.get(session.req).refusal(known.cookie);
   }
 
-  // Ends what a failed request has made, and keeps its session readable but out of every further save.
+  // Ends a session that a failed request created. The app can still read req.session, but it is never saved again.
   async abandon(req) {
     const known = this.#known.get(req.session);
     if (!known) req.session = undefined;
-    // With a cookie that express-session can touch, whatever the app has made of it.
+    // Why a new cookie: express-session touches it, and the app may have replaced it by something that cannot be.
     else Object.assign(known, { over: true, cookie: new TokenCookie({}) });
     req.sessionID = undefined;
     await this.undelivered(req);
   }
 
-  // Ends a session that was made in a request and whose cookie was not sent.
+  // Ends a session that the request created if its cookie was not sent.
   async undelivered(req) {
     const known = this.#known.get(req.session);
     if (!known?.made) return;
     known.over = true;
-    await this.end(known.sid).catch(() => {}); // it expires
+    await this.end(known.sid).catch(() => {}); // on failure it expires by itself
   }
 
   async end(sid) {
@@ -690,7 +691,7 @@ export class RestSessionsStore extends session.Store {
     return saving;
   }
 
-  // How a session differs from what the service has of it.
+  // Compares a session with its stored state.
   #compare(known, session) {
     const { changed, texts } = changes(known, session);
     const user = this.#user(session);
@@ -698,7 +699,7 @@ export class RestSessionsStore extends session.Store {
     const ends = isPast(known.cookie);
     const now = { ...settingsOf(known.cookie), until: endOf(known.cookie) };
     const { baseline, stored, defaults } = known;
-    // Why: towards a fixed end, the time that remains differs in each request, and the lifetime is still the same.
+    // Why `until`: with a fixed expiry, the remaining time shrinks with each request, but the lifetime has not changed.
     const sameAge = isNear(now.maxAge, baseline.maxAge, baseline) || isNear(now.until, baseline.until, baseline);
     const { maxAge, until } = sameAge ? baseline : now;
     const kept = { ...now, maxAge, until };
@@ -707,13 +708,13 @@ export class RestSessionsStore extends session.Store {
     if (marker !== before) changed.set(NESTED + COOKIE_KEY, marker);
     const ttl = this.#ttlOf(known, now);
     const moves = !sameAge && ttl !== undefined && ttl !== known.ttl;
-    // A new token is stored with the time that remains.
+    // A new token is stored with the remaining time.
     const fresh = { baseline: now, marker: markerOf(now, defaults) };
     const anew = same(baseline, now) ? { baseline, marker: before } : fresh;
     return { changed, texts, user, ends, moves, ttl, kept, anew };
   }
 
-  // Sends what has changed. A session that is new, or whose user or ttl has changed, gets a new token.
+  // Sends the changes. A session that is new, or whose user or ttl has changed, gets a new token.
   async #update(known, session) {
     if (known.over) return;
     const { changed, texts, user, ends, moves, ttl, kept, anew } = this.#compare(known, session);
@@ -731,7 +732,7 @@ export class RestSessionsStore extends session.Store {
     else if (!exists) return;
     else if (changed.size > 0) this.#alive(await this.#ask("POST", `set/${known.sid}`, changed));
     else if (!known.verified && !this.answers.get(session.req)?.begun) {
-      // Why: a save is told of an end elsewhere even if it changes nothing.
+      // Why: a save must fail if the session was ended elsewhere, even if the save changes nothing.
       this.#alive(await this.#ask("GET", `get/${known.sid}`));
     }
     Object.assign(known, { stored, texts, user, verified: true }, kept && { baseline: creates ? anew.baseline : kept });
@@ -739,19 +740,19 @@ export class RestSessionsStore extends session.Store {
 
   async #create(known, { req, cookie }, user, stored, ttl) {
     const answer = this.answers.get(req);
-    const refusal = answer ? answer.refusal(cookie) : failure(500, "a new token needs an answer to carry its cookie");
+    const refusal = answer ? answer.refusal(cookie) : failure(500, "a new token needs a response to carry its cookie");
     if (refusal) {
-      if (answer?.begun) warn(refusal.message); // a save without a callback tells nobody
+      if (answer?.begun) warn(refusal.message); // a save without a callback would not report the error
       throw refusal;
     }
     if (user?.startsWith(UNUSABLE)) {
       const [, kind] = user.split(UNUSABLE);
-      throw failure(500, `the option user answered: ${kind}, and not a string, a finite number or nothing`);
+      throw failure(500, `the option user returned ${kind}: it must return a string, a finite number or nothing`);
     }
     if (user === ANONYMOUS || user?.startsWith(`${ANONYMOUS}:`)) {
-      throw failure(500, `the user id ${ANONYMOUS} and those that begin with ${ANONYMOUS}: mean no user`);
+      throw failure(500, `the user ids ${ANONYMOUS} and ${ANONYMOUS}:… are reserved for sessions without a user`);
     }
-    if (known.doubt) throw known.doubt; // the attempt before may have made a session after all
+    if (known.doubt) throw known.doubt; // the previous attempt may have created a session: do not create a second one
     const old = TOKEN.test(known.sid) ? known.sid : null;
     const query = new URLSearchParams({ ip: visitorAddress(req.ip ?? req.socket?.remoteAddress) });
     if (ttl !== undefined) query.set("ttl", ttl);
@@ -759,23 +760,23 @@ export class RestSessionsStore extends session.Store {
     let token;
     try {
       const create = (d) => this.#ask("PUT", `create/${segment(id)}?${query}`, d);
-      // A number beyond range, which nobody can read, may be stored but not be accepted again.
+      // The service may refuse a stored number beyond the range of a double. Then create goes again without it.
       const readable = new Map([...stored].filter(([, text]) => !/^-?\d/.test(text) || Number.isFinite(Number(text))));
       ({ token } = await create(stored).catch((error) => {
         if (!error.refused || readable.size === stored.size) throw error;
         return create(readable);
       }));
-      if (!TOKEN.test(token)) throw failure(503, "an answer without a token");
-      // One login, one session: without the end of the old one there is no new one.
+      if (!TOKEN.test(token)) throw failure(503, "the service returned no token");
+      // Invariant: one login has one session. If the old one cannot be ended, the new one is ended again.
       if (answer.gone) throw answer.refusal(cookie);
       if (old) {
         const { kill, repeated } = await this.#ask("DELETE", `kill/${old}`);
-        // A login may follow an end. Anything else would bring the data of an ended session back.
+        // Only a login may replace a session that was ended elsewhere. Any other save would restore its data.
         if (kill === 0 && !repeated && (known.user !== null || user === null)) throw ended();
       }
     } catch (error) {
       if (error.status === 503) known.doubt = error;
-      if (TOKEN.test(token)) await this.end(token).catch(() => {}); // it expires
+      if (TOKEN.test(token)) await this.end(token).catch(() => {}); // on failure it expires by itself
       throw error;
     }
     Object.assign(known, { sid: token, ttl, made: true });
@@ -783,13 +784,13 @@ export class RestSessionsStore extends session.Store {
     if (req.session && this.#known.get(req.session) === known) req.sessionID = token;
   }
 
-  // Replaces the data of a session by that of an object that no get has answered.
+  // Replaces the data of a session by that of an object that did not come from get.
   async #replace(sid, session) {
     const data = await this.#load(sid);
-    if (!data) throw failure(409, "there is no such session, and only a request under restSessions() makes one");
+    if (!data) throw failure(409, "there is no such session; only a request under restSessions() can create one");
     if (isPast(session.cookie)) return this.end(sid);
     const known = this.#known.get(data);
-    if (this.#user(session) !== known.user) throw failure(500, "the user of a session changes only in its own request");
+    if (this.#user(session) !== known.user) throw failure(500, "only a session's own request can change its user");
     const { changed } = changes(known, session);
     if (changed.size > 0) this.#alive(await this.#ask("POST", `set/${sid}`, changed));
   }
@@ -798,7 +799,7 @@ export class RestSessionsStore extends session.Store {
     if (id === undefined) throw ended();
   }
 
-  // The ttl in seconds for a cookie's settings, undefined for the service's own.
+  // The ttl in seconds for a cookie's settings; undefined for the default of the service.
   #ttlOf(known, { maxAge }) {
     const ttl = maxAge > 0 ? maxAge : (this.#ttl ?? known.defaults?.maxAge ?? undefined);
     return ttl === undefined ? ttl : clamp(ttl);
@@ -818,23 +819,23 @@ export class RestSessionsStore extends session.Store {
   async #ask(method, path, entries) {
     const body = entries && `{${Array.from(entries, ([key, value]) => `${JSON.stringify(key)}:${value}`)}}`;
     const { status, text, repeated } = await this.#service.ask(method, `${this.#app}/${path}`, body);
-    // No error names the path, since that holds a token, or quotes an answer that is no JSON.
+    // Errors never contain the path, because it holds a token, nor a response that is not JSON.
     let answer;
     try {
       answer = JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, keepNumber));
     } catch {
-      throw failure(503, `${status} and an answer that is not JSON`);
+      throw failure(503, `status ${status} with a body that is not JSON`);
     }
     if (status === 200 && answer && typeof answer === "object") return repeated ? { ...answer, repeated } : answer;
-    // What else an answer says may quote the path: it need not come from the service.
-    const name = ERRORS.has(answer?.name) ? answer.name : "and an answer that is not the service's";
-    const refusal = failure(status === 503 ? 503 : 500, `${status} ${name}`);
+    // Any other text of the response may contain the path: a proxy may have sent it.
+    const name = ERRORS.has(answer?.name) ? answer.name : "with a body that is not from the service";
+    const refusal = failure(status === 503 ? 503 : 500, `status ${status} ${name}`);
     throw Object.assign(refusal, { refused: status === 400 });
   }
 }
 
-// Exchanges with the service. Each has a connection for itself, which is kept for the next one only after a complete
-// answer. Why not fetch: it takes the ids . and .. for steps in a path.
+// The HTTP client for the service. Each call has a connection to itself. The connection is reused only after a complete
+// response. Why not fetch: it normalises the user ids . and .. away as dot segments of the path.
 class Service {
   #url;
   #agent;
@@ -845,7 +846,7 @@ class Service {
     this.#url = URL.canParse(url) ? new URL(url) : {};
     const { protocol, search, hash, pathname, host, username, password } = this.#url;
     if (!["http:", "https:"].includes(protocol) || search || hash) {
-      throw new TypeError("rest-sessions: url: not an http:// or https:// address without a query");
+      throw new TypeError("rest-sessions: url: must be an http:// or https:// address without a query");
     }
     this.#prefix = pathname.replace(/\/+$/, "");
     this.#headers = { Host: host };
@@ -859,13 +860,13 @@ class Service {
   async ask(method, path, body) {
     const deadline = performance.now() + DEADLINE;
     const repeatable = method === "GET" || method === "DELETE";
-    // A change must not be sent into a connection that is closed already: lets Node see that first.
+    // Why: a create or set must not be sent on a closed connection. This lets Node process the close first.
     if (!repeatable) await new Promise((resolve) => setImmediate(resolve));
     try {
       return await this.#exchange(method, path, body, deadline, repeatable);
     } catch (error) {
       if (!error.reused || (error.sent && !repeatable)) throw error.failure;
-      this.#agent.dropIdle(0); // they are probably as dead
+      this.#agent.dropIdle(0); // the other idle connections are probably dead too
       try {
         return { ...(await this.#exchange(method, path, body, deadline, false)), repeated: true };
       } catch (again) {
@@ -902,9 +903,9 @@ class Service {
         const reused = request.reusedSocket;
         const sent = !request.socket || request.socket.bytesWritten !== sentBefore;
         request.destroy();
-        reject({ failure: failure(503, `no answer (${why})`), reused, sent });
+        reject({ failure: failure(503, `the service did not answer (${why})`), reused, sent });
       };
-      // A timer that is late because the process was busy must not win over an answer that has arrived meanwhile.
+      // Why setImmediate: if the process was busy, the timer is late, and a response that has arrived must win.
       const after = (ms, why) => timers.push(setTimeout(() => setImmediate(fail, why), Math.max(ms, 0)));
       after(deadline - performance.now(), "too slow");
       request.on("socket", (socket) => {
@@ -934,11 +935,11 @@ class Service {
   }
 }
 
-// Kept connections. One that was idle for too long, or on which something has arrived unasked, is not used again.
+// Pool of idle connections. It closes one that was idle for too long or that received unsolicited bytes.
 class Connections extends http.Agent {
   #url;
-  #idle = new WeakMap(); // socket => since when
-  #unasked = function () {
+  #idle = new WeakMap(); // socket => time at which it became idle
+  #closeOnData = function () {
     this.destroy();
   };
 
@@ -964,17 +965,17 @@ class Connections extends http.Agent {
   keepSocketAlive(socket) {
     if (!super.keepSocketAlive(socket)) return false;
     this.#idle.set(socket, performance.now());
-    socket.on("data", this.#unasked);
+    socket.on("data", this.#closeOnData);
     return true;
   }
 
   reuseSocket(socket, request) {
-    socket.off("data", this.#unasked);
+    socket.off("data", this.#closeOnData);
     super.reuseSocket(socket, request);
   }
 }
 
-// Tries the addresses of a name one after another, each but the last for half of the time that is left.
+// Tries the addresses of a name in order. Each but the last gets half of the remaining time.
 async function connect({ protocol, hostname, port }, deadline) {
   const host = hostname.replace(/^\[|\]$/g, "");
   const secure = protocol === "https:";
@@ -1022,7 +1023,7 @@ class TokenCookie extends session.Cookie {
 
 function unsign(signed) {
   const token = signed.startsWith("s:") ? signed.slice(2, 66) : signed;
-  if (!TOKEN.test(token)) throw failure(500, "the answer began before the session was saved");
+  if (!TOKEN.test(token)) throw failure(500, "the response started before the session was saved");
   return token;
 }
 
@@ -1031,8 +1032,8 @@ function tokenCookie(cookie) {
   return Object.setPrototypeOf(cookie, TokenCookie.prototype);
 }
 
-// The settings of a cookie that a session may have for itself. maxAge is in seconds: express-session's own loses
-// milliseconds with each request.
+// The cookie settings that a session can override. maxAge is in whole seconds, because express-session's own value
+// loses milliseconds with each request.
 function settingsOf({ originalMaxAge, ...cookie }) {
   const lasts = typeof originalMaxAge === "number";
   const settings = { maxAge: lasts ? Math.max(Math.round(originalMaxAge / 1000), 1) : null };
@@ -1052,7 +1053,7 @@ const SETTINGS = {
   priority: (value) => typeof value === "string" && /^(low|medium|high)$/i.test(value),
 };
 
-// The settings that a stored session has for itself, as they are stored: perhaps nonsense.
+// The cookie settings that a stored session overrides. They are not validated.
 function ownSettings(stored) {
   try {
     return JSON.parse(JSON.parse(stored.get(NESTED + COOKIE_KEY))) ?? {};
@@ -1061,20 +1062,20 @@ function ownSettings(stored) {
   }
 }
 
-// What stores the settings that differ from the configured ones, as the JSON text of a JSON text. `until` is there to
-// compare with, for apps that set a fixed end in each request.
+// Encodes the settings that differ from the configured ones, as the JSON text of a JSON text. Later requests compare
+// with `until`, for apps that set a fixed expiry in each request.
 function markerOf({ until, ...settings }, defaults) {
   const own = Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== defaults[name]));
   if (own.maxAge) own.until = until;
   return Object.keys(own).length > 0 ? JSON.stringify(JSON.stringify(own)) : "null";
 }
 
-// When a cookie expires, in seconds since 1970, null if it does not.
+// When a cookie expires, in seconds since 1970; null if it does not.
 function endOf({ expires }) {
   return expires instanceof Date ? Math.round(expires.getTime() / 1000) : null;
 }
 
-// Gives a cookie the settings that a stored session has for itself. Without any it lives as long as the session.
+// Applies the settings that a stored session overrides. Without any, the cookie lives as long as the session.
 function setCookie(cookie, stored, ttl) {
   const own = ownSettings(stored);
   for (const [name, valid] of Object.entries(SETTINGS)) {
@@ -1084,12 +1085,12 @@ function setCookie(cookie, stored, ttl) {
   if (own.maxAge === null) cookie.expires = null;
   else if (typeof own.maxAge === "number" && own.maxAge > 0 && own.maxAge <= EVER) cookie.maxAge = own.maxAge * 1000;
   else if (typeof cookie.originalMaxAge === "number") {
-    // A configured age that the service rounds up is left as it is.
+    // A configured age that the service rounds up stays unchanged.
     if (ttl !== clamp(settingsOf(cookie).maxAge)) cookie.maxAge = ttl * 1000;
   }
 }
 
-// Why browsers would not keep a cookie (RFC 6265bis, 5.7), if they would not.
+// The reason why browsers reject a cookie (RFC 6265bis, 5.7); undefined if they accept it.
 function cookieFault(name, cookie) {
   const { secure, domain, path, sameSite, partitioned } = cookie;
   const prefix = /^__(host|secure)-/i.exec(name)?.[1].toLowerCase();
@@ -1097,7 +1098,7 @@ function cookieFault(name, cookie) {
   if (!secure && partitioned) return "Partitioned needs Secure";
   if (!secure && prefix) return `a name with ${name.slice(0, prefix.length + 3)} needs Secure`;
   if (prefix === "host" && (domain || path !== "/")) return "a name with __Host- needs Path=/ and no Domain";
-  // Old versions of express-session send what would be other attributes.
+  // Why: old versions of express-session do not escape these, so that they could inject other attributes.
   if (path && !text(path)) return "option path is invalid";
   if (domain && !text(domain)) return "option domain is invalid";
   try {
@@ -1107,7 +1108,7 @@ function cookieFault(name, cookie) {
   }
 }
 
-// Seconds as the service takes them.
+// Rounds a ttl to whole seconds within the range that the service accepts.
 function clamp(ttl) {
   return Math.min(Math.max(Math.ceil(ttl), 10), EVER);
 }
@@ -1121,14 +1122,14 @@ function same(one, other) {
   return ["maxAge", ...Object.keys(SETTINGS)].every((name) => one[name] === other[name]);
 }
 
-// Whether two lifetimes, or two ends, are the same but for clocks and rounding.
+// Whether two lifetimes, or two expiry times, are equal apart from clock differences and rounding.
 function isNear(one, other, { maxAge }) {
   if (typeof one !== "number" || typeof other !== "number") return one === other;
   return Math.abs(one - other) <= Math.min(Math.max(maxAge / 10, 2), SLACK);
 }
 
-// The tokens among the cookies of a name, in their order. Proxies and gateways join header lines by a comma. Why not
-// trim(): it takes off a no-break space too, and then another cookie would count here than in other languages.
+// The tokens in the cookies of a name, in order. Proxies and gateways join header lines by a comma. Why not trim(): it
+// also strips a no-break space, so this adapter would choose another cookie than those in other languages.
 function findTokens(cookies = "", name) {
   const tokens = new Set();
   for (const cookie of cookies.split(/[;,]/)) {
@@ -1140,7 +1141,7 @@ function findTokens(cookies = "", name) {
   return [...tokens].slice(0, CANDIDATES);
 }
 
-// Node lets no other ASCII whitespace into a header.
+// Strips spaces and tabs. Node admits no other ASCII whitespace in a header.
 function trimBlanks(text) {
   const blank = (at) => text[at] === " " || text[at] === "\t";
   let [start, end] = [0, text.length];
@@ -1149,7 +1150,7 @@ function trimBlanks(text) {
   return text.slice(start, end);
 }
 
-// As express-session decides it.
+// Follows express-session's own decision.
 function isSecure(req, proxy) {
   if (req.socket?.encrypted) return true;
   if (proxy === false) return false;
@@ -1158,7 +1159,7 @@ function isSecure(req, proxy) {
   return header.split(",")[0].trim().toLowerCase() === "https";
 }
 
-// What the service takes as an address: proxies add ports and brackets, or say that they do not know it.
+// Converts a client address to the form that the service accepts. Proxies add ports and brackets, or send "unknown".
 function visitorAddress(text = "") {
   const ip = text.trim().replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
   if (!net.isIP(ip)) return "0.0.0.0";
@@ -1166,22 +1167,22 @@ function visitorAddress(text = "") {
   return zone.length > ZONE ? address : ip;
 }
 
-// An id as a part of a path. The ids . and .. would be steps in it.
+// Encodes an id as a path segment. The ids . and .. would otherwise be dot segments.
 function segment(id) {
   try {
     return encodeURIComponent(id).replace(/^\.{1,2}$/, (dots) => "%2E".repeat(dots.length));
   } catch {
-    throw failure(500, "the user id has half a character");
+    throw failure(500, "the user id contains a lone surrogate");
   }
 }
 
-// The keys of d that differ from what is known, each with its value as JSON text, "null" to remove it; and the JSON
-// text of each value of the session.
+// Returns `changed`: the keys of d that differ from the stored ones, with their values as JSON text ("null" removes the
+// key); and `texts`: the JSON text of each value of the session.
 function changes(known, session) {
   const changed = new Map();
   const texts = new Map();
   const put = (key, plain, nested) => {
-    if (!key.startsWith(NESTED)) changed.set(key, plain); // else the plain key is another's nested one
+    if (!key.startsWith(NESTED)) changed.set(key, plain); // with the prefix it would be another key's nested form
     changed.set(NESTED + key, nested);
   };
   for (const [key, value] of Object.entries(session)) {
@@ -1203,14 +1204,14 @@ function quickText(value) {
   try {
     return JSON.stringify(value);
   } catch {
-    return undefined; // for checkedText to explain
+    return undefined; // checkedText throws the error
   }
 }
 
-// JSON text of a value. What JSON cannot hold, or others cannot read, is an error that names the key.
+// The JSON text of a value. Throws an error that names the key if JSON, or another language's parser, cannot hold it.
 function checkedText(key, value) {
   const wrong = (what) => new TypeError(printable(`req.session.${key}: it ${what}`));
-  if (!key.isWellFormed()) throw wrong("has half a character in its key");
+  if (!key.isWellFormed()) throw wrong("has a lone surrogate in its key");
   let text;
   try {
     text = JSON.stringify(value, refuse(key));
@@ -1223,7 +1224,7 @@ function checkedText(key, value) {
   return text;
 }
 
-// The levels of nesting of a JSON text.
+// The depth of nesting of a JSON text.
 function depthOf(text) {
   let depth = 0;
   let deepest = 0;
@@ -1240,7 +1241,8 @@ function depthOf(text) {
   return deepest;
 }
 
-// d as an app sees it, and each of its values as JSON text. What cannot be read is not seen, and left as it is.
+// Decodes d into the values that the app sees, and the JSON text of each stored value. The app does not see unreadable
+// values; they stay stored unchanged.
 function decode(d = {}) {
   const data = {};
   const stored = new Map();
@@ -1248,7 +1250,7 @@ function decode(d = {}) {
     stored.set(key, value.number ?? JSON.stringify(value));
     const nested = key.startsWith(NESTED);
     const name = nested ? key.slice(NESTED.length) : key;
-    if (hidden(name) || (nested && !name.startsWith(NESTED) && Object.hasOwn(d, name))) continue; // a plain one wins
+    if (hidden(name) || (nested && !name.startsWith(NESTED) && Object.hasOwn(d, name))) continue; // the plain key wins
     const read = nested ? parse(value) : value.number ? Number(value.number) : value;
     if (isReadable(read)) data[name] = read;
     else warnOfKey(key);
@@ -1256,7 +1258,7 @@ function decode(d = {}) {
   return { data, stored };
 }
 
-// The value of a JSON text, undefined if there is none.
+// The value of a JSON text; undefined if the text is invalid or nested too deep.
 function parse(text) {
   if (typeof text !== "string" || depthOf(text) > DEPTH) return undefined;
   try {
@@ -1266,7 +1268,7 @@ function parse(text) {
   }
 }
 
-// Whether a value of JSON has no number beyond range and no half characters.
+// Whether a JSON value contains only finite numbers and well-formed strings.
 function isReadable(value) {
   if (typeof value === "number") return Number.isFinite(value);
   if (typeof value === "string") return value.isWellFormed();
@@ -1274,17 +1276,17 @@ function isReadable(value) {
   return Object.entries(value).every(([key, inner]) => key.isWellFormed() && isReadable(inner));
 }
 
-// Names that a session object has for itself. Other languages may use them as keys; here they are left as they are.
+// Whether express-session uses a name on its session object. Keys with such names stay stored but invisible here.
 function hidden(key) {
   return key === "cookie" || key === "req" || key === "id" || key === COOKIE_KEY || key in session.Session.prototype;
 }
 
-// A number that JavaScript would round, such as 9007199254740993, as an object that holds its digits.
+// Wraps a number that JavaScript would round, such as 9007199254740993, in an object that holds its digits.
 function keepNumber(text) {
   return text.startsWith('"') || String(Number(text)) === text ? text : `{"number":"${text}"}`;
 }
 
-// A replacer for JSON.stringify that refuses what JSON would drop or change.
+// A replacer for JSON.stringify that throws for values that JSON would drop or change.
 function refuse(name) {
   return function (key, value) {
     const is = (what) => {
@@ -1295,10 +1297,10 @@ function refuse(name) {
     if (value === undefined && Array.isArray(this)) throw is("undefined");
     if (typeof value === "number" && !Number.isFinite(value)) throw is(value);
     if (Number.isInteger(value) && !Number.isSafeInteger(value)) throw is("an integer beyond 2^53, which is inexact");
-    if (typeof value === "string" && !value.isWellFormed()) throw is("a string with half a character");
-    if (!key.isWellFormed()) throw is("under a key with half a character");
+    if (typeof value === "string" && !value.isWellFormed()) throw is("a string with a lone surrogate");
+    if (!key.isWellFormed()) throw is("under a key with a lone surrogate");
     if (value && typeof value === "object" && !Array.isArray(value)) {
-      // Objects of the app's classes are stored as their fields. A Map has none, and would be stored as {}.
+      // Instances of the app's classes are stored as their fields. A Map has none and would be stored as {}.
       const kind = Object.prototype.toString.call(value).slice(8, -1);
       if (!["Object", "String", "Number", "Boolean"].includes(kind)) throw is(`a ${kind}`);
     }
@@ -1306,18 +1308,18 @@ function refuse(name) {
   };
 }
 
-// What the option user answered, as the id of a user, null for none. What is no id becomes a text that no id can be: a
-// session that has it already can be read and ended, but none is created.
+// Converts the result of the option `user` to a user id; null for none. A value that is not an id becomes a text that
+// no id can equal: existing sessions with it can be read and ended, but none is created.
 function userId(answer) {
   const id = asStored(answer ?? "");
   if (typeof id === "string" && !id.startsWith(UNUSABLE)) return id || null;
   if (Number.isFinite(id)) return String(id);
   const kind = typeof id === "number" ? String(id) : typeof id;
-  // The value tells whether it is still the same user. It is personal, so errors show its kind alone.
+  // The value is kept to detect a change of user. It is personal data, so errors show only its type.
   return [UNUSABLE, kind, UNUSABLE, quickText(id)].join("");
 }
 
-// A value as it comes back from the service: an object id of a database as its text, for example.
+// A value as the service would return it; for example, a database's object id as its text.
 function asStored(value) {
   return value && typeof value === "object" ? parse(quickText(value)) ?? value : value;
 }
@@ -1331,13 +1333,13 @@ function failure(status, message) {
   return Object.assign(new Error(printable(`rest-sessions: ${message}`)), { status });
 }
 
-// A text for one line of a log.
+// Replaces control characters and line breaks, so that the text fits on one log line.
 function printable(text) {
   return text.replace(/[\p{Cc}\u2028\u2029]/gu, "?");
 }
 
 function ended() {
-  return failure(409, "the session has ended while this request was served");
+  return failure(409, "the session was ended elsewhere during this request");
 }
 
 function warn(message) {
@@ -1350,16 +1352,16 @@ function warnOfKey(key) {
   if (warned.has(key) || warned.size > 1000) return;
   warned.add(key);
   const name = JSON.stringify(key).slice(0, 100);
-  warn(`rest-sessions: the stored value of ${name} cannot be read here, and stays as it is`);
+  warn(`rest-sessions: the stored value of ${name} cannot be read in JavaScript; it stays stored unchanged`);
 }
 
-// Calls back outside of the promise, so that what the callback throws is not taken for a failure of the store. The
-// promise that it answers ends after the callback.
+// Calls back outside of the promise, so that an exception from the callback does not count as a failure of the store.
+// The returned promise settles before the callback runs.
 function settle(promise, callback = () => {}) {
   const called = promise.then(
     (value) => new Promise((resolve) => setImmediate(() => (resolve(), callback(null, value)))),
     (error) => new Promise((_, reject) => setImmediate(() => (reject(error), callback(error)))),
   );
-  called.catch(() => {}); // the callback has heard it
+  called.catch(() => {}); // the callback receives the error
   return called;
 }

@@ -71,23 +71,23 @@ import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
 
 /**
- * Keeps the sessions of servlets in rest-sessions. Copy this file; README.md beside it shows its use.
+ * Stores the sessions of servlets in rest-sessions. Copy this file; README.md beside it shows its use.
  *
- * <p>Behind this filter {@code request.getSession()} is a session of the service. Changes are sent when the answer
- * begins, since a new session needs a cookie; later changes are sent at once. All dispatches of one request (forward,
- * include, error, async) share one {@link Visit}, which the request carries as an attribute.
+ * <p>Behind this filter, {@code request.getSession()} returns a session of the service. The filter sends changes when
+ * the response starts, because a new session needs a cookie; it sends later changes at once. All dispatches of one
+ * request (forward, include, error, async) share one {@link Visit}, which is an attribute of the request.
  */
 public final class RestSessionsFilter extends HttpFilter {
     private static final long serialVersionUID = 1L;
     private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9]{64}");
     private static final Pattern APP = Pattern.compile("[A-Za-z0-9_-]{3,20}");
-    private static final String NESTED = "json:"; // prefix of the key of a nested value, which is stored as JSON text
+    private static final String NESTED = "json:"; // key prefix of nested values, which are stored as JSON text
     private static final List<String> USER_KEYS = // ours, Flask-Login's, Django's
             List.of("user_id", "_user_id", "_auth_user_id");
     private static final String ANONYMOUS = "anonymous";
-    private static final int CANDIDATES = 4; // cookies of one request that are looked up
-    private static final int SHORTEST_TTL = 10; // the service's bound, in seconds
-    private static final String SHORT_INTERVAL = "_max_inactive_interval"; // key of an interval below that bound
+    private static final int CANDIDATES = 4; // at most this many tokens of one request are looked up
+    private static final int SHORTEST_TTL = 10; // seconds: the smallest ttl that the service accepts
+    private static final String SHORT_INTERVAL = "_max_inactive_interval"; // key of an interval below that minimum
     private static final Set<String> PARAMETERS = Set.of("app", "url", "cookie", "secure");
 
     private transient Http http;
@@ -104,9 +104,9 @@ public final class RestSessionsFilter extends HttpFilter {
             throw new IllegalStateException("rest-sessions: unknown init-param " + unknown);
         }
         app = option("app", "REST_SESSIONS_APP")
-                .orElseThrow(() -> new IllegalStateException("rest-sessions: name the app, as init-param or variable"));
+                .orElseThrow(() -> new IllegalStateException("rest-sessions: set init-param app or REST_SESSIONS_APP"));
         if (!APP.matcher(app).matches()) {
-            throw new IllegalStateException("rest-sessions: app has to be 3 to 20 of A-Z, a-z, 0-9, _ and -");
+            throw new IllegalStateException("rest-sessions: app must be 3 to 20 of A-Z, a-z, 0-9, _ and -");
         }
         cookie = CookieSettings.of(getServletContext(), getInitParameter("cookie"), getInitParameter("secure"));
         visitKey = RestSessionsFilter.class.getName() + "/" + getFilterName();
@@ -127,7 +127,7 @@ public final class RestSessionsFilter extends HttpFilter {
 
     /**
      * Maps this filter to every kind of dispatch. Why: on an error, the container dispatches its own request to the
-     * error page. Without this filter, the page would have a session of the container's, with a second cookie.
+     * error page. Without this filter, the page would get a container session with a second cookie.
      */
     private void mapOtherDispatches() {
         try {
@@ -143,8 +143,8 @@ public final class RestSessionsFilter extends HttpFilter {
             }
             mine.addMappingForUrlPatterns(EnumSet.of(DispatcherType.ERROR), false, "/*");
         } catch (IllegalStateException | UnsupportedOperationException e) {
-            getServletContext().log("rest-sessions: this container lets no filter map itself; map it to the dispatchers"
-                    + " REQUEST, FORWARD, INCLUDE, ERROR and ASYNC, as README.md shows");
+            getServletContext().log("rest-sessions: this container does not let a filter map itself; map it to the"
+                    + " dispatchers REQUEST, FORWARD, INCLUDE, ERROR and ASYNC, as README.md shows");
         }
     }
 
@@ -155,7 +155,7 @@ public final class RestSessionsFilter extends HttpFilter {
         }
     }
 
-    /** Ends every session of a user, and answers how many there were. */
+    /** Ends every session of a user and returns how many there were. */
     public static int logoutEverywhere(ServletContext context, String user) {
         if (!(context.getAttribute(RestSessionsFilter.class.getName()) instanceof RestSessionsFilter filter)) {
             throw new IllegalStateException("rest-sessions: the filter is not running in this context");
@@ -167,7 +167,7 @@ public final class RestSessionsFilter extends HttpFilter {
     protected void doFilter(HttpServletRequest request, HttpServletResponse response, FilterChain chain)
             throws IOException, ServletException {
         for (ServletRequest one = request; one != null; one = inner(one)) {
-            if (one instanceof Request ours && ours.filter() == this) { // a forward, an include, a mapping that repeats
+            if (one instanceof Request ours && ours.filter() == this) { // forward, include or double mapping
                 serve(ours.visit, request, response, chain);
                 return;
             }
@@ -182,7 +182,7 @@ public final class RestSessionsFilter extends HttpFilter {
         return request instanceof ServletRequestWrapper wrapper ? wrapper.getRequest() : null;
     }
 
-    /** A dispatch that fails is saved too, as containers do it. */
+    /** Runs a dispatch and saves the session, as containers do, even if the dispatch fails. */
     private static void serve(Visit visit, HttpServletRequest request, HttpServletResponse response, FilterChain chain)
             throws IOException, ServletException {
         visit.depth.incrementAndGet();
@@ -194,29 +194,29 @@ public final class RestSessionsFilter extends HttpFilter {
             throw e;
         } finally {
             var outermost = visit.depth.decrementAndGet() == 0;
-            if (outermost || request.getDispatcherType() == DispatcherType.FORWARD) { // a forward ends the answer
+            if (outermost || request.getDispatcherType() == DispatcherType.FORWARD) { // a forward ends the response
                 visit.dispatchEnds(thrown, outermost);
             }
         }
     }
 
-    /** One request of a visitor with its session, through all its dispatches and threads. */
+    /** One request with its session, shared by all its dispatches and threads. */
     private final class Visit implements AsyncListener {
         private final ReentrantLock lock = new ReentrantLock(); // why not synchronized: virtual threads would be pinned
-        private HttpServletRequest request; // the container's, as is the response
+        private HttpServletRequest request; // the container's, like the response
         private HttpServletResponse response;
         private List<String> candidates;
-        private String found; // the candidate that is a live session
+        private String found; // the candidate that has a live session
         private boolean read; // whether the candidates were looked up
-        private boolean begun; // whether the answer has begun
-        private boolean async; // whether an asynchronous part is running or to come
-        private final AtomicInteger depth = new AtomicInteger(); // dispatches within each other
-        private boolean over; // whether the container may reuse the response for another visitor
+        private boolean begun; // whether the response has started
+        private boolean async; // whether an asynchronous part is running or pending
+        private final AtomicInteger depth = new AtomicInteger(); // nesting of dispatches
+        private boolean over; // whether the container may reuse the response for another request
         private boolean onErrorPage;
-        private RuntimeException notRead; // why the session could not be looked up
-        private RuntimeException failure; // why the last save failed, until the application changes something
+        private RuntimeException notRead; // the error of a failed look-up
+        private RuntimeException failure; // the error of the last save, until the application changes something
         private Session session;
-        private String sentToken; // named by the cookie of this answer
+        private String sentToken; // the token in the cookie of this response
 
         <T> T locked(Supplier<T> action) {
             lock.lock();
@@ -255,7 +255,7 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** Sends the changes. A save that failed has thrown once; now the application answers as it likes. */
+        /** Saves the session. After a save has thrown once, lets the application send the response that it chooses. */
         void answerBegins() {
             lock.lock();
             try {
@@ -271,7 +271,7 @@ public final class RestSessionsFilter extends HttpFilter {
         HttpSession session(boolean create) {
             return locked(() -> {
                 if (notRead != null && onErrorPage) {
-                    throw notRead; // without another wait: the service has just failed
+                    throw notRead; // fails fast: the service has just failed
                 }
                 if (!read) {
                     lookUp();
@@ -304,8 +304,8 @@ public final class RestSessionsFilter extends HttpFilter {
         }
 
         /**
-         * The distinct tokens among the values of the cookie, in the order in which they came. A browser sends several
-         * if an old cookie has another path or domain. Some servers join the lines of a header with commas.
+         * The distinct tokens in the cookies, in the order sent. A browser sends several if an old cookie has another
+         * path or domain. Some servers join several header lines with commas.
          */
         List<String> candidates() {
             if (candidates == null) {
@@ -322,7 +322,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return candidates;
         }
 
-        /** Without the spaces and tabs around: a header has no other blanks. */
+        /** Strips spaces and tabs, the only whitespace in a header. */
         private static String trimmed(String text) {
             var from = 0;
             var to = text.length();
@@ -335,20 +335,20 @@ public final class RestSessionsFilter extends HttpFilter {
             return text.substring(from, to);
         }
 
-        /** Whether a new session's cookie will reach the visitor and come back. If not, there must be no session. */
+        /** Throws if the cookie of a new session cannot reach the browser: then the session must not be created. */
         void checkCookieCanBeSent() {
             if (over || response.isCommitted()) {
-                throw new IllegalStateException("rest-sessions: the answer began before the session was saved, so its"
-                        + " cookie cannot be sent; change the session before you write or flush");
+                throw new IllegalStateException("rest-sessions: the response started before the session was saved, so"
+                        + " its cookie cannot be sent; change the session before you write or flush");
             }
             if (cookie.secure && !cameSecurely()) {
-                throw new IllegalStateException("rest-sessions: the request came by plain http, where browsers drop a"
-                        + " Secure cookie; let the proxy send X-Forwarded-Proto, or set the init-param secure to"
+                throw new IllegalStateException("rest-sessions: the request came over plain http, where browsers reject"
+                        + " a Secure cookie; let the proxy send X-Forwarded-Proto, or set the init-param secure to"
                         + " false");
             }
         }
 
-        /** Browsers take Secure cookies from their own machine without https too. */
+        /** Whether browsers accept a Secure cookie: over https, and from their own machine over http too. */
         private boolean cameSecurely() {
             var host = String.valueOf(request.getServerName()).toLowerCase(Locale.ROOT);
             var proto = String.valueOf(request.getHeader("X-Forwarded-Proto")).split(",")[0].strip();
@@ -358,7 +358,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     || host.matches("(.*\\.)?localhost\\.?|127(\\.\\d+){3}|\\[?(0*:)+0*1\\]?");
         }
 
-        /** Names the session to the visitor, in place of another that this answer may have named. */
+        /** Sets the session's cookie and replaces one that this response may already have. */
         void sendCookie(String token) {
             var ours = cookie.name + "=";
             var lines = new ArrayList<>(response.getHeaders("Set-Cookie"));
@@ -366,15 +366,15 @@ public final class RestSessionsFilter extends HttpFilter {
             response.addCookie(cookie.of(token));
             var line = response.getHeaders("Set-Cookie").stream().filter(one -> one.startsWith(ours))
                     .reduce((first, last) -> last)
-                    .orElseThrow(() -> new IllegalStateException("rest-sessions: the container took no cookie"));
-            // The container may have added a SameSite of its own settings.
+                    .orElseThrow(() -> new IllegalStateException("rest-sessions: the container set no cookie"));
+            // The container may already have added SameSite from its own settings.
             lines.add(line.toLowerCase(Locale.ROOT).contains("; samesite=") ? line : line + "; SameSite=Lax");
             response.setHeader("Set-Cookie", lines.get(0));
             lines.stream().skip(1).forEach(other -> response.addHeader("Set-Cookie", other));
             sentToken = token;
         }
 
-        /** After something that removes cookies from the answer. */
+        /** Sets the cookie again after a call that may have removed it from the response. */
         void restoreCookie() {
             locked(() -> {
                 var needed = sentToken != null && session != null && sentToken.equals(session.token);
@@ -393,7 +393,7 @@ public final class RestSessionsFilter extends HttpFilter {
             context.addListener(this);
         }
 
-        /** The answer is sent: values that the application changed in place can still be stored. */
+        /** Stores values that the application changed in place; the response is already sent. */
         @Override
         public void onComplete(AsyncEvent event) {
             lock.lock();
@@ -404,7 +404,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     session.save();
                 }
             } catch (RuntimeException e) {
-                getServletContext().log("rest-sessions: a session could not be saved after an asynchronous answer", e);
+                getServletContext().log("rest-sessions: could not save a session after an asynchronous response", e);
             } finally {
                 lock.unlock();
             }
@@ -412,17 +412,17 @@ public final class RestSessionsFilter extends HttpFilter {
 
         @Override
         public void onStartAsync(AsyncEvent event) {
-            // Request.startAsync adds this listener anew.
+            // Request.startAsync adds this listener again.
         }
 
         @Override
         public void onTimeout(AsyncEvent event) {
-            // The application or the container answers.
+            // The application or the container sends the response.
         }
 
         @Override
         public void onError(AsyncEvent event) {
-            // The application or the container answers.
+            // The application or the container sends the response.
         }
     }
 
@@ -459,7 +459,7 @@ public final class RestSessionsFilter extends HttpFilter {
             });
         }
 
-        /** The container's own would hand out the request and the response without this filter. */
+        /** Wraps the request and the response. Why: the container's own method would pass them without this filter. */
         @Override
         public AsyncContext startAsync() {
             return startAsync(this, new Response(visit.response, visit));
@@ -537,7 +537,7 @@ public final class RestSessionsFilter extends HttpFilter {
             super.sendRedirect(location);
         }
 
-        // Servlet 6.1 has three more. Without @Override, so that this file compiles with 6.0 too.
+        // Servlet 6.1 adds three methods. They have no @Override, so that this file compiles with 6.0 too.
 
         public void sendRedirect(String location, int status) throws IOException {
             sendRedirect(location, status, true);
@@ -576,7 +576,7 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** A token never gets into a link, whatever the tracking modes are. */
+        /** Returns the URL unchanged: a token must never be part of a link, whatever the tracking modes are. */
         @Override
         public String encodeURL(String url) {
             return url;
@@ -593,18 +593,18 @@ public final class RestSessionsFilter extends HttpFilter {
         private final String provisional = UUID.randomUUID().toString();
         private final boolean isNew;
         private final long lastAccess;
-        private final boolean fixedEnd; // no_resave: the session is not renewed by use
+        private final boolean fixedEnd; // no_resave: use does not renew the session
         private final Map<String, Object> attributes = new LinkedHashMap<>();
         private final Map<String, String> kept = new LinkedHashMap<>(); // values that Java cannot read, by key
-        private Map<String, String> stored; // what the service has: JSON text by key, as it came
-        private Map<String, String> texts = Map.of(); // JSON text of each attribute as of then
+        private Map<String, String> stored; // data in the service: unmodified JSON text by key
+        private Map<String, String> texts = Map.of(); // JSON text of each attribute when it was last read or saved
         private String token; // null until the first save
         private String replaced; // token of the session that this one replaces when it is saved
-        private int ttl; // as the service has it; Integer.MAX_VALUE: without end
-        private int shortInterval; // the interval if it is below the service's shortest ttl, else 0
+        private int ttl; // seconds, as in the service; Integer.MAX_VALUE: never expires
+        private int shortInterval; // seconds, if the interval is below SHORTEST_TTL, else 0
         private boolean ttlChanged;
         private boolean invalid;
-        private RuntimeException createFailed; // the service may have made a session; a second try could make two
+        private RuntimeException createFailed; // the service may have created a session; a retry could create two
 
         Session(Visit visit, String token, Map<String, String> fields) {
             this.visit = visit;
@@ -623,7 +623,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     : absent;
         }
 
-        /** A plain value wins over a nested one of the same name. One that Java cannot read is kept, out of sight. */
+        /** Fills the attributes. A plain value wins over a nested one. Unreadable values go to {@code kept}. */
         private void decode() {
             stored.forEach((key, text) -> {
                 var name = name(key);
@@ -647,14 +647,14 @@ public final class RestSessionsFilter extends HttpFilter {
             if (Json.read(text) instanceof String json) {
                 return Json.read(json);
             }
-            throw new IllegalArgumentException("a nested value is a string");
+            throw new IllegalArgumentException("a nested value must be a string");
         }
 
         private void warn(String key) {
             if (warned.size() < 1000 && warned.add(key)) {
                 getServletContext().log("rest-sessions: the stored value of "
                         + key.substring(0, Math.min(key.length(), 100)).replaceAll("[^\\x20-\\x7e]", "?")
-                        + " cannot be read here; it is not shown, and left as it is");
+                        + " cannot be read in Java; it stays stored unchanged and hidden from the application");
             }
         }
 
@@ -674,7 +674,7 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** What the service should have. What has not changed stays letter by letter, so that no number is rounded. */
+        /** The data to store. Unchanged values keep their exact text, so that no number is rounded. */
         private Map<String, String> wanted(Map<String, String> now) {
             var d = new LinkedHashMap<String, String>();
             now.forEach((name, text) -> {
@@ -696,7 +696,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return d;
         }
 
-        /** Keeps the data, under a new token as soon as it is saved. */
+        /** Moves the data to a new token at the next save. */
         void renew() {
             valid();
             replaced = token != null ? token : replaced;
@@ -704,7 +704,7 @@ public final class RestSessionsFilter extends HttpFilter {
             visit.failure = null;
         }
 
-        /** Sends what has changed. A session that is new, or whose user has changed, gets a new token. */
+        /** Sends the changes. A session that is new, or whose user has changed, gets a new token. */
         void save() {
             try {
                 if (!invalid) {
@@ -735,7 +735,7 @@ public final class RestSessionsFilter extends HttpFilter {
         }
 
         private static IllegalStateException ended() {
-            return new IllegalStateException("rest-sessions: the session has ended while this request was served");
+            return new IllegalStateException("rest-sessions: the session was ended elsewhere during this request");
         }
 
         private void create(Map<String, String> after) {
@@ -745,18 +745,18 @@ public final class RestSessionsFilter extends HttpFilter {
             visit.checkCookieCanBeSent();
             var user = user(after);
             if (user.equals(ANONYMOUS) || user.startsWith(ANONYMOUS + ":")) {
-                throw new IllegalArgumentException("rest-sessions: the user ids anonymous and anonymous:… stand for"
-                        + " visitors without a login");
+                throw new IllegalArgumentException("rest-sessions: the user ids anonymous and anonymous:… are reserved"
+                        + " for sessions without a user");
             }
-            // Why: one id for all of them would make one list of all visitors.
-            var stranger = String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong());
-            var path = "create/" + encoded(user.isEmpty() ? stranger : user) + "?ip="
+            // Why random: a shared id would put all visitors into one index entry.
+            var anonymousId = String.format("%s:%016x", ANONYMOUS, ThreadLocalRandom.current().nextLong());
+            var path = "create/" + encoded(user.isEmpty() ? anonymousId : user) + "?ip="
                     + encoded(address(visit.request.getRemoteAddr())) + "&ttl=" + ttl
                     + (fixedEnd && !ttlChanged ? "&no_resave=1" : "");
             try {
                 var fresh = Json.read(ask("PUT", path, after).fields.getOrDefault("token", "null"));
                 if (!(fresh instanceof String text && TOKEN.matcher(text).matches())) {
-                    throw new IllegalStateException("rest-sessions: the service made no token");
+                    throw new IllegalStateException("rest-sessions: the service returned no token");
                 }
                 replaceBy(text, after, !user.isEmpty() && !user.equals(user(stored)));
             } catch (RuntimeException e) {
@@ -765,7 +765,7 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** From here on the new session must get its cookie or end. */
+        /** Ends the old session and sends the new cookie. If that fails, ends the new session again. */
         private void replaceBy(String fresh, Map<String, String> after, boolean login) {
             var done = false;
             try {
@@ -775,7 +775,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     token = fresh;
                     replaced = null;
                     done = true;
-                } else { // a logout or a request in parallel has ended it: its data must not live on
+                } else { // a logout or a concurrent request has ended it: its data must not come back
                     token = replaced;
                     replaced = null;
                     var changes = changes(stored, after);
@@ -793,19 +793,19 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** Whether the session was alive until now; also if that is not sure, since a retry had to ask twice. */
+        /** Ends a session. Whether it was alive; true after a retry, because the first attempt may have ended it. */
         private boolean killed(String dead) {
             var answer = ask("DELETE", "kill/" + dead, null);
             return answer.retried || "1".equals(answer.fields.get("kill"));
         }
 
         private void undo(String fresh) {
-            var interrupted = Thread.interrupted(); // it would end this call too
+            var interrupted = Thread.interrupted(); // Why: an interrupt would end this call too
             try {
                 ask("DELETE", "kill/" + fresh, null);
             } catch (RuntimeException e) {
                 getServletContext()
-                        .log("rest-sessions: a session without a cookie could not be ended; its ttl will end it");
+                        .log("rest-sessions: could not end a new session that no cookie names; it will expire");
             } finally {
                 if (interrupted) {
                     Thread.currentThread().interrupt();
@@ -855,11 +855,11 @@ public final class RestSessionsFilter extends HttpFilter {
                 return;
             }
             if (name == null || name.equals(SHORT_INTERVAL)) {
-                throw new IllegalArgumentException("rest-sessions: no attribute can have the name " + name);
+                throw new IllegalArgumentException("rest-sessions: the attribute name " + name + " is reserved");
             }
             visit.locked(() -> {
                 valid();
-                text(name, value, Json.WRITE_LEVELS); // fails here, not later, if JSON cannot hold it
+                text(name, value, Json.WRITE_LEVELS); // fails now, not at the save, if JSON cannot hold the value
                 attributes.put(name, value);
                 changed(name);
                 return null;
@@ -899,7 +899,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return isNew;
         }
 
-        /** The service does not tell when a session was created; for one that is not new, this is its last access. */
+        /** The last access, unless the session is new: the service does not store when a session was created. */
         @Override
         public long getCreationTime() {
             valid();
@@ -912,13 +912,13 @@ public final class RestSessionsFilter extends HttpFilter {
             return lastAccess;
         }
 
-        /** Seconds; negative: the session never ends by itself. */
+        /** In seconds; negative if the session never expires. */
         @Override
         public int getMaxInactiveInterval() {
             return visit.locked(() -> shortInterval > 0 ? shortInterval : ttl == Integer.MAX_VALUE ? -1 : ttl);
         }
 
-        /** A ttl is settled when a session is created: another one needs a new session. */
+        /** Another ttl needs a new session, because the service sets the ttl at create. */
         @Override
         public void setMaxInactiveInterval(int seconds) {
             visit.locked(() -> {
@@ -939,10 +939,10 @@ public final class RestSessionsFilter extends HttpFilter {
         }
     }
 
-    /** An answer of the service: the JSON text of each field; none for a session that does not exist. */
+    /** A response of the service: the JSON text of each field; empty for a session that does not exist. */
     private record Fields(Map<String, String> fields, boolean retried) {}
 
-    /** The service refused the request, and surely did nothing. */
+    /** The service refused the request and has changed nothing. */
     private static final class Refused extends IOException {
         private static final long serialVersionUID = 1L;
 
@@ -951,25 +951,25 @@ public final class RestSessionsFilter extends HttpFilter {
         }
     }
 
-    /** Asks the service. No error names the path, since that holds a token. */
+    /** Calls the service. Errors never contain the path, because it holds a token. */
     private Fields ask(String method, String path, Map<String, String> d) {
         var body = d == null ? null : Json.object(d).getBytes(StandardCharsets.UTF_8);
         try {
             var repeatable = method.equals("GET") || method.equals("DELETE");
             var answer = http.ask(method, "/" + app + "/" + path, body, repeatable);
             if (answer.status() != 200) {
-                var text = "rest-sessions: " + answer.status() + " " + explanation(answer.body());
+                var text = "rest-sessions: status " + answer.status() + " " + explanation(answer.body());
                 throw answer.status() / 100 == 4 ? new Refused(text) : new IOException(text);
             }
             return new Fields(Json.members(answer.body()), answer.retried());
         } catch (IllegalArgumentException e) {
-            throw new UncheckedIOException(new IOException("rest-sessions: the answer is no JSON"));
+            throw new UncheckedIOException(new IOException("rest-sessions: the response is not JSON"));
         } catch (IOException e) {
             throw new UncheckedIOException(e.getMessage(), e);
         }
     }
 
-    /** The service's explanation of an error. Another server's page may show the path, so none of that is passed on. */
+    /** The service's name and message for an error. Omits text that may contain the path, such as a proxy's page. */
     private static String explanation(String body) {
         try {
             var text = new ArrayList<String>();
@@ -985,9 +985,9 @@ public final class RestSessionsFilter extends HttpFilter {
         }
     }
 
-    /** One segment of a path. The dots of an id that is nothing else are escaped, since `..` would name a folder. */
+    /** Encodes a path segment. Escapes the ids `.` and `..`, which proxies would resolve. */
     static String encoded(String text) {
-        Json.quote(text, new StringBuilder()); // refuses half characters
+        Json.quote(text, new StringBuilder()); // throws for a lone surrogate
         var dots = text.equals(".") || text.equals("..");
         var out = new StringBuilder();
         for (var b : text.getBytes(StandardCharsets.UTF_8)) {
@@ -1002,8 +1002,8 @@ public final class RestSessionsFilter extends HttpFilter {
     }
 
     /**
-     * The visitor's address as the service takes it: without the port that some proxies add, with its zone. What is no
-     * address becomes 0.0.0.0: what a proxy writes must not cost a visitor a page.
+     * Converts the client's address to the form that the service accepts: without a port, with a zone id. Other text
+     * becomes 0.0.0.0, so that a proxy's value never makes a request fail.
      */
     static String address(String remote) {
         var text = remote == null ? "" : remote.strip();
@@ -1015,13 +1015,13 @@ public final class RestSessionsFilter extends HttpFilter {
         try {
             if (text.matches("(?=[^%]*:)[0-9A-Fa-f:][0-9A-Fa-f.:]*(%[\\w.~-]{1,64})?")) {
                 var parts = text.split("%");
-                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // looks no name up: there is a colon
-                // The service takes up to 39 characters as they are. Java reads longer forms than it does.
+                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // no name look-up: it has a colon
+                // The service accepts up to 39 characters; Java also parses longer forms, which are shortened here.
                 return text.length() <= 39 ? text
                         : parts.length > 1 && plain.contains(":") ? plain + "%" + parts[1] : plain;
             }
         } catch (UnknownHostException e) {
-            // It only looks like an address.
+            // The text only looks like an address.
         }
         return "0.0.0.0";
     }
@@ -1034,7 +1034,7 @@ public final class RestSessionsFilter extends HttpFilter {
         return name.startsWith(NESTED) ? List.of(NESTED + name) : List.of(name, NESTED + name);
     }
 
-    /** What makes one of the other. Each key goes with its other form, so that no two requests can leave both. */
+    /** The changes from before to after. Each key comes with its other form: concurrent requests cannot leave both. */
     private static Map<String, String> changes(Map<String, String> before, Map<String, String> after) {
         var changes = new LinkedHashMap<String, String>();
         Stream.concat(before.keySet().stream(), after.keySet().stream()).forEach(key -> {
@@ -1045,7 +1045,7 @@ public final class RestSessionsFilter extends HttpFilter {
         return changes;
     }
 
-    /** The id of the user of a {@code d}; empty: nobody has logged in. */
+    /** The user id in {@code d}; empty if no user is logged in. */
     private static String user(Map<String, String> d) {
         for (var key : USER_KEYS) {
             try {
@@ -1054,17 +1054,17 @@ public final class RestSessionsFilter extends HttpFilter {
                     return id.toString();
                 }
             } catch (IllegalArgumentException e) {
-                continue; // out of the application's sight too
+                continue; // hidden from the application too
             }
         }
         return "";
     }
 
-    /** How the cookie is sent: as the container is told to send its own sessions' cookie, but always HttpOnly. */
+    /** Cookie settings: those that the container is configured with for its own session cookie, but always HttpOnly. */
     private record CookieSettings(String name, String domain, String path, int maxAge, boolean secure,
             Map<String, String> attributes) {
         private static final Set<String> OWN = Set.of("name", "domain", "path", "max-age", "secure", "httponly",
-                "expires", "comment"); // Jetty lists all settings
+                "expires", "comment"); // why: Jetty's getAttributes() includes all of these
 
         static CookieSettings of(ServletContext context, String name, String secure) {
             var config = context.getSessionCookieConfig();
@@ -1088,7 +1088,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return Arrays.stream(values).filter(value -> value != null && !value.isEmpty()).findFirst().orElse(null);
         }
 
-        /** Tomcat does not tell the servlet API of settings of its {@code <Context>}; they count before web.xml's. */
+        /** Reads a setting of Tomcat's {@code <Context>}. It overrides web.xml but is not in the servlet API. */
         private static String tomcat(ServletContext context, String getter) {
             try {
                 var resources = context.getAttribute("org.apache.catalina.resources");
@@ -1102,20 +1102,20 @@ public final class RestSessionsFilter extends HttpFilter {
             }
         }
 
-        /** Refuses what would leave every visitor without a session. */
+        /** Throws for settings with which browsers would reject every cookie. */
         private void check(ServletContext context, String secureParameter) {
             var sameSite = attributes.entrySet().stream().filter(one -> one.getKey().equalsIgnoreCase("SameSite"))
                     .map(Map.Entry::getValue).findFirst().orElse("");
             refuse(!Set.of("true", "false").contains(Objects.requireNonNullElse(secureParameter, "true")),
-                    "secure: true or false");
-            refuse(!name.matches("[!#$%&'*+.^_`|~0-9A-Za-z-]+"), "cookie: this is no name of a cookie");
+                    "secure: must be true or false");
+            refuse(!name.matches("[!#$%&'*+.^_`|~0-9A-Za-z-]+"), "cookie: not a valid cookie name");
             refuse(name.startsWith("__Host-") && (!secure || domain != null || !path.equals("/")),
                     "cookie: a name with __Host- needs Secure, the path / and no domain");
             refuse(name.startsWith("__Secure-") && !secure, "cookie: a name with __Secure- needs Secure");
             refuse(sameSite.equalsIgnoreCase("None") && !secure, "SameSite=None needs Secure");
-            refuse(maxAge == 0, "cookie-config: browsers drop a cookie with the max-age 0 at once");
+            refuse(maxAge == 0, "cookie-config: browsers drop a cookie with max-age 0 at once");
             refuse(!context.getEffectiveSessionTrackingModes().contains(SessionTrackingMode.COOKIE),
-                    "tracking-mode: only COOKIE is possible");
+                    "tracking-mode: must include COOKIE");
         }
 
         private static void refuse(boolean wrong, String message) {
@@ -1139,16 +1139,17 @@ public final class RestSessionsFilter extends HttpFilter {
     }
 
     /**
-     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the
-     * name, TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only
-     * after a complete answer; an interrupt closes it and leaves the thread's flag set.
+     * HTTP/1.1 client for one server, for many threads. One deadline bounds a whole call: name look-up, all addresses
+     * of the name, TLS, sending, the complete response, and one retry. An interrupt closes the connection and leaves
+     * the thread's flag set. Invariant: a connection serves one call at a time and is reused only after a complete
+     * response.
      */
     static final class Http implements AutoCloseable {
-        /** {@code retried}: an earlier attempt failed, so the server may have carried the request out twice. */
+        /** {@code retried}: an earlier attempt failed, so the server may have executed the request twice. */
         record Answer(int status, String body, boolean retried) {}
 
-        private static final long DEADLINE = TimeUnit.SECONDS.toNanos(5); // the service's own is 2 s, so it can explain
-        private static final long SILENCE = TimeUnit.SECONDS.toNanos(2); // until a kept connection counts as dead
+        private static final long DEADLINE = TimeUnit.SECONDS.toNanos(5); // the service's own, 2 s, comes first
+        private static final long SILENCE = TimeUnit.SECONDS.toNanos(2); // until a reused connection counts as dead
         private static final long IDLE = TimeUnit.SECONDS.toNanos(15); // below the timeouts of servers and firewalls
         private static final int LONGEST_HEAD = 1 << 16;
         private static final int LONGEST_BODY = 1 << 24;
@@ -1161,14 +1162,14 @@ public final class RestSessionsFilter extends HttpFilter {
         private final ConcurrentLinkedDeque<Connection> idle = new ConcurrentLinkedDeque<>();
         private final ScheduledThreadPoolExecutor watchdog = new ScheduledThreadPoolExecutor(1, Http::daemon);
 
-        /** @throws IllegalArgumentException if this is no http or https URL of a host */
+        /** @throws IllegalArgumentException if this is not an http or https URL with a host */
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
             var other = !tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null;
             if (other || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null
                     || parsed.getRawFragment() != null) {
-                throw new IllegalArgumentException("it has to look like http://host:port");
+                throw new IllegalArgumentException("must look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");
             port = parsed.getPort() >= 0 ? parsed.getPort() : tls ? 443 : 80;
@@ -1192,8 +1193,8 @@ public final class RestSessionsFilter extends HttpFilter {
         }
 
         /**
-         * One request. A kept connection that turns out to be dead costs one retry on a new one, if the request may be
-         * repeated or surely was not sent.
+         * Sends one request. If a reused connection fails, retries once on a new one, provided that the request is
+         * repeatable or was certainly not sent.
          */
         Answer ask(String method, String target, byte[] body, boolean repeatable) throws IOException {
             var deadline = System.nanoTime() + DEADLINE;
@@ -1229,7 +1230,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return request.toByteArray();
         }
 
-        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all. */
+        /** Tries the addresses of the name in order. Each but the last gets half of the remaining time. */
         private Connection connect(long deadline) throws IOException {
             var failure = new ConnectException("no connection to " + authority);
             var addresses = lookup(deadline);
@@ -1244,7 +1245,7 @@ public final class RestSessionsFilter extends HttpFilter {
             throw failure;
         }
 
-        /** On a thread of its own, since a lookup can neither be bounded nor interrupted. */
+        /** Runs on its own thread, because a look-up has no timeout and cannot be interrupted. */
         private InetAddress[] lookup(long deadline) throws IOException {
             var found = new CompletableFuture<InetAddress[]>();
             daemon(() -> {
@@ -1270,12 +1271,12 @@ public final class RestSessionsFilter extends HttpFilter {
             private final SocketChannel channel = SocketChannel.open();
             private final InputStream in;
             private final OutputStream tlsOut; // null without TLS
-            private volatile boolean answered; // whether the answer to the present call has begun
-            private volatile boolean late; // whether the watchdog has closed this
-            private boolean sent; // whether any of the present call may have left
+            private volatile boolean answered; // whether the response to the current call has started
+            private volatile boolean late; // whether the watchdog has closed this connection
+            private boolean sent; // whether any byte of the current call may have been sent
             private boolean keep;
-            private int budget; // bytes that the head may still have
-            private long length; // of the body; -1: chunked, -2: all until the connection ends
+            private int budget; // bytes that the rest of the head may have
+            private long length; // of the body; -1: chunked, -2: until the connection ends
             private volatile long idleSince;
 
             Connection(InetAddress address, long patience) throws IOException {
@@ -1317,11 +1318,11 @@ public final class RestSessionsFilter extends HttpFilter {
                 try {
                     channel.close();
                 } catch (IOException e) {
-                    // It is closed all the same.
+                    // The channel is closed in any case.
                 }
             }
 
-            /** Not idle for long, and with nothing to read: neither an end nor bytes that no call asked for. */
+            /** Whether the connection was not idle for too long, is still open, and has received no stray bytes. */
             boolean usable() {
                 if (System.nanoTime() - idleSince > IDLE) {
                     return false;
@@ -1339,12 +1340,12 @@ public final class RestSessionsFilter extends HttpFilter {
             boolean closedAsOld() {
                 var old = System.nanoTime() - idleSince > IDLE;
                 if (old) {
-                    close(); // a call that takes it at this moment finds it closed, and nothing sent
+                    close(); // a call that takes it at this moment fails before it has sent anything
                 }
                 return old;
             }
 
-            /** {@code impatient}: gives up if the answer does not begin within {@link #SILENCE}. */
+            /** {@code impatient}: gives up if the response does not start within {@link #SILENCE}. */
             Answer exchange(byte[] request, long deadline, boolean impatient, boolean retried) throws IOException {
                 sent = false;
                 answered = false;
@@ -1362,14 +1363,14 @@ public final class RestSessionsFilter extends HttpFilter {
                     }
                     write(request);
                     var status = head();
-                    while (status < 200) { // interim answers
+                    while (status < 200) { // interim responses
                         status = head();
                     }
                     var answer = new Answer(status, body(status), retried);
                     complete = keep && !stray();
                     return answer;
                 } catch (IOException e) {
-                    throw late ? new SocketTimeoutException("no answer in time") : e;
+                    throw late ? new SocketTimeoutException("no response in time") : e;
                 } finally {
                     alarms.forEach(alarm -> alarm.cancel(false));
                     idleSince = System.nanoTime();
@@ -1381,7 +1382,7 @@ public final class RestSessionsFilter extends HttpFilter {
                 }
             }
 
-            /** Whether bytes have come that belong to no answer. */
+            /** Whether bytes have arrived after the response. */
             private boolean stray() {
                 try {
                     return in.available() > 0;
@@ -1401,13 +1402,13 @@ public final class RestSessionsFilter extends HttpFilter {
                 }
             }
 
-            /** Reads the head of an answer and returns its status. */
+            /** Reads the head of a response and returns its status. */
             private int head() throws IOException {
                 budget = LONGEST_HEAD;
                 var first = line();
                 answered = true;
                 if (!first.matches("HTTP/1\\.[01] [1-5]\\d\\d( .*)?")) {
-                    throw new ProtocolException("this is no HTTP");
+                    throw new ProtocolException("not an HTTP response");
                 }
                 keep = first.startsWith("HTTP/1.1");
                 length = -2;
@@ -1416,7 +1417,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     var name = line.substring(0, Math.max(colon, 0)).toLowerCase(Locale.ROOT);
                     var value = line.substring(colon + 1).strip();
                     if (colon <= 0 || name.endsWith(" ") || name.startsWith(" ") || name.startsWith("\t")) {
-                        throw new ProtocolException("this is no header");
+                        throw new ProtocolException("invalid header line");
                     } else if (name.equals("connection")) {
                         keep &= !value.toLowerCase(Locale.ROOT).contains("close");
                     } else if (name.equals("transfer-encoding")) {
@@ -1430,7 +1431,7 @@ public final class RestSessionsFilter extends HttpFilter {
 
             private long framed(long by) throws IOException {
                 if (by == -3 || length != -2 && length != by) {
-                    throw new ProtocolException("the length of the answer is not clear");
+                    throw new ProtocolException("ambiguous length of the response");
                 }
                 return by;
             }
@@ -1444,7 +1445,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     for (var size = chunk(); size > 0; size = chunk()) {
                         read(size, body);
                         if (!line().isEmpty()) {
-                            throw new ProtocolException("a chunk is longer than it says");
+                            throw new ProtocolException("a chunk is longer than declared");
                         }
                     }
                     while (!line().isEmpty()) { // trailers
@@ -1464,18 +1465,18 @@ public final class RestSessionsFilter extends HttpFilter {
                 budget = LONGEST_HEAD;
                 var size = line().split(";", 2)[0].strip();
                 if (!size.matches("[0-9A-Fa-f]{1,8}")) {
-                    throw new ProtocolException("this is no chunk");
+                    throw new ProtocolException("invalid chunk size");
                 }
                 return Long.parseLong(size, 16);
             }
 
             private void read(long size, ByteArrayOutputStream body) throws IOException {
                 if (body.size() + size > LONGEST_BODY) {
-                    throw new IOException("the answer is too long");
+                    throw new IOException("the response is too large");
                 }
                 var bytes = in.readNBytes((int) size);
                 if (bytes.length < size) {
-                    throw new EOFException("the answer ends early");
+                    throw new EOFException("the response is incomplete");
                 }
                 body.writeBytes(bytes);
             }
@@ -1484,9 +1485,9 @@ public final class RestSessionsFilter extends HttpFilter {
                 var line = new StringBuilder();
                 for (int c = in.read(); c != '\n'; c = in.read()) {
                     if (c < 0) {
-                        throw new EOFException("the answer ends early");
+                        throw new EOFException("the response is incomplete");
                     } else if (--budget < 0) {
-                        throw new ProtocolException("the head of the answer is too long");
+                        throw new ProtocolException("the head of the response is too large");
                     }
                     answered = true;
                     line.append((char) c);
@@ -1499,8 +1500,8 @@ public final class RestSessionsFilter extends HttpFilter {
 
     /** JSON as String, Boolean, Integer, Long, BigInteger, Double, List, Map and null. */
     static final class Json {
-        static final int WRITE_LEVELS = 100; // of nesting: what every other language can read
-        static final int READ_LEVELS = 500; // what older versions may have stored
+        static final int WRITE_LEVELS = 100; // levels of nesting that every other language can read
+        static final int READ_LEVELS = 500; // levels of nesting that older versions may have stored
         private static final int LONGEST_INTEGER = 400; // digits: more than any double has
         private static final Pattern NUMBER = Pattern.compile("-?(0|[1-9]\\d*+)(\\.\\d++)?([eE][+-]?\\d++)?");
 
@@ -1522,7 +1523,7 @@ public final class RestSessionsFilter extends HttpFilter {
             return out.toString();
         }
 
-        /** An object whose values are JSON text already. */
+        /** Builds an object from values that are already JSON text. */
         static String object(Map<String, String> texts) {
             var out = new StringBuilder("{");
             texts.forEach((key, text) -> {
@@ -1540,7 +1541,7 @@ public final class RestSessionsFilter extends HttpFilter {
                     || value instanceof BigDecimal) {
                 if (value instanceof BigInteger huge && huge.bitLength() > 1024
                         || !Double.isFinite(((Number) value).doubleValue())) {
-                    throw new IllegalArgumentException("JSON cannot hold a number of this size");
+                    throw new IllegalArgumentException("JSON cannot hold a number beyond the range of a double");
                 }
                 out.append(value);
             } else if (value == null || value instanceof Boolean || value instanceof Integer || value instanceof Long
@@ -1575,7 +1576,7 @@ public final class RestSessionsFilter extends HttpFilter {
 
         static void quote(String string, StringBuilder out) {
             if (!isWhole(string)) {
-                throw new IllegalArgumentException("it has half a character");
+                throw new IllegalArgumentException("it contains a lone surrogate");
             }
             out.append('"');
             for (var c : string.toCharArray()) {
@@ -1588,7 +1589,7 @@ public final class RestSessionsFilter extends HttpFilter {
             out.append('"');
         }
 
-        /** Whether a text has no half of a pair of surrogates, which UTF-8 cannot hold. */
+        /** Whether a text has no lone surrogate, which UTF-8 cannot encode. */
         private static boolean isWhole(String text) {
             return text.codePoints().noneMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE);
         }
@@ -1599,11 +1600,11 @@ public final class RestSessionsFilter extends HttpFilter {
                 var value = json.value();
                 return json.end(value);
             } catch (IndexOutOfBoundsException | NumberFormatException e) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
         }
 
-        /** The members of an object, each value as its text. So one that cannot be read does not hide the others. */
+        /** The members of an object, each value as JSON text. So an unreadable value does not hide the others. */
         static Map<String, String> members(String text) {
             try {
                 var json = new Json(text);
@@ -1616,7 +1617,7 @@ public final class RestSessionsFilter extends HttpFilter {
                         json.peek();
                         var begin = json.at;
                         json.pass();
-                        if (isWhole(key)) { // else no request can name it
+                        if (isWhole(key)) { // otherwise no request can contain the key
                             members.put(key, text.substring(begin, json.at));
                         }
                     } while (json.skip(','));
@@ -1624,18 +1625,18 @@ public final class RestSessionsFilter extends HttpFilter {
                 }
                 return json.end(members);
             } catch (IndexOutOfBoundsException e) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
         }
 
         private <T> T end(T value) {
             if (peek() != 0 || at < text.length()) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
             return value;
         }
 
-        /** Goes to the end of a value of any depth. */
+        /** Skips a value of any depth. */
         private void pass() {
             var depth = 0;
             var begin = at;
@@ -1656,7 +1657,7 @@ public final class RestSessionsFilter extends HttpFilter {
                 }
             } while (depth > 0);
             if (depth < 0 || text.charAt(begin) == ',') {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
         }
 
@@ -1672,7 +1673,7 @@ public final class RestSessionsFilter extends HttpFilter {
             };
         }
 
-        /** The next character that is no space, 0 at the end. */
+        /** Skips whitespace and returns the next character; 0 at the end. */
         private char peek() {
             while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
                 at++;
@@ -1688,7 +1689,7 @@ public final class RestSessionsFilter extends HttpFilter {
 
         private void expect(char c) {
             if (!skip(c)) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
         }
 
@@ -1731,7 +1732,7 @@ public final class RestSessionsFilter extends HttpFilter {
         private String string() {
             var string = characters();
             if (!isWhole(string)) {
-                throw new IllegalArgumentException("it has half a character");
+                throw new IllegalArgumentException("it contains a lone surrogate");
             }
             return string;
         }
@@ -1754,13 +1755,13 @@ public final class RestSessionsFilter extends HttpFilter {
                 case 'r' -> '\r';
                 case 't' -> '\t';
                 case 'u' -> (char) Integer.parseInt(text.substring(at, at += 4), 16);
-                default -> throw new IllegalArgumentException("this is no JSON");
+                default -> throw new IllegalArgumentException("not valid JSON");
             };
         }
 
         private Object word(String word, Object value) {
             if (!text.startsWith(word, at)) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
             at += word.length();
             return value;
@@ -1769,12 +1770,12 @@ public final class RestSessionsFilter extends HttpFilter {
         private Number number() {
             var matcher = NUMBER.matcher(text).region(at, text.length());
             if (!matcher.lookingAt()) {
-                throw new IllegalArgumentException("this is no JSON");
+                throw new IllegalArgumentException("not valid JSON");
             }
             at = matcher.end();
             if (matcher.group(2) == null && matcher.group(3) == null) {
                 if (matcher.group().length() > LONGEST_INTEGER) {
-                    throw new IllegalArgumentException("it has a number beyond all doubles");
+                    throw new IllegalArgumentException("it contains a number beyond the range of a double");
                 }
                 var exact = new BigInteger(matcher.group());
                 if (exact.bitLength() < 32) {
@@ -1787,7 +1788,7 @@ public final class RestSessionsFilter extends HttpFilter {
 
         private static Number finite(Number number) {
             if (!Double.isFinite(number.doubleValue())) {
-                throw new IllegalArgumentException("it has a number beyond all doubles");
+                throw new IllegalArgumentException("it contains a number beyond the range of a double");
             }
             return number;
         }

@@ -3,12 +3,13 @@
 declare(strict_types=1);
 
 /**
- * Keeps PHP's sessions in rest-sessions. Copy this file; README.md beside it shows its use.
+ * Stores PHP's sessions in rest-sessions. Copy this file; README.md beside it shows its use.
  *
- * The service makes the tokens, so a new session has none before it is first saved. Until then PHP knows the session by
- * an internal id that never leaves the process; therefore this class, not PHP, reads and sends the cookie.
+ * The service creates the tokens, so a new session has none before its first save. Until then PHP uses an internal id
+ * that never leaves the process. Therefore this class, not PHP, reads and sends the cookie.
  *
- * Output is buffered while a session is open, because its save may add a cookie or turn the answer into an error.
+ * The class buffers output while a session is open, because the save may add a cookie or replace the response by an
+ * error.
  */
 final class RestSessionHandler implements
     SessionHandlerInterface,
@@ -16,46 +17,46 @@ final class RestSessionHandler implements
     SessionUpdateTimestampHandlerInterface
 {
     private const TOKEN = '/\A[A-Za-z0-9]{64}\z/';
-    private const NESTED = 'json:'; // prefix of a key whose value is JSON text
-    private const LEVELS = 100; // nesting that every language can read
+    private const NESTED = 'json:'; // key prefix of nested values, which are stored as JSON text
+    private const LEVELS = 100; // levels of nesting that a value may have: every language reads this many
     private const USER_KEYS = ['user_id', '_user_id', '_auth_user_id']; // ours, Flask-Login's, Django's
     private const ANONYMOUS = 'anonymous';
-    private const COOKIES = 4; // distinct cookies of our name that are looked up
-    /** SAPIs that send no head. They may serve one visitor after another. */
+    private const COOKIES = 4; // at most this many tokens from cookies are looked up
+    /** SAPIs that send no response headers. One process may serve several visitors in sequence. */
     private const NO_COOKIES = ['cli', 'phpdbg', 'embed', 'micro'];
 
     private static ?self $current = null;
     /** @var array<string, self> for logoutEverywhere() without start() */
     private static array $unstarted = [];
-    private static string $left = ''; // the id that our last session left in session_id()
+    private static string $left = ''; // the id that the previous session left in session_id()
     private static bool $registered = false;
-    private static bool $configured = false; // PHP's settings are ours
+    private static bool $configured = false; // whether configure() has changed PHP's settings
 
     private RestSessionConnection $service;
     private string $app;
     private string $name = 'session';
     /**
-     * What is known of the sessions, by PHP's id: arrays with these keys. `token`: null if the service has no such
-     * session. `raw`: the entries of `d` by the app's name of them, each [key, JSON text]. `seen`: the same for what
-     * the app sees. `values`: what the app sees. `replaces`: tokens to kill once the session is saved. `from`: the token
-     * that it was copied from.
+     * The sessions by PHP's id, each an array with these keys. `token`: null if the service has no such session. `raw`:
+     * the entries of `d` by the name that the app uses, each [key, JSON text]. `seen`: the subset of `raw` that the app
+     * can read. `values`: the values of those. `replaces`: tokens to kill once the session is saved. `from`: the token
+     * of the session that this one was copied from.
      *
      * @var array<array-key, array>
      */
     private array $known = [];
     /** @var array<array-key, string> tokens by PHP's ids, of earlier sessions of this request */
     private array $ids = [];
-    private ?string $loaded = null; // the id that load() has just read
+    private ?string $loaded = null; // the id that load() read last
     private ?string $open = null; // the id of the open session
-    private ?array $leaving = null; // what session_regenerate_id() leaves behind
-    private array $strand = []; // who opened it
-    private int $level = 0; // of our output buffer, 0 if there is none
-    private string $held = ''; // what the app has written, and the buffer does not hold any more
-    private bool $through = false; // what reaches the buffer goes on at once
-    private bool $ending = false; // the buffer is given out or thrown away by us
-    private ?Throwable $failed = null; // a save that failed where no exception could be thrown
+    private ?array $leaving = null; // the old session's record while session_regenerate_id() runs
+    private array $openedBy = []; // the process, fiber and coroutine that opened the session
+    private int $level = 0; // nesting level of our output buffer; 0 if there is none
+    private string $held = ''; // output that PHP's buffer has already handed to us
+    private bool $passThrough = false; // whether output passes the buffer without delay
+    private bool $ending = false; // whether this class is flushing or discarding the buffer
+    private ?Throwable $failed = null; // error of a save in an output callback, which cannot throw
 
-    /** In the place of session_start(), with its options, and with `url` and `app` of the service. */
+    /** Replaces session_start(). Takes the same options, and `url` and `app` for the service. */
     public static function start(array $options = []): bool
     {
         try {
@@ -82,7 +83,7 @@ final class RestSessionHandler implements
         return session_start(array_intersect_key($options, ['read_and_close' => true]));
     }
 
-    /** Ends every session of a user, and answers how many there were. */
+    /** Ends every session of a user and returns how many there were. */
     public static function logoutEverywhere(string|int $user): int
     {
         self::checkUser((string) $user);
@@ -90,7 +91,7 @@ final class RestSessionHandler implements
         $handler = self::$current;
         if ($handler === null) {
             $handler = self::$unstarted[$place] ?? new self();
-            self::$unstarted = [$place => $handler]; // keeps the connection for the next call
+            self::$unstarted = [$place => $handler]; // reuses the connection for the next call
         }
         return (int) ($handler->ask('DELETE', 'killsoid/' . self::segment((string) $user))['kill'] ?? 0);
     }
@@ -99,7 +100,7 @@ final class RestSessionHandler implements
     {
         $app ??= getenv('REST_SESSIONS_APP') ?: null;
         if ($app === null) {
-            throw self::error('name the app, as the option `app` or in REST_SESSIONS_APP', 500);
+            throw self::error('set the option `app` or the environment variable REST_SESSIONS_APP', 500);
         }
         if (!preg_match('/\A[A-Za-z0-9_-]{3,20}\z/', $app)) {
             throw self::error('the option `app` must be 3 to 20 characters of A-Z, a-z, 0-9, _ and -', 500);
@@ -108,39 +109,39 @@ final class RestSessionHandler implements
         $this->service = new RestSessionConnection($url ?? (getenv('REST_SESSIONS_URL') ?: 'http://127.0.0.1:3000'));
     }
 
-    /** start() while a session is active: fine if it is this request's own, an error otherwise. */
+    /** Handles start() while a session is active: fails unless the session belongs to this request. */
     private static function resume(): bool
     {
         $own = self::$current;
         if ($own === null || $own->open === null) {
-            session_abort(); // Why: what the app stores from here on must not go to another store.
-            throw self::error('a session is active already: switch session.auto_start off, and call start() '
-                . 'in the place of session_start()', 500);
+            session_abort(); // Why: the app's further changes must not go to another store.
+            throw self::error('a session is already active: switch session.auto_start off, and call start() '
+                . 'instead of session_start()', 500);
         }
-        // Why: in a process that serves one visitor after another, this is the session of another visitor.
-        if ($own->strand !== self::strand() || in_array(PHP_SAPI, self::NO_COOKIES, true)) {
+        // Why: in a process that serves several visitors in sequence, this session may be another visitor's.
+        if ($own->openedBy !== self::executionContext() || in_array(PHP_SAPI, self::NO_COOKIES, true)) {
             throw self::error('the session of another request is still open in this process: close it with '
                 . 'session_write_close() first', 500);
         }
         return session_start(); // PHP's own notice, and true
     }
 
-    /** start() after the answer has begun: only a session that this request had open before can be opened again. */
+    /** Handles start() after the response has started: only a session that this request had open can be reopened. */
     private static function reopen(array $options): bool
     {
         if (self::$current === null || in_array(PHP_SAPI, self::NO_COOKIES, true)) {
-            throw self::error('the answer has begun: call start() before any output', 500);
+            throw self::error('the response has started: call start() before any output', 500);
         }
         return session_start(array_intersect_key($options, ['read_and_close' => true]));
     }
 
     /**
-     * Saves after the app's own shutdown functions, as PHP does with its own sessions: one that is registered during
-     * the shutdown runs last.
+     * Saves after the app's own shutdown functions, as PHP does with its own sessions. A function that is registered
+     * during the shutdown runs last.
      */
     private static function register(): void
     {
-        if (!self::$registered || PHP_SAPI === 'frankenphp') { // the latter forgets it with each request
+        if (!self::$registered || PHP_SAPI === 'frankenphp') { // FrankenPHP drops it after each request
             register_shutdown_function(static function (): void {
                 register_shutdown_function(static fn() => session_write_close());
             });
@@ -148,7 +149,7 @@ final class RestSessionHandler implements
         }
     }
 
-    /** Sets PHP's options, and refuses those that cannot be honoured. */
+    /** Sets PHP's session options. Throws for those that this handler cannot honour. */
     private function configure(array $options): void
     {
         $wanted = [
@@ -170,9 +171,9 @@ final class RestSessionHandler implements
             }
         }
         if (!self::$configured && !self::isOn('use_cookies')) {
-            throw self::error('session.use_cookies is off, and a token travels in a cookie only', 500);
+            throw self::error('session.use_cookies must be on: the token is sent only in a cookie', 500);
         }
-        // PHP writes the progress of an upload to its own store before the script runs.
+        // PHP writes upload progress to its own store before the script runs.
         $progress = ini_get('session.upload_progress.name');
         if ($_FILES && isset($_POST[$progress]) && self::isOn('upload_progress.enabled')) {
             throw self::error('session.upload_progress cannot be honoured: set session.upload_progress.enabled=0', 500);
@@ -183,11 +184,11 @@ final class RestSessionHandler implements
             unset($options[$key]);
         }
         if (!preg_match('/\A[!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,256}\z/', $this->name) || is_numeric($this->name)) {
-            throw self::error('the option `name` is no name of a cookie that PHP can send', 500);
+            throw self::error('the option `name` is not a cookie name that PHP can send', 500);
         }
         $defaults = [];
         foreach (['cookie_secure' => '1', 'cookie_httponly' => '1', 'cookie_samesite' => 'Lax'] as $key => $value) {
-            // php.ini and session_set_cookie_params() count if they ask for something; PHP's defaults ask for nothing.
+            // Values from php.ini and session_set_cookie_params() win over ours, unless they are PHP's empty defaults.
             if (in_array((string) ini_get("session.$key"), ['', '0'], true)) {
                 $defaults[$key] = $value;
             }
@@ -204,15 +205,15 @@ final class RestSessionHandler implements
                         $refused = $key;
                     }
                 }
-            } catch (Error $error) { // as newer PHPs throw while session.upload_progress.enabled is on
-                throw self::error("PHP does not take the settings: {$error->getMessage()}", 500);
+            } catch (Error $error) { // newer PHP versions throw while session.upload_progress.enabled is on
+                throw self::error("PHP rejected the settings: {$error->getMessage()}", 500);
             }
         });
         if (session_name() !== $this->name) {
             $refused = 'name';
         }
         if ($refused !== '') {
-            throw self::error("PHP does not take the option `$refused`", 500);
+            throw self::error("PHP rejected the option `$refused`", 500);
         }
         $this->checkCookie();
         $ttl = (int) ini_get('session.gc_maxlifetime');
@@ -221,7 +222,7 @@ final class RestSessionHandler implements
         }
     }
 
-    /** A cookie that PHP cannot send, or that browsers drop, would leave sessions that no cookie names. */
+    /** Throws if PHP cannot send the cookie or browsers reject it: each request would leave an orphaned session. */
     private function checkCookie(): void
     {
         $cookie = session_get_cookie_params();
@@ -236,17 +237,17 @@ final class RestSessionHandler implements
             'cookie_samesite' => !in_array(strtolower($cookie['samesite']), ['', 'lax', 'strict', 'none'], true),
         ];
         foreach (array_filter($bad) as $key => $_) {
-            throw self::error("the option `$key` makes no cookie that a browser keeps", 500);
+            throw self::error("the option `$key` makes browsers reject the cookie", 500);
         }
     }
 
-    /** The token of the session that this request has, or '' if it has none. */
+    /** Returns the token of this request's live session, or '' if there is none. */
     private function choose(): string
     {
         $id = session_id();
-        // An id that the app has set counts; one that is left of the last session may be another visitor's.
+        // An id that the app has set counts. The id that the previous session left may belong to another visitor.
         $set = $id !== '' && $id !== self::$left;
-        // Internal ids of this request, for an app that sets one again. Only of tokens that the visitor has.
+        // Remembers this request's internal ids, in case the app sets one again. Only for tokens in the cookies.
         foreach (self::$current === null ? [] : self::$current->known as $old => $known) {
             self::$current->ids[$old] = $known['token'];
         }
@@ -264,10 +265,10 @@ final class RestSessionHandler implements
     }
 
     /**
-     * The tokens that this visitor has: of the cookie that the answer sets, then of the cookies that came.
+     * Returns the visitor's tokens: from the cookie that the response sets, then from the request's cookies.
      *
-     * From the raw header, because $_COOKIE renames keys and keeps one value of a name. Servers join several header
-     * lines with a comma.
+     * Why the raw header: $_COOKIE renames keys and keeps one value per name. Servers join several header lines with a
+     * comma.
      */
     private function tokens(): array
     {
@@ -294,13 +295,13 @@ final class RestSessionHandler implements
         return $this->guard(function (): bool {
             if ($this !== self::$current || ini_get('session.use_cookies') || ini_get('session.use_trans_sid')
                 || !ini_get('session.use_only_cookies') || ini_get('session.serialize_handler') !== 'php_serialize') {
-                throw self::error('call RestSessionHandler::start(), and leave its settings as they are', 500);
+                throw self::error('call RestSessionHandler::start(), and do not change its settings', 500);
             }
             if ($this->level === 0 && !headers_sent()) {
-                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase), self::piece());
+                ob_start(fn(string $output, int $phase): string => $this->output($output, $phase), self::chunkSize());
                 $this->level = ob_get_level();
             }
-            $this->through = headers_sent();
+            $this->passThrough = headers_sent();
             return true;
         });
     }
@@ -317,7 +318,7 @@ final class RestSessionHandler implements
 
     public function gc(int $max_lifetime): int|false
     {
-        return 0; // the service removes what has expired
+        return 0; // the service removes expired sessions
     }
 
     public function create_sid(): string
@@ -339,13 +340,13 @@ final class RestSessionHandler implements
     public function read(#[\SensitiveParameter] string $id): string
     {
         if ($this->leaving !== null) {
-            $this->known[$id] = $this->leaving; // a new id for the same session
+            $this->known[$id] = $this->leaving; // the same session under a new id
         } elseif ($this->loaded !== $id) {
             $this->guard(fn() => $this->isOurs($id) ? $this->load($id) : $this->forget($id));
         }
         $this->loaded = $this->leaving = null;
         $this->open = self::$left = $id;
-        $this->strand = self::strand();
+        $this->openedBy = self::executionContext();
         $values = $this->known[$id]['values'];
         return $values ? self::precisely(fn() => serialize($values)) : '';
     }
@@ -358,7 +359,7 @@ final class RestSessionHandler implements
             if ($this->failed !== null) {
                 throw $this->failed;
             }
-            // Not $data where there is a choice: serialize() rounds by the app's serialize_precision.
+            // Prefers $_SESSION to $data. Why: serialize() rounds floats to the app's serialize_precision.
             $session = isset($_SESSION) && is_array($_SESSION) ? $_SESSION
                 : ($data === '' ? [] : unserialize($data, ['allowed_classes' => false]));
             if ($regenerating) {
@@ -370,7 +371,7 @@ final class RestSessionHandler implements
         return true;
     }
 
-    /** Nothing has changed, and the read has renewed the session. */
+    /** Does nothing: PHP calls it for an unchanged session, and the read has already renewed that. */
     public function updateTimestamp(
         #[\SensitiveParameter] string $id,
         #[\SensitiveParameter] string $data,
@@ -383,7 +384,7 @@ final class RestSessionHandler implements
         $known = $this->known[$id] ?? self::record();
         $tokens = array_filter([...$known['replaces'], $known['token']]);
         if (self::regenerating()) {
-            // Killed once the new one is stored, so that a failure in between does not cost the visitor the session.
+            // Killed once the new session is stored, so that a failure in between does not log the visitor out.
             $this->leaving = ['token' => null, 'replaces' => $tokens] + $known;
         } else {
             $this->open = null;
@@ -398,7 +399,7 @@ final class RestSessionHandler implements
         return true;
     }
 
-    /** session_regenerate_id(false): the old session stays, with the changes up to now. */
+    /** Handles session_regenerate_id(false): the old session stays, with the changes so far. */
     private function leave(#[\SensitiveParameter] string $id, #[\SensitiveParameter] array $session): void
     {
         $known = $this->known[$id];
@@ -411,7 +412,7 @@ final class RestSessionHandler implements
         $this->known[$id]['replaces'] = [];
     }
 
-    /** Whether the id may be opened: one that is left of the last session only if the visitor has its token. */
+    /** Whether this request may open an id. The id that the previous session left needs a cookie with its token. */
     private function isOurs(#[\SensitiveParameter] string $id): bool
     {
         $token = $this->token($id);
@@ -424,7 +425,7 @@ final class RestSessionHandler implements
             : $this->ids[$id] ?? (preg_match(self::TOKEN, $id) ? $id : null);
     }
 
-    /** Reads a session, and says whether there is one. */
+    /** Reads a session. Returns whether it exists. */
     private function load(#[\SensitiveParameter] string $id): bool
     {
         $token = $this->token($id);
@@ -445,7 +446,7 @@ final class RestSessionHandler implements
     private function get(#[\SensitiveParameter] string $token): array
     {
         $text = $this->exchange('GET', "get/$token");
-        // Numbers that PHP does not hold exactly become marked strings, so that their digits survive.
+        // Numbers that PHP cannot represent exactly become marked strings, which preserve their digits.
         $mark = bin2hex(random_bytes(8)) . ':';
         $marked = preg_replace_callback(
             '/"[^"\\\\]*+(?:\\\\.[^"\\\\]*+)*+"|-?[0-9][0-9.eE+-]*+/s',
@@ -455,7 +456,7 @@ final class RestSessionHandler implements
         );
         $session = self::parse($marked ?? $text);
         if (!is_array($session)) {
-            throw self::error('an answer that is no object', 503);
+            throw self::error('the response is not a JSON object', 503);
         }
         $entries = [];
         foreach (is_array($session['d'] ?? null) ? $session['d'] : [] as $key => $value) {
@@ -472,7 +473,7 @@ final class RestSessionHandler implements
         return (is_int($value) || is_float($value) && is_finite($value)) && self::json($value) === $number;
     }
 
-    /** What is known of a session with these entries. A plain value wins over a nested one of the same name. */
+    /** Builds a record for $known from the entries of `d`. A plain value wins over a nested one of the same name. */
     private static function record(?array $entries = null, #[\SensitiveParameter] ?string $token = null): array
     {
         $record = ['token' => $token, 'raw' => [], 'seen' => [], 'values' => [], 'replaces' => [], 'from' => null];
@@ -488,19 +489,19 @@ final class RestSessionHandler implements
             $record['raw'][$name] = [$key, $json];
             try {
                 if ($nested($key)) {
-                    $value = is_string($value) ? self::parse($value) : throw new JsonException('no text');
+                    $value = is_string($value) ? self::parse($value) : throw new JsonException('not a string');
                 }
                 $record['seen'][$name] = self::form($name, $value);
                 $record['values'][$name] = $value;
             } catch (JsonException) {
-                error_log('rest-sessions: the key ' . self::printable($name)
-                    . ' holds what PHP cannot read; it is left as it is and hidden from the app');
+                error_log('rest-sessions: PHP cannot read the value of the key ' . self::printable($name)
+                    . '; it stays stored unchanged and hidden from the app');
             }
         }
         return $record;
     }
 
-    /** Sends the keys that have changed. A session that is new, or whose user has changed, gets a new token. */
+    /** Sends the changed keys. A session that is new, or whose user has changed, gets a new token. */
     private function save(#[\SensitiveParameter] string $id, #[\SensitiveParameter] array $session): void
     {
         $known = $this->known[$id] ?? self::record();
@@ -513,7 +514,7 @@ final class RestSessionHandler implements
         if ($known['token'] !== null && $before === $user) {
             $body = self::object(array_merge(...array_values($changes)));
             if ($changes && $this->ask('POST', "set/{$known['token']}", $body) === []) {
-                throw self::error('the session has ended while this request was served', 409);
+                throw self::error('the session was ended elsewhere during this request', 409);
             }
         } else {
             $old = array_filter([...$known['replaces'], $known['token'], $before === $user ? null : $known['from']]);
@@ -522,7 +523,7 @@ final class RestSessionHandler implements
             $known['replaces'] = [];
             $known['from'] = null;
         }
-        $raw = array_diff_key($known['raw'], $known['seen']); // hidden from the app, but for what it has replaced
+        $raw = array_diff_key($known['raw'], $known['seen']); // the hidden entries, unless the app has replaced them
         foreach ($after as $name => $form) {
             $raw[$name] = ($known['seen'][$name] ?? null) === $form ? $known['raw'][$name] : $form;
         }
@@ -530,8 +531,8 @@ final class RestSessionHandler implements
     }
 
     /**
-     * Stores a session under a new token, if there is anything to store, and ends the old ones. `stays`: the token of the
-     * session that it was copied from, and that does not end.
+     * Stores a session under a new token, if there is anything to store, and ends the old ones. `stays`: the token of a
+     * session that this one was copied from and that must not end.
      */
     private function move(
         #[\SensitiveParameter] array $old,
@@ -541,12 +542,12 @@ final class RestSessionHandler implements
         ?string $user,
         bool $same,
     ): ?string {
-        // What the app has not changed goes over as it is, and so does what is hidden from the app.
+        // Unchanged entries, and those hidden from the app, are copied in their stored form.
         $d = array_diff_key($known['raw'], $known['seen'], $after);
         foreach ($after as $name => $form) {
             $d[$name] = ($known['seen'][$name] ?? null) === $form ? $known['raw'][$name] : $form;
         }
-        // Keys that only others can read are reason enough to go on with a session, but not with a logged-out user's.
+        // Entries that only other languages can read keep a session alive, unless its user has logged out.
         if (!$after && !($old && $user === null && $same && $d)) {
             array_map([$this, 'kill'], $old);
             $this->dropCookie($old);
@@ -556,22 +557,22 @@ final class RestSessionHandler implements
             self::checkUser($user);
         }
         if (headers_sent()) {
-            throw self::error('the answer began before the session was saved: its cookie cannot be sent', 500);
+            throw self::error('the response started before the session was saved: its cookie cannot be sent', 500);
         }
         if (in_array(PHP_SAPI, self::NO_COOKIES, true)) {
-            throw self::error('a new session needs a cookie, and the SAPI "' . PHP_SAPI . '" cannot send one', 500);
+            throw self::error('a new session needs a cookie, but the SAPI "' . PHP_SAPI . '" cannot send one', 500);
         }
         $token = $this->create($user, $d);
         try {
             foreach ($old as $one) {
-                // Why not after a retry: the first request may have killed it, and only its answer was lost.
+                // Why not after a retry: the first attempt may have killed it, and only the response was lost.
                 if (!$this->kill($one) && $same && !$this->service->retried) {
-                    throw self::error('the session has ended while this request was served', 409);
+                    throw self::error('the session was ended elsewhere during this request', 409);
                 }
             }
-            // Why only now: a logout of the user that comes later ends the new session, too.
+            // Why after the create: a later logout of the user everywhere also ends the new session.
             if ($stays !== null && !$this->get($stays)[1]) {
-                throw self::error('the session has ended while this request was served', 409);
+                throw self::error('the session was ended elsewhere during this request', 409);
             }
         } catch (Throwable $error) {
             try {
@@ -586,12 +587,12 @@ final class RestSessionHandler implements
 
     private function create(?string $user, #[\SensitiveParameter] array $d): string
     {
-        // An id of its own for each: the service keeps an index by id.
+        // Each session without a user gets its own id. Why: the service keeps an index entry per id.
         $id = $user === null ? self::ANONYMOUS . ':' . bin2hex(random_bytes(8)) : self::segment($user);
         $query = 'ip=' . rawurlencode(self::ip()) . '&ttl=' . (int) ini_get('session.gc_maxlifetime');
         $token = $this->ask('PUT', "create/$id?$query", self::object($d))['token'] ?? null;
         if (!is_string($token) || !preg_match(self::TOKEN, $token)) {
-            throw self::error('an answer without a token', 503);
+            throw self::error('the service returned no token', 503);
         }
         return $token;
     }
@@ -601,7 +602,7 @@ final class RestSessionHandler implements
         return ($this->ask('DELETE', "kill/$token")['kill'] ?? 0) === 1;
     }
 
-    /** Kills what session_regenerate_id(true) has left, if nothing was saved after it. */
+    /** Kills the sessions that session_regenerate_id(true) replaced, if no save followed. */
     private function killReplaced(): void
     {
         foreach ($this->known as $id => $known) {
@@ -619,7 +620,7 @@ final class RestSessionHandler implements
         setcookie($this->name, $token, $options);
     }
 
-    /** The lines of the answer's head that set our cookie. */
+    /** Returns the Set-Cookie lines of the response that set our cookie. */
     private function cookieLines(): array
     {
         $start = "Set-Cookie: $this->name=";
@@ -631,7 +632,7 @@ final class RestSessionHandler implements
         return explode(';', explode('=', $line, 2)[1])[0];
     }
 
-    /** Takes back the cookie that this request has set: all, or only those of some tokens. */
+    /** Removes our Set-Cookie lines from the response: all, or only those with the given tokens. */
     private function dropCookie(#[\SensitiveParameter] ?array $tokens = null): void
     {
         $drop = [];
@@ -650,13 +651,14 @@ final class RestSessionHandler implements
     }
 
     /**
-     * The size at which PHP hands over what our buffer holds. An app's buffer with a callback that lies above ours keeps
-     * us from taking ours away, so its size decides when a stream gets through, and how much memory a download takes.
+     * Returns the chunk size of our output buffer. PHP passes the buffer's content to output() at this size.
      *
-     * Without a buffer below, the app expects none: it reads none, and what it flushes has to get through. With one, it
-     * may read what it has written, and expects a stream to get through only where the one below has a size.
+     * Why it matters: if the app has a buffer with a callback above ours, ours cannot be removed. Its chunk size then
+     * decides when streamed output reaches the client and how much memory a download takes. Without a buffer below
+     * ours, the app does not expect to read its output back, and a flush must reach the client. With one, the app may
+     * read its output back, and it expects a stream to pass only if the buffer below has a chunk size.
      */
-    private static function piece(): int
+    private static function chunkSize(): int
     {
         return match (true) {
             ob_get_level() === 0 => 1,
@@ -666,9 +668,8 @@ final class RestSessionHandler implements
     }
 
     /**
-     * Our output buffer has a piece, or is emptied: by the app, by the end of the request, or by release(). If the
-     * session is still open when it is emptied, it is saved first: the answer's head goes out now, or with what the app
-     * writes next.
+     * The callback of our output buffer. PHP calls it for a full chunk, and when the app, the end of the request, or
+     * release() flushes the buffer. A flush saves an open session first, because it may send the response's headers.
      */
     private function output(string $output, int $phase): string
     {
@@ -676,13 +677,13 @@ final class RestSessionHandler implements
             $this->level = 0;
         }
         $emptied = $phase & (PHP_OUTPUT_HANDLER_FLUSH | PHP_OUTPUT_HANDLER_FINAL);
-        if (!$emptied && !$this->through && !($phase & PHP_OUTPUT_HANDLER_CLEAN)) {
+        if (!$emptied && !$this->passThrough && !($phase & PHP_OUTPUT_HANDLER_CLEAN)) {
             $this->held .= $output;
             return '';
         }
         [$output, $this->held] = [$this->held . $output, ''];
         if (!$emptied || $this->ending || $this->open === null || !isset($_SESSION) || !is_array($_SESSION)) {
-            return $output; // to nowhere if the app throws it away
+            return $output; // PHP drops it if the app discards the buffer
         }
         try {
             $this->save($this->open, $_SESSION);
@@ -690,24 +691,24 @@ final class RestSessionHandler implements
         } catch (Throwable $error) {
             $this->failed = $error;
             error_log($error->getMessage());
-            $this->spoil($error, true);
+            $this->setErrorStatus($error, true);
             return '';
         }
     }
 
-    /** Gives out what is held back. What the app writes from now on goes its usual way. */
+    /** Flushes our output buffer and removes it. */
     private function release(): void
     {
         if ($this->level === 0) {
             return;
         }
-        // Buffers that the app has opened above ours are lifted and put back.
+        // Takes down the app's buffers above ours, and restores them afterwards.
         $above = [];
         while (ob_get_level() > $this->level && ob_get_status()['name'] === 'default output handler') {
             $size = ob_get_status()['chunk_size'];
             $above[] = [ob_get_clean(), $size];
         }
-        $this->through = true;
+        $this->passThrough = true;
         if (ob_get_level() === $this->level) {
             $this->ending = true;
             ob_end_flush();
@@ -719,7 +720,7 @@ final class RestSessionHandler implements
         }
     }
 
-    /** Makes the answer an error if something fails, also after the app has written it. */
+    /** Runs $work. If it throws, replaces the response by an error, even if the app has already written it. */
     private function guard(callable $work, bool $saving = false): mixed
     {
         try {
@@ -730,19 +731,19 @@ final class RestSessionHandler implements
                 while (ob_get_level() > 0 && ob_end_clean());
                 $this->ending = false;
             }
-            $this->spoil($error, $saving);
+            $this->setErrorStatus($error, $saving);
             throw $error;
         }
     }
 
-    /** Sets the status of an error. After a failed save, the app's headers belong to an answer that is not sent. */
-    private function spoil(Throwable $error, bool $saving): void
+    /** Sets the status for an error. After a failed save, also removes the headers of the discarded response. */
+    private function setErrorStatus(Throwable $error, bool $saving): void
     {
         if (headers_sent()) {
             return;
         }
         if ($saving) {
-            $cookies = $this->cookieLines(); // of a session that an earlier save of this request has stored
+            $cookies = $this->cookieLines(); // from an earlier, successful save of this request
             header_remove();
             header('Cache-Control: no-store');
             foreach ($cookies as $line) {
@@ -762,7 +763,7 @@ final class RestSessionHandler implements
         } catch (JsonException) {
             $answer = null;
         }
-        return is_array($answer) ? $answer : throw self::error('an answer that is no object', 503);
+        return is_array($answer) ? $answer : throw self::error('the response is not a JSON object', 503);
     }
 
     private function exchange(
@@ -775,14 +776,14 @@ final class RestSessionHandler implements
             $answer = json_decode($text, true);
             $said = is_string($answer['name'] ?? null) && is_string($answer['message'] ?? null)
                 ? " {$answer['name']}: {$answer['message']}" : '';
-            // Why: a proxy's own page may show the path, which holds a token.
+            // Why: a proxy's error page may contain the path, which holds a token.
             $said = self::printable(preg_replace('/[A-Za-z0-9]{20,}/', '...', $said), 200);
             throw self::error("status $status$said", in_array($status, [429, 502, 503, 504], true) ? 503 : 500);
         }
         return $text;
     }
 
-    /** The entries for what the app has, by name: [key, JSON text]. Scalars as they are, others as JSON text. */
+    /** Encodes the app's values, by name: [key, JSON text]. Scalars stay plain, others become JSON text. */
     private static function encode(#[\SensitiveParameter] array $session): array
     {
         $forms = [];
@@ -790,7 +791,7 @@ final class RestSessionHandler implements
             $name = (string) $name;
             if (self::holdsObject($value)) {
                 $shown = self::printable($name);
-                throw self::error("\$_SESSION['$shown'] holds an object, which JSON cannot hold", 500);
+                throw self::error("\$_SESSION['$shown'] contains an object, which JSON cannot hold", 500);
             }
             try {
                 $forms[$name] = self::form($name, $value);
@@ -806,7 +807,7 @@ final class RestSessionHandler implements
     private static function form(string $name, #[\SensitiveParameter] mixed $value): array
     {
         if (is_scalar($value) && !str_starts_with($name, self::NESTED)) {
-            self::json($name); // refuses a name that is no text
+            self::json($name); // throws for a name that is not UTF-8
             return [$name, self::json($value)];
         }
         return [self::NESTED . $name, self::json(self::json($value))];
@@ -814,7 +815,7 @@ final class RestSessionHandler implements
 
     private static function holdsObject(#[\SensitiveParameter] mixed $value, int $level = 0): bool
     {
-        if (!is_array($value) || $level > 512) { // deeper is refused by json()
+        if (!is_array($value) || $level > 512) { // json() throws for deeper ones
             return is_object($value) || is_resource($value) || gettype($value) === 'resource (closed)';
         }
         foreach ($value as $inner) {
@@ -826,8 +827,8 @@ final class RestSessionHandler implements
     }
 
     /**
-     * By name, the entries that make $after of $before: [key, JSON text]. Each key goes with its other form, so that no
-     * two requests can leave both.
+     * Returns the changes from $before to $after, by name: [key, JSON text]. Each key is sent together with its other
+     * form, so that concurrent requests cannot leave both.
      */
     private static function changes(#[\SensitiveParameter] array $before, #[\SensitiveParameter] array $after): array
     {
@@ -848,7 +849,7 @@ final class RestSessionHandler implements
         return $changes;
     }
 
-    /** The user whose session it is, or null for an anonymous visitor. */
+    /** Returns the session's user, or null for an anonymous visitor. */
     private static function user(#[\SensitiveParameter] array $forms): ?string
     {
         foreach (self::USER_KEYS as $key) {
@@ -863,17 +864,17 @@ final class RestSessionHandler implements
     private static function checkUser(string $user): void
     {
         if ($user === '' || $user === self::ANONYMOUS || str_starts_with($user, self::ANONYMOUS . ':')) {
-            throw self::error('the ids "" and "anonymous", and what begins with "anonymous:", are no users', 500);
+            throw self::error('"", "anonymous" and "anonymous:…" are reserved and cannot be user ids', 500);
         }
     }
 
-    /** An id as a part of a path. Dots alone would be steps within the path to proxies. */
+    /** Encodes an id as a path segment. Escapes `.` and `..`, which proxies would resolve. */
     private static function segment(string $id): string
     {
         return in_array($id, ['.', '..'], true) ? str_replace('.', '%2E', $id) : rawurlencode($id);
     }
 
-    /** The visitor's address. Some servers and proxies put a port behind it, or words in its place. */
+    /** Returns the client's IP address. Some servers and proxies append a port or send a word like "unknown". */
     private static function ip(): string
     {
         $ip = is_string($_SERVER['REMOTE_ADDR'] ?? null) ? trim($_SERVER['REMOTE_ADDR']) : '';
@@ -886,8 +887,8 @@ final class RestSessionHandler implements
         return $valid ? $ip : '0.0.0.0';
     }
 
-    /** What runs one request after another, and may run several at once. */
-    private static function strand(): array
+    /** Identifies the process, fiber and coroutine, any of which may serve requests of several visitors. */
+    private static function executionContext(): array
     {
         return [
             getmypid(),
@@ -896,7 +897,7 @@ final class RestSessionHandler implements
         ];
     }
 
-    /** Whether PHP calls us from session_regenerate_id(), which goes on with the session under another id. */
+    /** Whether PHP calls this class from session_regenerate_id(), which continues the session under another id. */
     private static function regenerating(): bool
     {
         return (debug_backtrace(DEBUG_BACKTRACE_IGNORE_ARGS, 3)[2]['function'] ?? '') === 'session_regenerate_id';
@@ -917,9 +918,7 @@ final class RestSessionHandler implements
         }
     }
 
-    /**
-     * A JSON object of entries [key, JSON text]. Not by way of a PHP object, which drops keys that begin with NUL.
-     */
+    /** Joins entries [key, JSON text] to a JSON object. Why not a PHP object: it drops keys that begin with NUL. */
     private static function object(#[\SensitiveParameter] array $entries): string
     {
         $members = [];
@@ -937,11 +936,11 @@ final class RestSessionHandler implements
 
     private static function parse(#[\SensitiveParameter] string $text): mixed
     {
-        // An integer beyond 64 bits keeps its digits, as a string.
+        // An integer beyond 64 bits becomes a string and keeps its digits.
         return json_decode($text, true, 512, JSON_THROW_ON_ERROR | JSON_BIGINT_AS_STRING);
     }
 
-    /** Floats keep all their digits, whatever serialize_precision says. */
+    /** Runs $work with full precision for floats, whatever serialize_precision is set to. */
     private static function precisely(callable $work): string
     {
         $precision = ini_get('serialize_precision');
@@ -966,7 +965,7 @@ final class RestSessionHandler implements
         }
     }
 
-    /** A text that somebody else chose, on one line and cut. */
+    /** Escapes control characters in untrusted text, and truncates it. */
     private static function printable(string $text, int $length = 80): string
     {
         return addcslashes(substr($text, 0, $length), "\0..\37\177");
@@ -978,7 +977,7 @@ final class RestSessionHandler implements
     }
 }
 
-/** There was no answer, or an error. The code is the HTTP status for the visitor; no message holds a token. */
+/** The service failed or did not answer. The code is the HTTP status for the visitor. Messages contain no token. */
 final class RestSessionException extends RuntimeException
 {
     public function __construct(string $message, int $status)
@@ -986,7 +985,7 @@ final class RestSessionException extends RuntimeException
         parent::__construct("rest-sessions: $message", $status);
     }
 
-    /** One whose trace holds no arguments: PHP before 8.2 knows no #[SensitiveParameter]. */
+    /** Creates an exception whose trace has no arguments: PHP before 8.2 ignores #[SensitiveParameter]. */
     public static function of(string $message, int $status): self
     {
         $before = ini_set('zend.exception_ignore_args', '1');
@@ -1001,18 +1000,20 @@ final class RestSessionException extends RuntimeException
 }
 
 /**
- * An HTTP connection to the service, kept open between the calls of one process. Not PHP's http wrapper, which
- * allow_url_fopen=0 switches off, which counts its timeout anew with each read, and whose warnings show the URL.
+ * An HTTP client for the service, with one persistent connection per process.
  *
- * Invariant: the connection is out of $stream while a call uses it, and comes back only after a complete answer.
+ * Why not PHP's http wrapper: allow_url_fopen=0 disables it, its timeout restarts with each read, and its warnings show
+ * the URL.
+ *
+ * Invariant: $stream is null while a call uses the connection, and is set again only after a complete response.
  */
 final class RestSessionConnection
 {
-    private const SECONDS = 5.0; // for a whole call: every address, TLS, the retry, and the answer to its end
-    private const PATIENCE = 2.0; // with a connection that was open before, where the request can be repeated
-    private const IDLE = 15.0; // a proxy may drop a connection silently that is idle for longer
-    private const HEAD = 65536;
-    private const BODY = 16777216;
+    private const DEADLINE = 5.0; // seconds for a whole call: all addresses, TLS, the retry, and the whole response
+    private const REUSED_DEADLINE = 2.0; // seconds, for an idempotent request on a reused connection; then a retry
+    private const MAX_IDLE = 15.0; // seconds; proxies may silently drop a connection that is idle for longer
+    private const MAX_HEAD = 65536; // bytes
+    private const MAX_BODY = 16777216; // bytes
 
     /** Whether the last call was sent twice. */
     public bool $retried = false;
@@ -1050,13 +1051,17 @@ final class RestSessionConnection
         }
     }
 
-    /** @return array{0: int, 1: string} status and body */
+    /**
+     * Sends a request. If a reused connection fails, an idempotent request is retried once on a new one.
+     *
+     * @return array{0: int, 1: string} status and body
+     */
     public function ask(
         string $method,
         #[\SensitiveParameter] string $path,
         #[\SensitiveParameter] ?string $body = null,
     ): array {
-        $deadline = self::now() + self::SECONDS;
+        $deadline = self::now() + self::DEADLINE;
         $request = "$method $this->path$path HTTP/1.1\r\n$this->head" . ($body === null ? "\r\n"
             : "Content-Type: application/json\r\nContent-Length: " . strlen($body) . "\r\n\r\n$body");
         $repeatable = in_array($method, ['GET', 'DELETE'], true);
@@ -1065,7 +1070,8 @@ final class RestSessionConnection
         $stream = $this->take();
         if ($stream !== null) {
             try {
-                return $this->exchange($stream, $request, $repeatable ? self::now() + self::PATIENCE : $deadline);
+                $end = $repeatable ? self::now() + self::REUSED_DEADLINE : $deadline;
+                return $this->exchange($stream, $request, $end);
             } catch (RestSessionException $error) {
                 fclose($stream);
                 if (!$repeatable && $this->sent > 0) {
@@ -1077,7 +1083,7 @@ final class RestSessionConnection
         return $this->exchange($this->connect($deadline), $request, $deadline);
     }
 
-    /** The open connection, if it is this process' own, and neither idle for long nor closed by the other side. */
+    /** Takes the open connection, unless it belongs to the parent process, was idle for too long, or was closed. */
     private function take()
     {
         $stream = $this->stream;
@@ -1086,22 +1092,22 @@ final class RestSessionConnection
             return null;
         }
         if ($this->pid !== getmypid()) {
-            self::$foreign[] = $stream; // Why: to close it here could end it for the parent process, too.
+            self::$foreign[] = $stream; // Why not close: that could end the connection for the parent process, too.
             return null;
         }
         [$read, $write, $except] = [[$stream], null, null];
         $readable = self::quietly(static fn() => stream_select($read, $write, $except, 0, 0));
-        if ($readable !== 0 || self::now() - $this->used > self::IDLE) {
+        if ($readable !== 0 || self::now() - $this->used > self::MAX_IDLE) {
             fclose($stream);
             return null;
         }
         return $stream;
     }
 
-    /** Tries all addresses of the host, each for a share of the time that is left. */
+    /** Tries all addresses of the host in order. Each but the last gets half of the remaining time. */
     private function connect(float $deadline)
     {
-        $this->reason = 'no time was left';
+        $this->reason = 'the deadline has passed';
         foreach ($this->addresses() as [$address, $last]) {
             $left = $deadline - self::now();
             if ($left <= 0) {
@@ -1135,13 +1141,13 @@ final class RestSessionConnection
 
     private function encrypt($stream, float $end): bool
     {
-        $this->reason = 'TLS: no answer';
-        $note = function (int $level, string $message): bool {
+        $this->reason = 'TLS: the handshake timed out';
+        $recordReason = function (int $level, string $message): bool {
             $this->reason = 'TLS: ' . preg_replace('/\s+/', ' ', substr($message, strrpos($message, '(): ') + 4, 300));
             return true;
         };
         do {
-            set_error_handler($note);
+            set_error_handler($recordReason);
             try {
                 $done = stream_socket_enable_crypto($stream, true, STREAM_CRYPTO_METHOD_TLS_CLIENT);
             } finally {
@@ -1151,7 +1157,7 @@ final class RestSessionConnection
         return $done === true;
     }
 
-    /** @return iterable<array{0: string, 1: bool}> addresses, and whether it is the last */
+    /** @return iterable<array{0: string, 1: bool}> each address, and whether it is the last */
     private function addresses(): iterable
     {
         if (filter_var($this->host, FILTER_VALIDATE_IP)) {
@@ -1167,7 +1173,7 @@ final class RestSessionConnection
                 yield [socket_addrinfo_explain($info)['ai_addr']['sin6_addr'], false];
             }
         }
-        yield [$this->host, true]; // with what the system's own look-up knows besides
+        yield [$this->host, true]; // the system's own resolver may find more addresses
     }
 
     /** @return array{0: int, 1: string} */
@@ -1178,7 +1184,7 @@ final class RestSessionConnection
             $this->send($stream, $request, $deadline);
             return $this->receive($stream, $deadline, $keep);
         });
-        // Why not with TLS where processes fork: a child that ends would tell the other side that the parent is done.
+        // Why not with TLS where processes fork: a child that exits would send close_notify on the parent's connection.
         if ($keep && !($this->tls && function_exists('pcntl_fork'))) {
             [$this->stream, $this->pid, $this->used] = [$stream, getmypid(), self::now()];
         }
@@ -1203,7 +1209,7 @@ final class RestSessionConnection
         $data = '';
         do {
             while (($end = strpos($data, "\r\n\r\n")) === false) {
-                if (strlen($data) > self::HEAD || !$this->more($stream, $data, $deadline)) {
+                if (strlen($data) > self::MAX_HEAD || !$this->more($stream, $data, $deadline)) {
                     throw $this->broken();
                 }
             }
@@ -1228,16 +1234,16 @@ final class RestSessionConnection
         } elseif ($fields['transfer-encoding'] !== [] || count($lengths) > 1) {
             throw $this->broken();
         } elseif ($lengths !== []) {
-            if (!preg_match('/\A\d{1,9}\z/', $lengths[0]) || (int) $lengths[0] > self::BODY) {
+            if (!preg_match('/\A\d{1,9}\z/', $lengths[0]) || (int) $lengths[0] > self::MAX_BODY) {
                 throw $this->broken();
             }
             $body = $this->bytes($stream, $data, (int) $lengths[0], $deadline);
         } else {
             $keep = false;
-            while (strlen($data) <= self::BODY && $this->more($stream, $data, $deadline));
+            while (strlen($data) <= self::MAX_BODY && $this->more($stream, $data, $deadline));
             [$body, $data] = [$data, ''];
         }
-        if (strlen($body) > self::BODY) {
+        if (strlen($body) > self::MAX_BODY) {
             throw $this->broken();
         }
         $keep = $keep && $data === '';
@@ -1252,7 +1258,7 @@ final class RestSessionConnection
                 throw $this->broken();
             }
             $size = hexdec($match[1]);
-            if (strlen($body) + $size > self::BODY) {
+            if (strlen($body) + $size > self::MAX_BODY) {
                 throw $this->broken();
             }
             $body .= $this->bytes($stream, $data, $size, $deadline);
@@ -1267,7 +1273,7 @@ final class RestSessionConnection
     private function line($stream, string &$data, float $deadline): string
     {
         while (($end = strpos($data, "\r\n")) === false) {
-            if (strlen($data) > self::HEAD || !$this->more($stream, $data, $deadline)) {
+            if (strlen($data) > self::MAX_HEAD || !$this->more($stream, $data, $deadline)) {
                 throw $this->broken();
             }
         }
@@ -1288,7 +1294,7 @@ final class RestSessionConnection
         return $bytes;
     }
 
-    /** Appends what has come. False at the end of the stream; an exception at the deadline. */
+    /** Reads available bytes into $data. Returns false at the end of the stream; throws at the deadline. */
     private function more($stream, string &$data, float $deadline): bool
     {
         while (true) {
@@ -1301,12 +1307,12 @@ final class RestSessionConnection
                 return false;
             }
             if (!self::wait($stream, $deadline)) {
-                throw RestSessionException::of("no answer from $this->host:$this->port in time", 503);
+                throw RestSessionException::of("$this->host:$this->port did not answer in time", 503);
             }
         }
     }
 
-    /** Waits until the stream is ready. False at the deadline. A signal only interrupts the wait. */
+    /** Waits until the stream is ready. Returns false at the deadline. After a signal it continues to wait. */
     private static function wait($stream, float $deadline, bool $toWrite = false): bool
     {
         while (($left = $deadline - self::now()) > 0) {
@@ -1320,10 +1326,10 @@ final class RestSessionConnection
 
     private function broken(): RestSessionException
     {
-        return RestSessionException::of("no complete answer from $this->host:$this->port", 503);
+        return RestSessionException::of("$this->host:$this->port sent no complete response", 503);
     }
 
-    /** Without PHP's warnings: an app may make exceptions of them. */
+    /** Runs $work with PHP's warnings suppressed: an app may convert them to exceptions. */
     private static function quietly(callable $work): mixed
     {
         set_error_handler(static fn(): bool => true);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Starts the whole site: rest-sessions, four programs that share its sessions, and nginx before them.
+"""Starts the whole site: rest-sessions, four programs that share its sessions, and nginx in front of them.
 
-Runs until Ctrl-C, SIGTERM or the end of any part, and then ends them all. Needs nginx, php-fpm with curl, a JDK and
-Node, but neither root nor a certain port: everything listens on 127.0.0.1. All state is in one temporary folder.
+Runs until Ctrl-C, SIGTERM or the exit of any part, and then stops all parts. Needs nginx, php-fpm with curl, a JDK and
+Node, but neither root nor a fixed port: everything listens on 127.0.0.1. All state is in one temporary folder.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
-PATIENCE = 60  # seconds until a part counts as stuck
+PATIENCE = 60  # seconds that a part may take to start
 
 NGINX = string.Template("""
 ${user}daemon off;
@@ -53,25 +53,25 @@ catch_workers_output = yes
 
 
 class Ended(Exception):
-    """The site is to end; says why."""
+    """Raised to stop the site. The message is the reason; empty after a signal."""
 
 
 class Site:
-    """The processes of the site, each the leader of its own group, and their folder."""
+    """The processes of the site, each the leader of its own process group, and their folder."""
 
     def __init__(self, folder):
         self.folder = folder
         self.parts = {}
         self.signal = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._note)
+            signal.signal(number, self._record_signal)
 
-    def _note(self, number, _frame):
+    def _record_signal(self, number, _frame):
         self.signal = number
 
     def start(self, name, command, shown=False, **variables):
-        """Starts a part. What it prints goes to a log in the folder, or is shown."""
-        # Nothing of the caller's own configuration may reach the service.
+        """Starts a part. Its output goes to a log in the folder, or to the terminal if `shown`."""
+        # The service must not inherit the caller's own configuration.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("RS_")}
         with open(self.folder / f"{name}.log", "ab") as log:
             self.parts[name] = subprocess.Popen(
@@ -79,7 +79,7 @@ class Site:
                 stdin=subprocess.DEVNULL, stdout=None if shown else log, stderr=None if shown else subprocess.STDOUT)
 
     def run(self, name, command, shown=False):
-        """Runs a command to its end."""
+        """Runs a command and waits for it."""
         self.start(name, command, shown)
         while self.parts[name].poll() is None:
             self._pause()
@@ -87,7 +87,7 @@ class Site:
             raise Ended(f"{name} failed\n{self.log(name)}")
 
     def wait(self, what, ready):
-        """Waits until `ready()` is true and returns what it returned."""
+        """Waits until `ready()` is true and returns its value."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             self.check()
@@ -98,7 +98,7 @@ class Site:
         raise Ended(f"{what} is not ready after {PATIENCE} s")
 
     def address(self, name):
-        """Where a part listens, as it says itself."""
+        """Returns the address that a part has printed."""
         found = self.wait(name, lambda: re.search(r"listening on http://([\w.:\[\]]+)", self.log(name)))
         return found[1]
 
@@ -111,7 +111,7 @@ class Site:
                 raise Ended(f"{name} ended with {part.returncode}\n{self.log(name)}")
 
     def watch(self):
-        """Does not return: raises Ended once something ends the site."""
+        """Never returns: raises Ended after a signal or when a part exits."""
         while True:
             self.check()
             self._pause()
@@ -122,14 +122,14 @@ class Site:
         time.sleep(0.1)
 
     def end(self):
-        """Ends all parts, nginx first: the last one started, then those that it needed."""
+        """Stops all parts in reverse order of their start, nginx first."""
         for part in reversed(self.parts.values()):
             self._kill(part, signal.SIGTERM)
             try:
                 part.wait(10)
             except subprocess.TimeoutExpired:
                 pass
-            # The whole group, since workers may outlive their master.
+            # Kills the whole group, because workers may outlive their master.
             self._kill(part, signal.SIGKILL)
             part.wait()
 
@@ -142,7 +142,7 @@ class Site:
 
 
 def program(name, *others):
-    """A program in the PATH, or where Debian keeps those of administrators."""
+    """Finds a program in the PATH or in Debian's folders for administrators."""
     for candidate in (name, *others):
         found = shutil.which(candidate, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
         if found:
@@ -151,7 +151,7 @@ def program(name, *others):
 
 
 def php_fpm():
-    """Debian's has its version in its name; the newest that is there."""
+    """Finds php-fpm, or the newest php-fpm8.x: Debian has the version in the name."""
     versions = (f"php-fpm8.{minor}" for minor in range(9, 0, -1))
     return program("php-fpm", *versions)
 
@@ -166,7 +166,7 @@ def service_binary(site, chosen):
 
 
 def free_port():
-    """nginx cannot choose a port by itself. Somebody else may take this one in between; nginx then says so."""
+    """Finds a free port, because nginx cannot choose one. If another program takes it first, nginx fails to start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -183,7 +183,7 @@ def answers(url):
 def start(site, options):
     """Starts all parts; returns the addresses of the site and of the service."""
     folder = site.folder
-    root = os.geteuid() == 0  # if so, everything runs as root, since others could not read the folder
+    root = os.geteuid() == 0  # if so, everything runs as root, because other users could not read the folder
 
     if options.service:
         service = options.service.rstrip("/")
@@ -217,16 +217,16 @@ def start(site, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, help="port of the site; default: a free one")
-    parser.add_argument("--binary", metavar="PATH", help="rest-sessions; default: cargo builds it from this repository")
-    parser.add_argument("--redis", metavar="URL", help="keep the sessions in this Redis, not in the folder")
-    parser.add_argument("--service", metavar="URL", help="use a rest-sessions that runs already; start none")
+    parser.add_argument("--binary", metavar="PATH", help="the rest-sessions program; default: build it with cargo")
+    parser.add_argument("--redis", metavar="URL", help="store the sessions in this Redis instead of the folder")
+    parser.add_argument("--service", metavar="URL", help="use a running rest-sessions instead of starting one")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="shared-login-") as folder:
         site = Site(Path(folder))
         try:
             address, service = start(site, options)
-            print(f"{address} is the site; Ctrl-C ends it")
+            print(f"{address} is the site; Ctrl-C stops it")
             own = site.parts.get("service")
             if own:
                 print(f"{own.pid} is the process of rest-sessions")

@@ -21,7 +21,6 @@ use crate::{
 };
 
 /// The store to check. No `Debug`: the address may hold passwords.
-
 pub enum Target {
     /// A data folder, with the memory that reading it may take, in bytes.
     Embedded {

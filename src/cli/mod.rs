@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// Runs a subcommand. Returns whether it found everything as it should be.
-pub fn run(command: Command, config: &Config) -> Result<bool, StartError> {
+pub fn run(command: &Command, config: &Config) -> Result<bool, StartError> {
     match command {
         Command::Healthcheck => healthcheck::run(config).map(|()| true).map_err(StartError::Start),
-        Command::Check { repair } => check(config, repair).map_err(StartError::Config),
+        Command::Check { repair } => check(config, *repair).map_err(StartError::Config),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rest-sessions", &mut io::stdout());
+            clap_complete::generate(*shell, &mut Cli::command(), "rest-sessions", &mut io::stdout());
             Ok(true)
         }
     }

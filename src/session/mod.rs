@@ -22,7 +22,7 @@ pub use self::{
     invalid::Invalid,
     ip::Ip,
     limits::{DEFAULT_TTL, Seconds, limit, seconds},
-    record::{Record, Session},
+    record::{Record, Session, expired},
     token::Token,
     user_id::UserId,
 };

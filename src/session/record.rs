@@ -1,4 +1,10 @@
-//! What a store keeps of a session, and what a client sees of it.
+//! A session as stores keep it, and as clients see it.
+//!
+//! [`Record`] holds the rules by which a session ends and is renewed. On Redis the scripts apply the same rules
+//! (`src/store/redis/scripts/renewal.lua`); a property test compares the two.
+//!
+//! Limit: a record holds the fields that this version knows. Each store keeps further ones, which a newer version or a
+//! peer has written, beside it: Redis in the session's hash, the embedded store in the stored record.
 
 use std::fmt;
 
@@ -6,38 +12,38 @@ use serde::Serialize;
 
 use super::{Data, Ip, Seconds, UserId};
 
-/// What a store keeps of one session.
+/// The fields of one session.
 #[derive(Clone)]
 pub struct Record {
-    /// Whose session it is.
+    /// The user or device that the session belongs to.
     pub id: UserId,
-    /// Where it was created from.
+    /// The address that the session was created from.
     pub ip: Ip,
-    /// `r`: 1 at the creation, and 1 more for each get.
+    /// `r`: the number of gets, plus 1 for the creation.
     pub reads: u64,
-    /// `w`: 1 at the creation, and 1 more for each set.
+    /// `w`: the number of sets, plus 1 for the creation.
     pub writes: u64,
-    /// `ttl`: how long it may stay idle, in seconds.
+    /// `ttl`: how long the session may stay idle, in seconds.
     pub ttl: Seconds,
     /// `la`: the second of the last activity.
     pub last_active: Seconds,
-    /// Whether activity leaves the end where the creation put it.
+    /// Whether the session keeps the end that its creation gave it, whatever its activity.
     pub no_resave: bool,
-    /// `d`, if it has a key.
+    /// `d`; `None` if it has no keys.
     pub data: Option<Data>,
 }
 
 impl Record {
-    /// Seconds since the last activity. A clock behind the one that wrote `la` makes it 0, never negative.
+    /// Seconds since the last activity; 0 if the clock that wrote `last_active` is ahead of `now`.
     #[must_use]
     pub fn idle(&self, now: Seconds) -> Seconds {
         now.saturating_sub(self.last_active)
     }
 
-    /// Whether the session has ended.
+    /// Whether the session has ended: it was idle for more than `ttl` seconds.
     #[must_use]
     pub fn expired(&self, now: Seconds) -> bool {
-        self.idle(now) > self.ttl
+        expired(self.last_active, self.ttl, now)
     }
 
     /// The last second at which the session is alive.
@@ -46,15 +52,20 @@ impl Record {
         self.last_active.saturating_add(self.ttl)
     }
 
-    /// Notes activity. The end of a `no_resave` session stays: what `la` gains, `ttl` loses.
-    pub fn touch(&mut self, now: Seconds) {
+    /// Renews the session by activity at `now`. Activity in that second or later is kept.
+    ///
+    /// A `no_resave` session keeps its end: `ttl` loses what `last_active` gains. Past its end, nothing changes.
+    pub fn renew(&mut self, now: Seconds) {
         if self.no_resave {
-            self.ttl = self.ttl.saturating_sub(self.idle(now));
+            let Some(left) = self.ttl.checked_sub(self.idle(now)) else {
+                return;
+            };
+            self.ttl = left;
         }
         self.last_active = self.last_active.max(now);
     }
 
-    /// What a client sees at `now`.
+    /// The session as a client sees it at `now`.
     #[must_use]
     pub fn view(&self, now: Seconds) -> Session {
         let idle = self.idle(now);
@@ -75,42 +86,50 @@ impl Record {
     }
 }
 
+/// Whether a session with this last activity and `ttl` has ended.
+#[must_use]
+pub fn expired(last_active: Seconds, ttl: Seconds, now: Seconds) -> bool {
+    now.saturating_sub(last_active) > ttl
+}
+
+// Why not derived: a record holds personal data, which must not reach a log.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Record(…)")
     }
 }
 
-/// A session as a client sees it, its fields in the order of the answer.
+/// A session as a client sees it, with its fields in the order of the response.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Serialize))]
 pub struct Session {
-    /// Whose session it is.
+    /// The user or device that the session belongs to.
     pub id: UserId,
-    /// Reads before this one.
+    /// `r` before this request.
     pub r: u64,
-    /// Writes, this one included.
+    /// `w`, with this request counted.
     pub w: u64,
-    /// How long it may stay idle, in seconds; of a `no_resave` session, the seconds left.
+    /// How long the session may stay idle, in seconds; for a `no_resave` session, the seconds until its end.
     pub ttl: Seconds,
     /// Seconds since the last activity before this request.
     pub idle: Seconds,
-    /// Where it was created from.
+    /// The address that the session was created from.
     pub ip: Ip,
-    /// Whether activity leaves its end where it is.
+    /// Whether the session keeps its end, whatever its activity.
     #[cfg_attr(test, serde(skip_serializing_if = "std::ops::Not::not"))]
     pub no_resave: bool,
-    /// The data, if it has a key.
+    /// `d`; `None` if it has no keys.
     #[cfg_attr(test, serde(skip_serializing_if = "Option::is_none"))]
     pub d: Option<Data>,
 }
 
 impl Session {
-    /// Adds the session to a JSON text.
+    /// Appends the session as JSON.
     ///
-    /// Written out, as all answers but a few have one: what is derived looks at each name for characters to escape, each time.
+    /// Why by hand: nearly every response contains a session, and derived code checks each field name for characters to
+    /// escape every time.
     pub fn write(&self, text: &mut Vec<u8>) {
-        // Room for four numbers of 20 digits and what is around them.
+        // Space for four numbers of 20 digits, the field names and the braces.
         const FIXED: usize = 160;
         let data = self.d.as_ref().map(Data::as_str);
         text.reserve(FIXED + self.id.as_str().len() + self.ip.as_str().len() + data.map_or(0, str::len));
@@ -133,7 +152,7 @@ impl Session {
 
 fn write(text: &mut Vec<u8>, name: &str, value: &(impl Serialize + ?Sized)) {
     text.extend_from_slice(name.as_bytes());
-    serde_json::to_writer(text, value).expect("a vector takes all");
+    serde_json::to_writer(text, value).expect("writing to a vector cannot fail");
 }
 
 #[cfg(test)]
@@ -144,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_session_is_written_as_it_would_be_derived(
+        fn a_session_is_written_as_serde_would_derive_it(
             (id, ip) in (".*", ".*"),
             [r, w, ttl, idle] in any::<[u64; 4]>(),
             no_resave: bool,
@@ -163,7 +182,7 @@ mod tests {
             };
             let mut text = Vec::new();
             session.write(&mut text);
-            prop_assert_eq!(text, serde_json::to_vec(&session).expect("a vector takes all"));
+            prop_assert_eq!(text, serde_json::to_vec(&session).expect("writing to a vector cannot fail"));
         }
     }
 }

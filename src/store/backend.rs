@@ -34,7 +34,7 @@ pub struct Listing {
 #[derive(Debug)]
 pub(super) enum BackendListing {
     Embedded(embedded::Listing),
-    Redis(redis::Listing),
+    Redis(redis::RedisListing),
 }
 
 impl Listing {
@@ -42,15 +42,15 @@ impl Listing {
     /// page would.
     pub fn release(&mut self) {
         match &mut self.backend {
-            BackendListing::Embedded(listing) => listing.rest(),
-            BackendListing::Redis(listing) => listing.rest(),
+            BackendListing::Embedded(listing) => listing.release(),
+            BackendListing::Redis(listing) => listing.release(),
         }
     }
 
     pub(super) fn throttled(&mut self) -> Option<&mut Throttled> {
         match &mut self.backend {
-            BackendListing::Embedded(listing) => listing.pace(),
-            BackendListing::Redis(listing) => listing.pace(),
+            BackendListing::Embedded(listing) => listing.throttled(),
+            BackendListing::Redis(listing) => listing.throttled(),
         }
     }
 }

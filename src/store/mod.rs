@@ -18,6 +18,7 @@ mod list;
 pub(crate) mod list_window;
 pub mod redis;
 pub(crate) mod throttle;
+mod yielder;
 
 use std::{
     future::{Future, poll_fn},
@@ -140,7 +141,7 @@ impl Store {
 
     /// Returns the session and changes nothing.
     pub async fn peek(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
-        self.run("peek", operation!(self.look(app, token, now))).await
+        self.run("peek", operation!(self.peek(app, token, now))).await
     }
 
     /// Merges `changes` into `d`, counts the write, and renews the session. Changes nothing if it fails with
@@ -181,11 +182,11 @@ impl Store {
             let read = async {
                 Ok(match (&self.backend, listing.backend) {
                     (Backend::Embedded(store), BackendListing::Embedded(listing)) => {
-                        let (listing, part) = store.more(listing).await?;
+                        let (listing, part) = store.next_part(listing).await?;
                         (BackendListing::Embedded(listing), part)
                     }
                     (Backend::Redis(store), BackendListing::Redis(mut listing)) => {
-                        let part = Box::pin(store.more(&mut listing)).await?;
+                        let part = Box::pin(store.next_part(&mut listing)).await?;
                         (BackendListing::Redis(listing), part)
                     }
                     _ => return Err(Error::Internal),
@@ -193,7 +194,7 @@ impl Store {
             };
             let (backend, part) = self.with_deadline(read).await?;
             if let Some(permit) = permit {
-                permit.rest();
+                permit.release();
             }
             Ok((Listing { operation, backend }, part))
         };

@@ -1,8 +1,9 @@
 """Checks every adapter in its framework against the service: check.py BINARY PYTHON JARS, called by run.sh.
 
-The apps answer: /plain without a look at the session, /read with its data, /write {set, remove, hold} with its data
-after the change, /push to change a nested value in place, /bad with a value that JSON cannot hold, /login, /logout,
-/everywhere to end all sessions of a user. With `hold` a request that has its session waits for a file of that name.
+Routes of the apps: /plain does not touch the session, /read returns its data, /write {set, remove, hold} returns the
+data after the change, /push changes a nested value in place, /bad stores a value that JSON cannot hold, /login,
+/logout, /everywhere ends all sessions of a user. With `hold`, a request loads its session and then waits until a file
+of that name exists.
 """
 
 import json
@@ -52,7 +53,7 @@ class Visitor:
             headers["Cookie"] = f"other=1; session={self.token}"
         text = None if body is None else json.dumps(body).encode()
         got, answer, answered = request(ports[app], method, path, text, headers)
-        holds(not leaks(answer.decode(errors="replace")), f"{path}: the answer shows a token")
+        holds(not leaks(answer.decode(errors="replace")), f"{path}: the response contains a token")
         wanted = status if isinstance(status, range) else (status,)
         holds(got in wanted, f"{path}: {got} {answer[:300].decode(errors='replace')}")
         cookies = [c for c in answered.get_all("Set-Cookie", []) if c.startswith("session=")]
@@ -71,7 +72,7 @@ class Visitor:
             self.tokens.add(token)
             seen.add(token)
         else:
-            holds(token == "", "the cookie holds something else than a token")
+            holds(token == "", "the cookie's value is not a token")
             self.token = None
 
     def get(self, app, path="/read"):
@@ -84,7 +85,7 @@ class Visitor:
         return self.post(app, "/write", status, set=values)
 
     def hold(self, app, name, status=200, **body):
-        """Begins a write that waits. Answers what lets it go on and waits for its end."""
+        """Starts a write that waits. Returns a function that resumes it and waits for its end."""
         gate = work / f"{name}-{app}"
         failures = []
 
@@ -112,10 +113,10 @@ REFUSED = range(400, 600)
 
 
 def api(method, path, body=None):
-    """Asks the service itself."""
+    """Calls the service directly."""
     text = None if body is None else body if isinstance(body, str) else json.dumps(body)
     status, answer, _ = request(service.port, method, path, text)
-    holds(status == 200, f"the service answers {status} {answer[:200]}")
+    holds(status == 200, f"the service returned {status} {answer[:200]}")
     return json.loads(answer)
 
 
@@ -132,12 +133,12 @@ def sessions_of(user):
 
 
 def count():
-    """The sessions that there are, but for those that wait to expire."""
+    """The number of sessions, without those of the expiry check."""
     return sum(session["id"] != "expiring" for session in api("GET", "/shop/soapp?dt=2147483647")["sessions"])
 
 
 def leaks(text):
-    """Whether a text holds a token, or its beginning, which is what PHP's traces show of a long argument."""
+    """Whether a text contains a token, or its first characters: PHP's traces truncate long arguments."""
     return any(token[:10] in text for token in seen)
 
 
@@ -147,11 +148,11 @@ def created(d, user="anonymous", ttl=7200):
     return token
 
 
-## Checks of one app: each is called with its name.
+## Checks of one app. The argument is its name.
 
 
 def readers(app):
-    """a visitor who writes nothing gets no session and no cookie"""
+    """a visitor without a write gets no session and no cookie"""
     before = count()
     visitor = Visitor()
     visitor.get(app, "/plain")
@@ -161,7 +162,7 @@ def readers(app):
 
 
 def native(app):
-    """strings, numbers and booleans are native in the service, with the ttl and ip of the app"""
+    """strings, numbers and booleans are stored as plain values, with the ttl and ip of the app"""
     visitor = Visitor()
     same(visitor.write(app, **PLAIN), PLAIN)
     session = api("GET", f"/shop/get/{visitor.token}")
@@ -172,7 +173,7 @@ def native(app):
 
 
 def nested(app):
-    """nested values are JSON text under json:KEY, and come back"""
+    """nested values are stored as JSON text under json:KEY and read back"""
     visitor = Visitor()
     odd = {"json:cart": 5, "json:json:x": {"y": 1}, "": "empty", "ключ:/ ☕": [1]}
     wanted = {"cart": NESTED, "list": [1, "two", False], **odd}
@@ -193,7 +194,7 @@ def nested(app):
 
 
 def numbered(app):
-    """keys may look like the places of a list"""
+    """keys may look like list indexes"""
     visitor = Visitor()
     visitor.write(app, **{"0": "zero", "1": "one"})
     same(stored(visitor.token), {"0": "zero", "1": "one"})
@@ -201,7 +202,7 @@ def numbered(app):
 
 
 def nulls(app):
-    """a key whose value is null stays, apart from a key that was removed"""
+    """a key with the value null stays stored, unlike a removed key"""
     visitor = Visitor(created({"json:none": "null", "gone": 1}))
     visitor.post(app, "/write", set={"a": 1}, remove=["gone"])
     same(stored(visitor.token), {"json:none": "null", "a": 1})
@@ -217,7 +218,7 @@ def push(app):
 
 
 def removal(app):
-    """removed keys go, plain and nested ones, and no others"""
+    """removing keys deletes them, plain and nested, and no others"""
     visitor = Visitor()
     visitor.write(app, a=1, b={"c": 2}, d="stays")
     visitor.post(app, "/write", remove=["a", "b"])
@@ -226,7 +227,7 @@ def removal(app):
 
 
 def changes_only(app):
-    """what has not changed is not sent"""
+    """unchanged values are not sent"""
     visitor = Visitor()
     visitor.write(app, a=1, b={"c": 2.5}, t=True)
     before = api("GET", f"/shop/get/{visitor.token}")["w"]
@@ -238,7 +239,7 @@ def changes_only(app):
 
 
 def concurrent(app):
-    """requests at the same time keep each other's keys, and leave one form of each"""
+    """concurrent requests preserve each other's keys and leave one form of each"""
     visitor = Visitor()
     visitor.write(app, first=0)
     one = visitor.hold(app, "one", set={"left": 1, "shared": "plain"})
@@ -246,11 +247,11 @@ def concurrent(app):
     one()
     two()
     same(visitor.get(app), {"left": 1, "right": {"n": 2}, "shared": ["nested"]})
-    same("shared" in stored(visitor.token), False, "the plain form is left:")
+    same("shared" in stored(visitor.token), False, "the plain form is still stored:")
 
 
 def login(app):
-    """a login makes a new token with the user's id, and the old one is dead"""
+    """a login creates a new token with the user's id and ends the old session"""
     visitor = Visitor()
     visitor.write(app, cart=[1], colour="red")
     old = visitor.token
@@ -263,7 +264,7 @@ def login(app):
 
 
 def user_change(app):
-    """naming another user makes a new token even if the app forgets to ask for one"""
+    """a change of user creates a new token even if the app does not ask for one"""
     visitor = Visitor()
     visitor.write(app, user_id="eve", cart=[1])
     old = visitor.token
@@ -275,7 +276,7 @@ def user_change(app):
 
 
 def logout(app):
-    """a logout ends the session in the service, and a later visit gets another token"""
+    """a logout ends the session in the service, and the next write gets another token"""
     visitor = Visitor()
     visitor.post(app, "/login", user=f"bob@{app}")
     old = visitor.token
@@ -295,20 +296,20 @@ def everywhere(app):
     same((one.get(app), two.get(app)), ({}, {}))
 
 
-def strangers(app):
-    """a token that is unknown, or none at all, is never taken over"""
+def unknown_tokens(app):
+    """an unknown or malformed token is never adopted"""
     quoted = '"' + "C" * 64 + '"'
     for cookie in ("A" * 64, "short", "..%2F..%2Fkillall", "s:" + "B" * 64 + ".sig", "é" * 40, quoted, "D" * 65):
         visitor = Visitor(cookie.encode().decode("latin-1"))
         same(visitor.get(app), {})
         visitor.token = visitor.token or cookie.encode().decode("latin-1")
         visitor.write(app, a=1)
-        holds(TOKEN.fullmatch(visitor.token) and visitor.token not in (cookie, cookie.strip('"')), "it was taken over")
+        holds(TOKEN.fullmatch(visitor.token) and visitor.token not in (cookie, cookie.strip('"')), "it was adopted")
         same(stored(visitor.token), {"a": 1})
 
 
 def ended(app):
-    """a session that is killed while a request has it stays dead, and the request is told"""
+    """a session that is killed during a request stays dead, and the request fails"""
     visitor = Visitor()
     visitor.write(app, a=1)
     old = visitor.token
@@ -320,21 +321,21 @@ def ended(app):
 
 
 def bad_values(app):
-    """what JSON cannot hold is an error, and nothing is stored"""
+    """a value that JSON cannot hold is an error, and nothing is stored"""
     visitor = Visitor()
     visitor.write(app, a=1, bad="as before")
     for kind in ("object", "nan"):
         visitor.post(app, "/bad", ERROR, kind=kind)
-        holds(stored(visitor.token) in ({"a": 1, "bad": "as before"}, java_stores(app)), f"{kind}: something is stored")
+        holds(stored(visitor.token) in ({"a": 1, "bad": "as before"}, java_stores(app)), f"{kind}: the session has changed")
 
 
 def java_stores(app):
-    """A servlet's attributes are stored one by one; the one before the bad one is good."""
+    """The data after an error in a servlet, which stores attributes one by one, including those before the bad one."""
     return {"a": 1, "bad": "as before", "fine": 1} if app == "java" else None
 
 
 def too_large(app):
-    """more than 60000 bytes are an error, and what was stored stays"""
+    """more than 60000 bytes are an error, and the stored data stays"""
     visitor = Visitor()
     visitor.write(app, a=1)
     visitor.write(app, ERROR, big="x" * 60001)
@@ -348,7 +349,7 @@ def too_large(app):
 
 
 def exact(app):
-    """integers that others have stored stay exact, through a login too"""
+    """integers that another client stored stay exact, even after a login"""
     big = 9007199254740993
     visitor = Visitor(created({"big": big, "json:deep": json.dumps({"n": big}), "id": 3, "cookie": "c", "save": 1.0}))
     seen_in_app = visitor.get(app)
@@ -362,7 +363,7 @@ def exact(app):
 
 
 def outage(app):
-    """an outage is a 5xx, when a session is read and when it is written, and loses nothing"""
+    """during an outage, reads and writes return 5xx, and no stored data is lost"""
     visitor = Visitor()
     visitor.write(app, a=1, cart=[1])
     token = visitor.token
@@ -379,7 +380,7 @@ def outage(app):
     finally:
         service.up()
     data = visitor.get(app)
-    data.pop("b", None)  # a change that was under way may have reached Redis after all
+    data.pop("b", None)  # a write that was in flight may have reached Redis
     data["a"] = 1 if data["a"] == 3 and service.redis else data["a"]
     same(data, {"a": 1, "cart": [1]})
     visitor.write(app, c=4)
@@ -388,22 +389,22 @@ def outage(app):
 
 EACH = [
     readers, native, nested, numbered, nulls, push, removal, changes_only, concurrent, login, user_change, logout,
-    everywhere, strangers, ended, bad_values, too_large, exact, outage,
+    everywhere, unknown_tokens, ended, bad_values, too_large, exact, outage,
 ]  # fmt: skip
 
 
-## Checks of one framework's own
+## Checks of a single framework
 
 
 def express_stream():
-    """express: an answer in pieces waits for its cookie"""
+    """express: a streamed response waits for its cookie"""
     visitor = Visitor()
     same(visitor.ask("express", "POST", "/stream", {}), [1, 2])
     same(stored(visitor.token), {"streamed": True})
 
 
 def express_saved():
-    """express: a session that the app saves itself is one session"""
+    """express: a save by the app creates no second session"""
     before = count()
     visitor = Visitor()
     visitor.post("express", "/saved", 302)
@@ -411,7 +412,7 @@ def express_saved():
 
 
 def express_insecure():
-    """express: a Secure cookie that cannot be sent is an error, and leaves no session"""
+    """express: a Secure cookie over plain http is an error and leaves no session"""
     before = count()
     text = json.dumps({"set": {"a": 1}}).encode()
     got, answer, answered = request(ports["express"], "POST", "/write", text, {"Content-Type": "application/json"})
@@ -429,7 +430,7 @@ def express_store():
 
 
 def django_auth():
-    """django: request.user is who logged in, asynchronous methods work, set_expiry is the ttl"""
+    """django: request.user is the logged-in user, asynchronous methods work, set_expiry sets the ttl"""
     visitor = Visitor()
     visitor.post("django", "/login", user="grace")
     same(visitor.get("django", "/whoami"), {"name": "grace"})
@@ -442,7 +443,7 @@ def django_auth():
 
 
 def flask_permanent():
-    """flask: a permanent session stays the same session"""
+    """flask: making a session permanent keeps its token"""
     visitor = Visitor()
     visitor.write("flask", a=1)
     old = visitor.token
@@ -451,7 +452,7 @@ def flask_permanent():
 
 
 def php_twice():
-    """php: a session that is closed and opened again in one request is one session"""
+    """php: closing and reopening the session in one request creates no second session"""
     before = count()
     visitor = Visitor()
     same(visitor.post("php", "/twice"), {"first": 1, "second": 2})
@@ -459,7 +460,7 @@ def php_twice():
 
 
 def java_late():
-    """java: a long answer has its cookie, and what changes in the asynchronous part of a request is stored"""
+    """java: a long response has its cookie, and changes in the asynchronous part of a request are stored"""
     visitor = Visitor()
     same(len(visitor.post("java", "/long")["long"]), 100000)
     same(stored(visitor.token), {"long": True})
@@ -474,7 +475,7 @@ def java_late():
 
 
 def shared(writer):
-    """every app reads what this one writes, changes it, and is read by it"""
+    """every app reads and changes this app's data, and this app reads the changes"""
     visitor = Visitor()
     wanted = {"cart": NESTED, **PLAIN}
     visitor.write(writer, **wanted)
@@ -488,7 +489,7 @@ def shared(writer):
 
 
 def walk(first):
-    """one login with this app holds in all five, with one cookie, until any of them logs out"""
+    """a login in this app is valid in all five, with one cookie, until a logout in any of them"""
     for last in ports:
         visitor = Visitor()
         visitor.write(first, cart=[1])
@@ -501,27 +502,27 @@ def walk(first):
             same(visitor.get("django", "/whoami"), {"name": f"walker-{first}-{last}"})
         same((visitor.token, [session["id"] for session in sessions_of(user)]), (token, [user]))
         visitor.post(last, "/logout")
-        same(alive(token), False, f"after a logout by {last} the session is alive:")
+        same(alive(token), False, f"after a logout in {last} the session is alive:")
         visitor.token = token
         for app in ports:
             same(visitor.get(app), {}, app)
 
 
 def expired():
-    """a session that has expired is none, in every app, and another token follows"""
+    """in every app an expired session is empty, and the next write gets another token"""
     until(lambda: not sessions_of("expiring"), "sessions to expire")
     for app, token in expiring.items():
         visitor = Visitor(token)
         same(visitor.get(app), {}, app)
         visitor.token = token
         visitor.write(app, a=1)
-        holds(visitor.token != token, f"{app} took an expired token over")
+        holds(visitor.token != token, f"{app} adopted an expired token")
 
 
-def silent():
-    """no log of an app or of the service holds a token"""
+def no_token_in_logs():
+    """no log of an app or of the service contains a token"""
     for log in work.glob("*.log"):
-        holds(not leaks(log.read_text(errors="replace")), f"a token is in {log.name}")
+        holds(not leaks(log.read_text(errors="replace")), f"{log.name} contains a token")
 
 
 passed = failed = 0
@@ -561,7 +562,7 @@ try:
                         check(function, app)
                 check(expired)
                 check(express_store)
-                check(silent)
+                check(no_token_in_logs)
             finally:
                 processes.end()
 except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries adapters/express, and the Node client of examples/shared-login, in the oldest and the newest of what their
-# READMEs name: express-session, Express and Node.
+# Tests adapters/express, and the Node client of examples/shared-login, with the oldest and the newest versions of
+# express-session, Express and Node that their READMEs name.
 #
 #   express.sh BINARY      BINARY   the program
 set -euo pipefail
@@ -21,6 +21,6 @@ try node express-oldest express-session-oldest
 if [ -x "$newest" ]; then
     try "$newest" express express-session
 else
-    echo "express: the newest Node of npm does not run on this machine, so only $(node --version) is tried"
+    echo "SKIPPED: the newest Node of npm does not run on this machine; testing only with $(node --version)"
     try node express express-session
 fi

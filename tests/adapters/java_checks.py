@@ -1,6 +1,6 @@
-"""Checks the servlet adapter at its edges, in every container that its README names: java_checks.py BINARY TOOLS JARS.
+"""Checks edge cases of the servlet adapter in every container that its README names: java_checks.py BINARY TOOLS JARS.
 
-TOOLS/servlets has the containers of java/pom.xml, JARS is Debian's Tomcat. Also checks the Java part of the example.
+TOOLS/servlets has the containers of java/pom.xml, JARS is Debian's Tomcat. It also checks the Java part of the example.
 """
 
 import concurrent.futures
@@ -40,12 +40,12 @@ def holds(condition, what):
         raise Failed(what)
 
 
-## The service, asked directly
+## Direct calls to the service
 
 
 def api(method, path, body=None):
     status, answer, _ = request(service.port, method, path, body if body is None or isinstance(body, str) else json.dumps(body))
-    holds(status == 200, f"the service answers {status} {answer[:200]}")
+    holds(status == 200, f"the service returned {status} {answer[:200]}")
     return json.loads(answer)
 
 
@@ -58,7 +58,7 @@ def get(token):
 
 
 def raw(token):
-    """The stored data, each value as its JSON text."""
+    """Returns the stored data, each value as JSON text."""
     text = request(service.port, "GET", f"/shop/get/{token}")[1].decode()
     found = json.loads(text, parse_int=lambda digits: f"number {digits}", parse_float=lambda digits: f"number {digits}")
     return found.get("d", {})
@@ -72,22 +72,22 @@ def sessions_of(user):
     return api("GET", f"/shop/soid/{quote(user, safe='').replace('.', '%2E')}")["sessions"]
 
 
-## The container, asked as a browser
+## Requests to the container, as from a browser
 
 
 def visit(path, token=None, status=200, context="", **headers):
-    """The text of the answer, and the session's cookies that it sets."""
+    """Returns the text of the response and the tokens in its session cookies."""
     cookie = {"Cookie": f"session={token}"} if token else {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     got, body, answered = request(port, "GET", context + path, headers={**cookie, **named})
     holds(got == status, f"{path}: {got} {body[:300]}")
     lines = answered.get_all("Set-Cookie", [])
-    holds(not any("JSESSIONID" in line for line in lines), f"{path}: a cookie of the container's own session: {lines}")
+    holds(not any("JSESSIONID" in line for line in lines), f"{path}: a cookie from the container's own session: {lines}")
     return body.decode(), [re.match('session="?([A-Za-z0-9]*)', line)[1] for line in lines if line.startswith("session=")]
 
 
 def one_session(path, wanted, status=200, context=""):
-    """A new visitor's request makes one session with this data, and names it in one cookie."""
+    """Checks that a new visitor's request creates one session with this data and sends one cookie."""
     before = count()
     _, cookies = visit(path, status=status, context=context)
     same(len(cookies), 1, "cookies:")
@@ -114,33 +114,33 @@ def dispatches():
 
 
 def thrown():
-    """what a request stored before it threw is stored"""
+    """changes that a request made before it threw are stored"""
     token = create({"cart": 1})
     visit("/throws", token, 500)
     same(get(token)["d"], {"cart": 1, "a": 1, "b": 2})
 
 
 def resets():
-    """an answer that is reset, or whose cookies are replaced, still names its new session"""
+    """a response that is reset, or whose cookies are replaced, still has the cookie of its new session"""
     for path in ("/reset", "/reset-buffer", "/set-header", "/twice", "/redirect", "/redirect-303"):
         status = {"/redirect": 302, "/redirect-303": 303 if "11" in container else 302}.get(path, 200)
         one_session(path, {"a": 1}, status)
 
 
 def too_late():
-    """a new session after the answer has begun is refused, and none is left"""
+    """a new session after the response has started is refused, and no session is left"""
     before = count()
     body, cookies = visit("/too-late")
     same((body, cookies, count()), ("begun refused", [], before))
 
 
 def links():
-    """no token is put into a link"""
+    """links contain no token"""
     same(visit("/links")[0], "/x?y /z")
 
 
 def intervals():
-    """an interval that is in force already changes nothing; none at all is negative; a short one is read back"""
+    """setting the current interval changes nothing; no interval is negative; a short one is read back"""
     for n, shown in (("-1", "-1"), ("0", "-1"), ("5", "5"), ("10", "10"), ("1800", "1800")):
         _, cookies = visit(f"/interval?n={n}")
         for _ in range(3):
@@ -154,9 +154,9 @@ def intervals():
 
 
 def changed_interval():
-    """requests at the same time that set another interval leave one session, and none fails"""
+    """concurrent requests that set another interval leave one session, and none of them fails"""
     token = create({"a": 1, "user_id": "ivan"}, "ivan", 1200)
-    together = threading.Barrier(5)  # no request replaces the session before all have read it
+    together = threading.Barrier(5)  # all requests read the session before one replaces it
     faults.fault = lambda method, path, nth: together.wait(30) and None if method == "PUT" else None
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda _: visit("/interval?n=1800", token), range(5)))
@@ -167,7 +167,7 @@ def changed_interval():
 
 
 def unkillable():
-    """a login whose old session cannot be ended is an error without a new cookie, and leaves no new session"""
+    """if the old session cannot be ended, a login fails without a new cookie and leaves no new session"""
     old = create({"cart": 1}, "anonymous")
     faults.fault = lambda method, path, nth: "refuse" if path.endswith(f"/kill/{old}") else None
     _, cookies = visit("/login?user=uma", old, 500)
@@ -178,7 +178,7 @@ def unkillable():
 
 
 def renewed_while_killed():
-    """a renewal never brings a session back that was ended meanwhile"""
+    """a renewal never restores a session that was ended elsewhere"""
     old = create({"user_id": "kim"}, "kim")
 
     def logged_out(method, path, nth):
@@ -193,14 +193,14 @@ def renewed_while_killed():
 
 
 def again():
-    """a session that ends and another one in the same request leave one session and one cookie"""
+    """ending a session and starting another in one request leaves one session and one cookie"""
     old = create({"x": 1})
     _, cookies = visit("/again", old)
     same((len(cookies), get(old), get(cookies[0])["d"]), (1, {}, {"again": 1}))
 
 
 def which_cookie():
-    """of several cookies of one name the same counts as everywhere"""
+    """several cookies of one name follow the shared table"""
     for case in json.loads((REPO / "tests/cookies.json").read_text()):
         tokens = {name: create({"who": name}, name) for name in ("ann", "bob")}
         lines = [line.format(dead="A" * 64, **tokens) for line in case["lines"]]
@@ -215,7 +215,7 @@ def which_cookie():
 
 
 def shaped():
-    """the cookie has the name, domain, path, age and SameSite of the container's settings"""
+    """the cookie takes its name, domain, path, age and SameSite from the container's settings"""
     for context, wanted in {
         "/shaped": {"mine", "domain=example.com", "path=/shaped", "max-age=3600", "samesite=strict", "secure", "httponly"},
         "/outside": {"theirs", "domain=example.org", "path=/outside", "samesite=lax", "httponly"},
@@ -234,7 +234,7 @@ def shaped():
 
 
 def refused_settings():
-    """settings that cannot be kept stop the start, with their name"""
+    """unsupported settings prevent the start, and the log names them"""
     log = (work / f"{container}.log").read_text()
     for context, what in {"/unknown": "cokie", "/host": "__Host-", "/no-cookies": "tracking-mode", "/at-once": "max-age"}.items():
         holds(request(port, "GET", f"{context}/plain")[0] != 200, f"{context} runs")
@@ -242,7 +242,7 @@ def refused_settings():
 
 
 def insecure():
-    """a Secure cookie that a browser would drop is an error, and leaves no session"""
+    """a Secure cookie over plain http is an error and leaves no session"""
     before = count()
     _, cookies = visit("/write", status=500, Host="shop.example")
     same((cookies, count()), ([], before))
@@ -253,7 +253,7 @@ def insecure():
 
 
 def addresses():
-    """what proxies give as an address is stored without a port, or as 0.0.0.0"""
+    """client addresses from proxies are stored without a port, or as 0.0.0.0"""
     zone = "fe80:0:0:0:a202:b3ff:fe1e:8329%enp0s31f6"
     for given, wanted in {
         "203.0.113.7": "203.0.113.7", "203.0.113.7:51234": "203.0.113.7", "2001:db8::7": "2001:db8::7",
@@ -282,13 +282,13 @@ ODD = [
 
 
 def poison():
-    """a stored value that Java cannot read is out of sight, stays as it is through writes and logins, and stops nothing"""
+    """unreadable values are hidden, stay stored unchanged through writes and logins, and never make a request fail"""
     tried = 0
     for odd in POISON + ODD:
         body = '{"who":"ann",' + odd + "}"
         status, answer, _ = request(service.port, "PUT", "/shop/create/ann?ip=192.0.2.1", body.encode())
         if status != 200:
-            continue  # the service takes no such value
+            continue  # the service refuses this value
         tried += 1
         token = json.loads(answer)["token"]
         before = raw(token)
@@ -303,13 +303,13 @@ def poison():
             same(raw(cookies[0]), {"who": "ann", "w": "number 1", "user_id": "paul", "n": "replaced"}, odd[:60])
         visit("/logout", cookies[0])
         same(get(cookies[0]), {}, odd[:60])
-    holds(tried >= 15, f"the service took only {tried} of the values")
+    holds(tried >= 15, f"the service accepted only {tried} of the values")
     log = (work / f"{container}.log").read_text(errors="replace")
     holds("value of json:n cannot be read" in log and "oops" not in log, "the log does not name the key alone")
 
 
 def too_deep():
-    """what others could not read is refused with the name of the key"""
+    """values that other languages cannot read are refused with the key's name"""
     token = create({"who": "ann"})
     visit("/nest?n=100", token)
     same(len(re.findall(r"[\[{]", get(token)["d"]["json:tree"])), 100)
@@ -317,14 +317,14 @@ def too_deep():
         before = raw(token)
         visit(path, token, 500)
         after = raw(token)
-        after.pop("b", None), before.pop("b", None), after.pop("a", None), before.pop("a", None)  # of the error page
+        after.pop("b", None), before.pop("b", None), after.pop("a", None), before.pop("a", None)  # the error page writes these
         same(after, before, path)
         log = (work / f"{container}.log").read_text(errors="replace")
         holds(f"the attribute {key} cannot be stored" in log, f"{path}: the log does not name the key")
 
 
 def users():
-    """users with odd names can log in, and be logged out everywhere; those of visitors without a login are refused"""
+    """users with unusual ids can log in and log out everywhere; reserved ids are refused"""
     for user in (".", "..", "...", "a/../b", "a:b", "ü☕", "%2E", "a b+c?d#e"):
         visit(f"/login?user={quote(user, safe='')}")
         same([session["id"] for session in sessions_of(user)], [user])
@@ -341,7 +341,7 @@ def users():
 
 
 def untouched():
-    """a request that does not use the session asks nothing, in an outage too; one that does is an error"""
+    """a request that does not use the session makes no call and works during an outage; one that uses it fails"""
     token = create({"who": "ann"})
     faults.clear()
     visit("/plain", token)
@@ -357,7 +357,7 @@ def untouched():
 
 
 def others():
-    """bytes that no call asked for never reach another visitor"""
+    """stray bytes never reach another visitor"""
     victim = create({"who": "victim"})
     faults.other = json.dumps(get(victim)).encode()
     faults.fault = lambda method, path, nth: "stray"
@@ -367,7 +367,7 @@ def others():
 
 
 def reused():
-    """connections are kept, and a dead one costs no visitor an error"""
+    """connections are reused, and a dead one causes no error"""
     token = create({"who": "ann"})
     visit("/who", token)
     before = faults.connections
@@ -385,7 +385,7 @@ def reused():
 
 
 def never_twice():
-    """a create whose answer is lost is not sent again"""
+    """a create whose response is lost is not retried"""
     faults.clear()
     faults.fault = lambda method, path, nth: "drop" if method == "PUT" else None
     before = count()
@@ -396,7 +396,7 @@ def never_twice():
 
 
 def deadline():
-    """an answer that never ends is an error in the end"""
+    """an endless response is an error at the deadline"""
     token = create({"who": "ann"})
     visit("/who", token)
     for what in ("drip", "silent"):
@@ -407,7 +407,7 @@ def deadline():
 
 
 def interrupts():
-    """a call that is interrupted fails, keeps the flag, and its connection is not used again"""
+    """an interrupted call fails and keeps the thread's flag, and its connection is not reused"""
     victim, token = create({"who": "victim"}), create({"who": "ann"})
     faults.other = json.dumps(get(victim)).encode()
     late = iter(["late"])
@@ -422,7 +422,7 @@ def threads():
 
 
 def many_visitors():
-    """many visitors at the same time each get their own session"""
+    """concurrent visitors each get their own session"""
     tokens = {f"user{i}": create({"who": f"user{i}"}) for i in range(16)}
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for user, answers in zip(tokens, pool.map(lambda one: [visit("/who", one)[0] for _ in range(15)], tokens.values())):
@@ -430,7 +430,7 @@ def many_visitors():
 
 
 def secret():
-    """the log has no token"""
+    """the log contains no token"""
     found = set(re.findall("(?<![A-Za-z0-9])[A-Za-z0-9]{64}(?![A-Za-z0-9])", (work / f"{container}.log").read_text(errors="replace")))
     same(found, set())
 
@@ -442,17 +442,17 @@ EDGES = [
 ]
 
 
-## A service of two addresses
+## A service with several addresses
 
 
 def two_addresses():
-    """a name whose first addresses are dead is reached through its last"""
+    """if the first addresses of a name are dead, the client connects to the last"""
     for token in (create({"who": "ann"}), create({"who": "ben"})):
         holds(visit("/who", token)[0] in ("ann", "ben"), "no session")
 
 
 def untrusted():
-    """a certificate for another name is an error"""
+    """a certificate for another name is refused"""
     global host
     host = "127.0.0.1"
     run_container("tls-other", debian, "OnTomcat", oldest, *trust(work / "trust.p12"))
@@ -471,14 +471,14 @@ def page(path, form=None, cookie=None):
 
 
 def site_logins():
-    """example: odd addresses, reserved names and several cookies are no trouble, and no session is left without a cookie"""
+    """example: unusual addresses, reserved names and several cookies work, and no orphaned session is left"""
     form = "name={}&role=editor&password=demo"
     status, _, cookies = page("/java/login", form.format("zoe"))
     same((status, len(cookies)), (303, 1))
     token = re.search("session=([A-Za-z0-9]{64})", cookies[0])[1]
     same(api("GET", f"/site/get/{token}")["ip"], "0.0.0.0")
     same(page("/java/login", form.format("anonymous"))[0], 400)
-    holds("Hello, zoe" in page("/java/", cookie=f"session={'A' * 64}; session \t= {token}")[1], "the live one of two cookies does not count")
+    holds("Hello, zoe" in page("/java/", cookie=f"session={'A' * 64}; session \t= {token}")[1], "the live one of two cookies was ignored")
     faults.fault = lambda method, path, nth: "refuse" if path.endswith(f"/kill/{token}") else None
     status, _, cookies = page("/java/login", form.format("yve"), f"session={token}")
     faults.clear()
@@ -488,7 +488,7 @@ def site_logins():
 
 
 def site_deadline():
-    """example: an answer that never ends is a 503 in the end"""
+    """example: an endless response is a 503 at the deadline"""
     faults.fault = lambda method, path, nth: "drip"
     status = page("/java/", cookie="session=" + "B" * 64)[0]
     faults.clear()
@@ -496,8 +496,8 @@ def site_deadline():
 
 
 def same_http():
-    """the adapter and the example share their HTTP and what counts as an address, word for word"""
-    for part in (r"\n    /\*\*\n     \* HTTP/1\.1 to one server.*?\n    }\n", r"static String address\(.*?\n    }\n"):
+    """the adapter and the example have identical Http classes and address functions"""
+    for part in (r"\n    /\*\*\n     \* HTTP/1\.1 client for one server.*?\n    }\n", r"static String address\(.*?\n    }\n"):
         blocks = [re.search(part, file.read_text(), re.S) for file in (ADAPTER, EXAMPLE / "SessionClient.java")]
         holds(all(blocks) and blocks[0].group() == blocks[1].group(), "they differ")
 
@@ -522,7 +522,7 @@ def check(function):
 
 
 def java_homes():
-    """JDK 17 and the newest beside it, if there is one."""
+    """Returns JDK 17 and the newest other JDK, if there is one."""
     homes = {}
     for home in sorted(pathlib.Path("/usr/lib/jvm").glob("*/release")):
         version = int(re.search(r'JAVA_VERSION="(\d+)', home.read_text())[1])
@@ -530,7 +530,7 @@ def java_homes():
     oldest = homes.get(17, "java")
     newest = homes[max(homes)] if homes and max(homes) > 17 else None
     if not newest:
-        print("java_checks.py: THERE IS NO JDK NEWER THAN 17 in /usr/lib/jvm; all runs on 17", flush=True)
+        print("SKIPPED: no JDK newer than 17 in /usr/lib/jvm; all containers run on 17", flush=True)
     return oldest, newest or oldest, max(homes, default=17)
 
 
@@ -544,7 +544,7 @@ def compile_for(jars, main, folder, replace=("", "")):
 
 
 def certificate():
-    """A certificate for localhost, and a trust store for Java with it."""
+    """Creates a certificate for localhost, and a Java trust store that contains it."""
     key, certificate, store = (work / name for name in ("key.pem", "certificate.pem", "trust.p12"))
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run([*new, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
@@ -607,7 +607,7 @@ try:
                 container, host = "two-addresses", "sessions.test"
                 (work / "hosts").write_text("".join(f"127.0.0.{n} {host}\n" for n in (3, 2, 1)))
                 with socket.create_server(("127.0.0.3", faults.port), backlog=0) as deaf:
-                    # Its queue is full, so it takes no connection and refuses none; 127.0.0.2 refuses.
+                    # Its full backlog neither accepts nor refuses connections; 127.0.0.2 refuses them.
                     fill = [socket.socket() for _ in range(4)]
                     for one in fill:
                         one.setblocking(False)
@@ -621,7 +621,7 @@ try:
                 plain, faults = faults, Faults(service.port, pair)
                 run_container(container, debian, "OnTomcat", oldest, *trust(store))
                 known = {"Cookie": "session=" + create({"who": "ann"})}
-                until(lambda: request(port, "GET", "/who", headers=known)[0] == 200, "TLS", 90)  # Java's first is slow
+                until(lambda: request(port, "GET", "/who", headers=known)[0] == 200, "TLS", 90)  # Java's first handshake is slow
                 for function in (reused, others, never_twice, deadline, interrupts, many_visitors, untrusted):
                     check(function)
                 faults.close()

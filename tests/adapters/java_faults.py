@@ -1,4 +1,4 @@
-"""A proxy in front of the service that can break single answers as networks and dying servers do."""
+"""A proxy in front of the service that injects faults of networks and crashing servers."""
 
 import http.client
 import socket
@@ -8,11 +8,11 @@ import time
 
 
 class Faults:
-    """`fault(method, path, nth)` names what happens to a request, the nth of its connection; None: nothing.
+    """`fault(method, path, nth)` chooses the fault for the nth request of a connection, or returns None.
 
-    drop: the service gets the request, the client no answer. refuse: 503. silent: nothing is answered, ever. late: the
-    answer comes after 1.5 s. drip: the body comes byte by byte, and never ends. close: the connection ends after the
-    answer, without a word in it. stray: after the answer comes another that nobody asked for.
+    drop: forwards the request and closes the connection without a response. refuse: responds with 503. silent: never
+    responds. late: responds after 1.5 s. drip: sends an endless body byte by byte. close: closes the connection after
+    the response, without `Connection: close`. stray: sends a second, unsolicited response.
     """
 
     def __init__(self, service_port, tls=None):

@@ -1,7 +1,7 @@
-"""Checks of the PHP adapter alone: php_checks.py BINARY, called by run.sh.
+"""Checks the PHP adapter: php_checks.py BINARY, called by run.sh.
 
-php/app.php has a path for each way in which apps use PHP's sessions; php/client.php calls the adapter's client outside of
-a web server; php/faulty_proxy.py is the network. php/phpt.php runs PHP's own session tests.
+php/app.php has a route for each way in which apps use PHP's sessions. php/client.php calls the adapter's client outside of
+a web server. php/faulty_proxy.py simulates network faults. php/phpt.php runs PHP's own session tests.
 """
 
 import http.client
@@ -46,7 +46,7 @@ def holds(condition, what):
 
 
 class App:
-    """php/app.php with the adapter beside it, in PHP's own server or in another runner of PHP."""
+    """php/app.php with a copy of the adapter, in PHP's built-in server or in the server that `command` starts."""
 
     number = 0
 
@@ -71,7 +71,7 @@ class App:
         until(listens(self.port, "/plain"), lambda: f"PHP: {self.log.read_text()}")
 
     def ask(self, path, cookies=None, status=200, **query):
-        """The body of the answer and its cookies called session. `cookies`: a token, or lines of the Cookie header."""
+        """Returns the body and the tokens in the session cookies. `cookies`: a token, or Cookie header lines."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.putrequest("GET", f"{path}?{urlencode(query)}" if query else path)
@@ -83,7 +83,7 @@ class App:
         finally:
             connection.close()
         holds(status is None or answer.status == status, f"{path}: {answer.status} {body[:300]!r}")
-        holds(not any(token[:12].encode() in body for token in seen), f"{path}: the answer shows a token")
+        holds(not any(token[:12].encode() in body for token in seen), f"{path}: the response contains a token")
         self.answer = answer
         set_cookies = [line for line in answer.headers.get_all("Set-Cookie", []) if line.startswith("session=")]
         tokens = [line.split(";")[0].removeprefix("session=") for line in set_cookies]
@@ -94,7 +94,7 @@ class App:
         return json.loads(self.ask(path, cookies, **query)[0])
 
     def token(self, path, cookies=None, **query):
-        """Of the one cookie that the answer has to set."""
+        """Returns the token of the one cookie that the response must set."""
         tokens = self.ask(path, cookies, **query)[1]
         holds(len(tokens) == 1 and TOKEN.fullmatch(tokens[0]), f"{path}: {len(tokens)} cookies")
         return tokens[0]
@@ -103,7 +103,7 @@ class App:
 def api(method, path, body=None):
     text = body if isinstance(body, (str, bytes, type(None))) else json.dumps(body)
     status, answer, _ = processes.request(service.port, method, f"/shop/{path}", text)
-    holds(status == 200, f"the service answers {status} {answer[:200]}")
+    holds(status == 200, f"the service returned {status} {answer[:200]}")
     return json.loads(answer)
 
 
@@ -125,11 +125,11 @@ def of(user):
     return api("GET", f"soid/{quote(user, safe='').replace('.', '%2E')}")["sessions"]
 
 
-## What a request leaves
+## Results of single requests
 
 
 def cookies_table():
-    """the table of cookies that all parts share"""
+    """the shared table of cookies"""
     ann, bob = created({"who": "ann"}), created({"who": "bob"})
     for case in json.loads((HERE.parent / "cookies.json").read_text()):
         lines = [line.format(ann=ann, bob=bob, dead=DEAD) for line in case["lines"]]
@@ -137,7 +137,7 @@ def cookies_table():
 
 
 def odd_blanks():
-    """only spaces and tabs are no part of a cookie"""
+    """only spaces and tabs are trimmed from a cookie"""
     token = created({"who": "ann"})
     same([app.data("/read", [f"session={blank}{token}{blank}"]).get("who") for blank in (" ", "\t", "\x0b", "\x0c", "\xa0")],
          ["ann", "ann", None, None, None])
@@ -164,7 +164,7 @@ def one_session():
 
 
 def existing():
-    """the same with a session that is there"""
+    """each way to change an existing session leaves one session, with one cookie"""
     for path, wanted in {
         "/unset": None, "/variable": {"a": 1}, "/abort": {"a": 1}, "/reset": {"a": 1}, "/read-and-close": {"a": 1},
         "/again": {"a": 1, "first": 1, "second": 2, "third": 3}, "/shutdown": {"a": 1, "in_shutdown": 1},
@@ -185,7 +185,7 @@ def existing():
 
 
 def logins():
-    """a login ends the anonymous session, whatever session_regenerate_id() is told; odd users log in and out everywhere"""
+    """a login ends the anonymous session with any argument of session_regenerate_id(); users can log out everywhere"""
     for old in (0, 1):
         anonymous = app.token("/set", set='{"cart":[1]}')
         user = f"ann{old}-{app.port}"
@@ -204,7 +204,7 @@ def logins():
 
 
 def hold(path, token, **query):
-    """Asks in a thread of the test; answers what lets the request go on and gives its status and cookies."""
+    """Starts a request in a thread. Returns a function that resumes the request and returns its status and cookies."""
     gate = work / f"gate{time.monotonic_ns()}"
     got = []
 
@@ -226,7 +226,7 @@ def hold(path, token, **query):
 
 
 def ended_elsewhere():
-    """who is logged out while his request runs gets no new session of the same user"""
+    """a user who is logged out during a request gets no new session from it"""
     token = created({"user_id": "eve"}, "eve")
     go = hold("/login", token, user="eve", old=1)
     api("DELETE", "killsoid/eve")
@@ -234,7 +234,7 @@ def ended_elsewhere():
 
 
 def renewed():
-    """a new token never brings a session back that was ended meanwhile, whatever session_regenerate_id() is told"""
+    """a new token never restores a session that was ended elsewhere, with any argument of session_regenerate_id()"""
     for old in ("0", "1", "0,0", "0,1", "1,0"):
         token = created({"user_id": "gil"}, "gil")
         before = count()
@@ -243,7 +243,7 @@ def renewed():
 
 
 def failed_kill():
-    """a login whose old session cannot be ended is an error without a cookie, and leaves no new session"""
+    """if the old session cannot be ended, a login fails without a cookie and leaves no new session"""
     proxy = Proxy(service.port)
     other = App(f"http://127.0.0.1:{proxy.port}")
     token = created({"a": 1})
@@ -257,7 +257,7 @@ def failed_kill():
 
 
 def errors():
-    """exceptions and fatal errors: what was stored before is stored, with its cookie"""
+    """after an exception or a fatal error, earlier changes are stored, with their cookie"""
     for path in ("/throw", "/fatal"):
         same(stored(app.token(path, status=500)), {"n": 1}, path)
         token = created({"a": 1})
@@ -270,18 +270,18 @@ def errors():
 
 
 def begun():
-    """an answer that begins before the end has its cookie; what comes too late is an error and creates nothing"""
+    """a response that starts early has its cookie; a later first write is an error and creates nothing"""
     same(stored(app.token("/early")), {"before": 1, "after": 2})
     before = count()
     same((app.ask("/late", None, None)[1], count()), ([], before))
-    until(lambda: "the answer began before the session was saved" in app.log.read_text(), "an error in the log")
+    until(lambda: "the response started before the session was saved" in app.log.read_text(), "an error in the log")
     token = created({"a": 1})
     app.ask("/late", token, None)
     same(stored(token), {"a": 1, "after": 2})
 
 
 def emptied():
-    """an app that throws away what was written keeps its session, and an outage then is an error"""
+    """an app that discards its output keeps its session, and an outage is still an error"""
     for pages in (1, 20000):
         body, tokens = app.ask("/emptied", pages=pages)
         same((body, len(tokens)), (b"page" * pages, 1))
@@ -292,7 +292,7 @@ def emptied():
 
 
 def emptied_outage():
-    """the same when the service fails: no page of a session that is not stored has the status 200"""
+    """if the service fails when output is discarded, no response has the status 200"""
     proxy = Proxy(service.port)
     proxy.refuse = "PUT"
     other = App(f"http://127.0.0.1:{proxy.port}")
@@ -306,7 +306,7 @@ def emptied_outage():
 
 
 def gone():
-    """what a request stores is stored, although its visitor has gone"""
+    """changes are stored even if the client has disconnected"""
     token = created({"a": 1})
     gate = work / "gone"
     with socket.create_connection(("127.0.0.1", app.port)) as visitor:
@@ -317,7 +317,7 @@ def gone():
 
 
 def output():
-    """after the session is closed the output goes out as it comes, and the app's own buffers stay"""
+    """after the session is closed, output is not delayed, and the app's own buffers stay"""
     token = created({"a": 1})
     same(app.data("/buffers", token), ["ab", "cd", 0])
     file = work / "large"
@@ -336,7 +336,7 @@ def output():
         answer = connection.getresponse()
         for number in range(3):
             wanted = begin if number == 0 else begin[8:].replace(b"0", b"%d" % number)
-            same(answer.readline().rstrip(b"\n"), wanted)  # it comes before the next is let go
+            same(answer.readline().rstrip(b"\n"), wanted)  # this part arrives before the next one is released
             answer.readline()
             pathlib.Path(f"{gate}.{number}").touch()
         connection.close()
@@ -346,7 +346,7 @@ def output():
 
 
 def settings():
-    """cookie settings count wherever PHP has them"""
+    """cookie settings apply in every place where PHP has them"""
     app.ask("/settings")
     cookie = app.answer.headers["Set-Cookie"].lower()
     for part in ("domain=example.com", "path=/shop", "max-age=3600", "samesite=strict", "secure", "httponly"):
@@ -372,7 +372,7 @@ def settings():
 
 
 def hostile_settings():
-    """settings that would break requests, leak tokens or keep data elsewhere"""
+    """settings that would break requests, leak tokens or store data elsewhere are refused"""
     other = App(**{
         "arg_separator.output": ";", "allow_url_fopen": 0, "default_socket_timeout": 0, "serialize_precision": 5,
         "session.use_trans_sid": 1, "session.use_only_cookies": 0, "session.use_strict_mode": 0, "session.lazy_write": 0,
@@ -391,11 +391,11 @@ def hostile_settings():
 
 
 def not_ours():
-    """a session of PHP's own is an error, and nothing of it goes to files"""
+    """an active PHP session is an error, and none of its data is written to files"""
     for one, path in ((App(**{"session.auto_start": 1}), "/caught"), (app, "/foreign")):
         one.ask(path, None, None)
         same((path == "/caught" or one.answer.status == 500), True)
-        holds("a session is active already" in one.log.read_text() or path == "/caught", "the log")
+        holds("a session is already active" in one.log.read_text() or path == "/caught", "the log")
         texts = [file.read_text() for file in (one.folder / "files").iterdir()]
         holds(not any("secret" in text for text in texts), f"in local files: {texts}")
     before = count()
@@ -414,7 +414,7 @@ def not_ours():
 
 
 def addresses():
-    """what proxies give as the address never costs a visitor the session"""
+    """no client address from a proxy makes a request fail"""
     for address, wanted in {
         "203.0.113.7": "203.0.113.7", "203.0.113.7:51234": "203.0.113.7", "[2001:db8::1]:443": "2001:db8::1",
         "[2001:db8::1]": "2001:db8::1", "2001:db8::1": "2001:db8::1", "fe80::1%eth0": "fe80::1%eth0", "": "0.0.0.0",
@@ -429,13 +429,13 @@ def addresses():
 
 
 def poison():
-    """what PHP cannot read is hidden, stays as it is, goes along to a new token, and never hinders a logout"""
+    """unreadable values are hidden, stay stored unchanged, are copied to a new token, and never prevent a logout"""
     deep = "[" * 5000 + "]" * 5000
     for body in ('{"who":1,"n":1e400}', '{"who":1,"json:n":"[1e400]"}', '{"who":1,"json:n":"{oops"}', '{"who":1,"json:n":5}',
                  '{"who":1,"json:n":"[NaN]"}', '{"who":1,"json:n":"\\"\\\\ud800\\""}', '{"who":1,"json:n":"%s"}' % deep):  # fmt: skip
         raw = lambda token: re.search(rb'"d":(.*)\}$', processes.request(service.port, "GET", f"/shop/get/{token}")[1])[1].decode()
         status, answer, _ = processes.request(service.port, "PUT", "/shop/create/u?ip=192.0.2.1", body)
-        if status != 200:  # the service may refuse numbers that no double holds
+        if status != 200:  # the service may refuse numbers beyond the range of a double
             continue
         token = json.loads(answer)["token"]
         seen.add(token)
@@ -445,16 +445,16 @@ def poison():
         same(raw(token), before[:-1] + ',"w":1}')
         new = app.token("/login", token, user="poisoned")
         hidden = before.split(",", 1)[1]
-        holds(hidden[:-1] in raw(new), f"{body[:40]} was not carried over: {raw(new)[:200]}")
+        holds(hidden[:-1] in raw(new), f"{body[:40]} was not copied: {raw(new)[:200]}")
         app.ask("/set", new, set='{"n":"replaced"}')
         same((stored(new)["n"], "json:n" in stored(new)), ("replaced", False))
         app.ask("/logout", new)
         same(stored(new), None)
-    holds("the key n holds what PHP cannot read" in app.log.read_text(), "no warning in the log")
+    holds("PHP cannot read the value of the key n;" in app.log.read_text(), "no warning in the log")
 
 
 def digits():
-    """numbers and keys come and go as they are, through a login too"""
+    """numbers and keys round-trip unchanged, even through a login"""
     body = '{"n":18446744073709551617,"e":1E5,"z":-0,"f":1.0,"__proto__":1,"":2,"0":3,"a|b":4,"!c":5,"\\u0000k":6,"json:o":"{}","x\\ny":7}'
     token = created(body)
     same(app.data("/read", token)["n"], "18446744073709551617")
@@ -466,7 +466,7 @@ def digits():
 
 
 def refused_values():
-    """what JSON cannot hold is refused with the key's name, and nothing is stored"""
+    """a value that JSON cannot hold is refused with the key's name, and nothing is stored"""
     token = created({"a": 1})
     for kind in ("object", "nested object", "nan", "infinite", "text", "nested text", "resource"):
         before = len(app.log.read_text())
@@ -490,9 +490,9 @@ def refused_values():
 
 
 def calls(port, number=3, pause=0, what="calls", host="127.0.0.1", scheme="http", settings=(), hosts=None, **environment):
-    """The answers of php/client.php, what it wrote of errors, and how long it took."""
+    """Runs php/client.php. Returns its results, its errors, and the duration."""
     flags = [word for setting in settings for word in ("-d", setting)]
-    # Another /etc/hosts, for this process alone.
+    # Replaces /etc/hosts for this process only.
     wrap = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts] if hosts else []
     began = time.monotonic()
     done = subprocess.run(
@@ -510,12 +510,12 @@ def users(number):
 
 
 def network():
-    """one connection for all calls; a dead one costs a retry of what may be repeated, never twice a create"""
+    """all calls share one connection; if it is dead, idempotent calls are retried once, and creates never"""
     for mode, connections in (("pass", 1), ("close", 3), ("deaf", 3), ("lose", 3)):
         users(3)
         proxy = Proxy(service.port, mode)
         answers, errors, _ = calls(proxy.port, 3, 0.1 if mode == "close" else 0)
-        wanted = [1, 2, 3] if mode != "lose" else [1, 0, 0]  # killed before, but the answer was lost
+        wanted = [1, 2, 3] if mode != "lose" else [1, 0, 0]  # the first attempt killed them, but its response was lost
         same((answers, errors, proxy.connections), (wanted, "", connections), mode)
         proxy.close()
         api("DELETE", "killsoid/u3")
@@ -543,7 +543,7 @@ def forks():
 
 
 def names():
-    """a name's addresses are all tried"""
+    """the client tries all addresses of a name"""
     users(1)
     same(calls(service.port, 1, host="localhost")[0], [1])
     proxies = [Proxy(service.port, host=host) for host in ("127.0.0.1", "::1")]
@@ -557,7 +557,7 @@ def names():
 
 
 def encrypted():
-    """https with the server's certificate checked, and its name"""
+    """https checks the server's certificate and its name"""
     key, certificate = work / "tls.key", work / "tls.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
@@ -578,7 +578,7 @@ def encrypted():
 
 
 def example():
-    """the PHP part of examples/shared-login: which cookie, a login whose old session cannot be ended, arg_separator"""
+    """the PHP part of examples/shared-login: several cookies, a login that cannot end the old session, arg_separator"""
     proxy = Proxy(service.port)
     port = free_port()
     folder = HERE.parent.parent / "examples/shared-login/php"
@@ -600,7 +600,7 @@ def example():
         tokens[who] = site("PUT", f"create/{who}?ip=192.0.2.1", {"name": who, "role": "reader", "visits": "odd"})["token"]
     for case in json.loads((HERE.parent / "cookies.json").read_text()):
         body = ask("GET", "/php/", [line.format(dead=DEAD, **tokens) for line in case["lines"]])[1].decode()
-        wanted = f"Hello, {case['who']}<" if case["who"] else "You are a stranger here"
+        wanted = f"Hello, {case['who']}<" if case["who"] else "You are not logged in"
         holds(wanted in body, f"{case['name']}: {body[:300]}")
     form = "name=Cy&role=editor&password=demo"
     old = tokens["ann"]
@@ -625,7 +625,7 @@ def listens_at(port):
         return False
 
 
-## Processes that serve visitor after visitor
+## Processes that serve several visitors in sequence
 
 WORKER = """<?php require 'RestSessionHandler.php';
 $seen = [];
@@ -650,7 +650,7 @@ echo json_encode($seen);
 
 
 def workers():
-    """nothing of one visitor reaches the next in the same process"""
+    """no data of one visitor reaches the next one in the same process"""
     ann, bob = created({"who": "ann"}), created({"who": "bob"})
     (app.folder / "worker.php").write_text(WORKER)
 
@@ -665,7 +665,7 @@ def workers():
     same(run(a, b, nobody, a), ["ann", "bob", "none", "ann"])
     same(run(a, {"token": DEAD}, nobody, b), ["ann", "none", "none", "bob"])
     before = count()
-    same(run({"set": {"who": "eve"}}, nobody, a), ["refused", "none", "ann"])  # no cookie can be sent there
+    same(run({"set": {"who": "eve"}}, nobody, a), ["refused", "none", "ann"])  # this SAPI cannot send a cookie
     same(count(), before)
     same(run({**a, "open": 1}, b), ["ann", "refused"])
     same(run({**a, "open": 1}, nobody), ["ann", "refused"])
@@ -676,7 +676,7 @@ def workers():
 def own_tests():
     """PHP's own session tests"""
     tests = next(pathlib.Path(os.environ["TOOLS"]).resolve().glob("php-session-tests/ext/session/tests"), None)
-    holds(tests is not None, "they are missing: run tests/setup.sh")
+    holds(tests is not None, "PHP's session tests are missing: run tests/setup.sh")
     url = f"http://127.0.0.1:{service.port}"
     done = subprocess.run(["php", HERE / "php/phpt.php", tests, url], capture_output=True, text=True, timeout=900)
     print(done.stdout.strip(), flush=True)
@@ -684,7 +684,7 @@ def own_tests():
 
 
 def untouched():
-    """a request that does not touch the session asks nothing, and lives through an outage"""
+    """a request that does not use the session makes no call and works during an outage"""
     token = created({"a": 1})
     reads = api("GET", f"get/{token}")["r"]
     app.ask("/plain", token)
@@ -698,7 +698,7 @@ def untouched():
 
 
 def silent():
-    """no log holds a token"""
+    """no log contains a token"""
     for log in [*work.glob("*/php.log"), work / "service.log"]:
         text = log.read_text(errors="replace")
         holds(not any(token[:12] in text for token in seen), f"a token is in {log}")
@@ -711,8 +711,8 @@ ONCE = [
     ended_elsewhere, renewed, failed_kill, emptied_outage, odd_blanks, gone, hostile_settings, not_ours, network, forks, names, encrypted,
     example, workers, own_tests, untouched,
 ]  # fmt: skip
-STREAMS = [begun, output, settings]  # want an answer that is sent in pieces, or settings of PHP's own server
-VERSIONS = ["8.0", "8.5"]  # the oldest and the newest, compiled to WebAssembly, besides the system's PHP
+STREAMS = [begun, output, settings]  # need a streamed response, or settings of PHP's built-in server
+VERSIONS = ["8.0", "8.5"]  # the oldest and the newest, compiled to WebAssembly, in addition to the system's PHP
 passed = failed = 0
 seen = set()
 

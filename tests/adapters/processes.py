@@ -1,4 +1,4 @@
-"""The processes of a test: a service, its Redis and the apps. Each is ended by end()."""
+"""The processes of a test: a service, its Redis and the apps. end() stops all of them."""
 
 import http.client
 import os
@@ -13,7 +13,7 @@ running = []
 
 
 def start(command, log, folder=None, **environment):
-    """Starts a process in a group of its own, with nothing of our environment but PATH."""
+    """Starts a process in its own group. It inherits only PATH from the environment."""
     with open(log, "ab") as out:
         process = subprocess.Popen(
             [str(word) for word in command],
@@ -29,7 +29,7 @@ def start(command, log, folder=None, **environment):
 
 
 def stop(process):
-    """Ends a process with all that it started. A stopped one is woken, so that it ends in order."""
+    """Stops a process and its children. Resumes a suspended one first, so that it shuts down cleanly."""
     for number in (signal.SIGTERM, signal.SIGCONT):
         try:
             os.killpg(process.pid, number)
@@ -49,11 +49,11 @@ def end():
 
 
 def until(condition, what, seconds=30):
-    """Waits until something is true, and answers it."""
+    """Waits until a condition is true and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise SystemExit(f"adapters: waited in vain for {what() if callable(what) else what}")
+            raise SystemExit(f"adapters: timed out waiting for {what() if callable(what) else what}")
         time.sleep(0.02)
     return value
 
@@ -65,7 +65,7 @@ def free_port():
 
 
 def request(port, method, path, body=None, headers=()):
-    """One request on a connection of its own: the status, the body, the headers."""
+    """Sends one request on a new connection. Returns the status, the body and the headers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body, dict(headers))
@@ -86,7 +86,7 @@ def listens(port, path):
 
 
 class Service:
-    """rest-sessions on one of its stores."""
+    """rest-sessions with one of its stores."""
 
     def __init__(self, binary, work, store):
         self.binary, self.work, self.store = binary, work, store
@@ -104,7 +104,7 @@ class Service:
         self.up()
 
     def up(self):
-        """Starts it, or ends its outage."""
+        """Starts the service, or ends its outage."""
         if self.process and self.redis:
             os.killpg(self.redis.pid, signal.SIGCONT)
         else:
@@ -113,7 +113,7 @@ class Service:
         until(listens(self.port, "/readyz"), "rest-sessions")
 
     def down(self):
-        """An outage: without the service if the store is its own, else with a Redis that does not answer."""
+        """Starts an outage: suspends Redis, or stops the service if its store is embedded."""
         if self.redis:
             os.killpg(self.redis.pid, signal.SIGSTOP)
         else:
@@ -121,7 +121,7 @@ class Service:
 
 
 def start_apps(work, service, interpreter, jars):
-    """Starts every app, and answers their ports by name. Python apps run by the interpreter, Tomcat is in the jars."""
+    """Starts every app and returns the ports by name. `interpreter` runs the Python apps; `jars` contain Tomcat."""
     environment = {"REST_SESSIONS_URL": f"http://127.0.0.1:{service.port}", "REST_SESSIONS_APP": "shop"}
     python = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}
     ports = {name: free_port() for name in ("express", "django", "flask", "php", "java")}
@@ -130,7 +130,7 @@ def start_apps(work, service, interpreter, jars):
     paths = {name: f"{adapters / name}:{HERE / 'apps'}" for name in ("django", "flask")}
     log = {name: work / f"{name}.log" for name in ports}
 
-    # Each app is a folder with the adapter copied into it, as users do it.
+    # Each app is a folder with a copy of the adapter, as users do it.
     for name, files in {
         "express": (adapters / "express/rest-sessions-store.mjs", HERE / "apps/express_app.mjs"),
         "php": (adapters / "php/RestSessionHandler.php", HERE / "apps/app.php"),
@@ -144,7 +144,7 @@ def start_apps(work, service, interpreter, jars):
     database = {"DJANGO_DATABASE": str(work / "django.sqlite")}
     start([*serve, "django_app", ports["django"]], log["django"], PYTHONPATH=paths["django"], **python, **database)
     start([*serve, "flask_app", ports["flask"]], log["flask"], PYTHONPATH=paths["flask"], **python)
-    # With all that PHP can tell of an error, to see that it tells no token.
+    # With the most detailed error output that PHP has, to check that it contains no token.
     traces = {"zend.exception_ignore_args": 0, "zend.exception_string_param_max_len": 100}
     settings = {"session.gc_maxlifetime": 1200, "display_errors": 1, "log_errors": 1, **traces}
     flags = [word for key, value in settings.items() for word in ("-d", f"{key}={value}")]

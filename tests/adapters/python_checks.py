@@ -1,8 +1,8 @@
 """Checks the Flask and Django adapters: python_checks.py BINARY TOOLS, called by run.sh.
 
-First the tests of python/ with the oldest and the newest versions of both frameworks. Then the frameworks' own tests
-with our sessions in the place of theirs: a failure that frameworks/FRAMEWORK-excused.json does not name fails the run,
-and so does a test named there that passes.
+First it runs the tests of python/ with the oldest and the newest versions of both frameworks. Then it runs the
+frameworks' own tests with our sessions instead of theirs. A failure that frameworks/FRAMEWORK-excused.json does not
+list fails the run, and so does a listed test that passes.
 """
 
 import json
@@ -34,19 +34,19 @@ OURS = [
 passed = failed = 0
 
 
-def note(fine, name, text=""):
+def record(fine, name, text=""):
     global passed, failed
     passed, failed = passed + fine, failed + (not fine)
     print("ok  " if fine else "FAIL", name, *(["\n     ", text] if text and not fine else []), flush=True)
 
 
 def run(command, log, folder, **environment):
-    """Runs a program of a test to its end, and returns its exit code and what it printed."""
+    """Runs a program to its end. Returns its exit code and its output."""
     process = processes.start(command, log, folder=folder, **environment)
     try:
         code = process.wait(1200)
     except subprocess.TimeoutExpired:
-        code = "no end"
+        code = "timed out"
     processes.stop(process)
     return code, log.read_text(errors="replace")
 
@@ -71,7 +71,7 @@ def ours(tools, work, environment):
     for folder, framework, tests in OURS:
         python = tools / folder / "bin/python"
         if not python.exists():
-            print(f"LEFT OUT: no Python for {folder}.txt on this machine; see tests/setup.sh", flush=True)
+            print(f"SKIPPED: no Python for {folder}.txt on this machine; see tests/setup.sh", flush=True)
             continue
         name = f"python - {framework}, {versions(python)}"
         command = [python, "-W", "error::ResourceWarning", "-m", "unittest", "--verbose", *tests]
@@ -83,7 +83,7 @@ def ours(tools, work, environment):
             **environment,
         )
         ran = re.search(r"^Ran (\d+) tests?", text, re.M)
-        note(
+        record(
             code == 0 and bool(ran) and int(ran[1]) > 0,
             f"{name}: {', '.join(tests)}: {ran[1] if ran else 'no'} tests",
             text[-6000:],
@@ -91,17 +91,17 @@ def ours(tools, work, environment):
 
 
 def theirs(name, report, output):
-    """Compares a framework's own tests with the excused ones."""
+    """Compares the failures of a framework's own tests with the excused ones."""
     excused = json.loads((HERE / f"frameworks/{name}-excused.json").read_text())
     if not report.exists():
-        return note(False, f"{name}'s own tests", output[-3000:])
+        return record(False, f"{name}'s own tests", output[-3000:])
     outcome = json.loads(report.read_text())
     for test in sorted({*outcome["failed"]} - {*excused}):
-        note(False, f"{name}'s own {test}", outcome["failed"][test])
+        record(False, f"{name}'s own {test}", outcome["failed"][test])
     for test in sorted({*excused} - {*outcome["failed"]}):
-        note(False, f"{name}'s own {test}", f"is excused, but did not fail: {excused[test]}")
+        record(False, f"{name}'s own {test}", f"is excused, but did not fail: {excused[test]}")
     enough = len(outcome["passed"]) > 400
-    note(enough, f"{name}'s own tests: {len(outcome['passed'])} passed, {len(outcome['failed'])} failed", "too few ran")
+    record(enough, f"{name}'s own tests: {len(outcome['passed'])} passed, {len(outcome['failed'])} failed", "too few ran")
 
 
 def django(tools, work, environment):

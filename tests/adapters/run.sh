@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries each adapter of adapters/ in its framework, and one login in all of them: on the embedded store, then on a Redis
-# of its own. Before that, what is checked of one adapter alone.
+# Tests each adapter of adapters/ in its framework, and one login across all of them, on the embedded store and on its
+# own Redis. Before that, it runs the tests of each single adapter.
 #
 #   run.sh [BINARY]      BINARY   the program, default target/release/rest-sessions
 #                        TOOLS    folder with venv/, made from requirements.txt, default .tools

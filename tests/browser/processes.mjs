@@ -1,4 +1,4 @@
-// Starts what the test needs, and ends all of it, whatever happens.
+// Starts the processes of the test, and stops all of them in any case.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
@@ -6,20 +6,20 @@ import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const { WORK, BINARY } = process.env;
-const PATIENCE = 90_000; // milliseconds until something counts as stuck
+const PATIENCE = 90_000; // ms: timeout for every wait
 
 const running = new Set();
 let count = 0;
 let ending = false;
 
-/** A process, with what it printed in a file. */
+/** A process whose output goes to a file. */
 class Part {
   constructor(name, command, options = {}) {
     if (ending) throw new Error("the test is about to end");
     this.name = name;
     this.output = join(WORK, `${++count}.out`);
     const file = openSync(this.output, "a");
-    // In a group of its own: a Ctrl-C is for us, and we end the parts in order.
+    // In its own process group: Ctrl-C reaches only the test, which stops the parts in order.
     this.child = spawn(command[0], command.slice(1), { stdio: ["ignore", file, file], detached: true, ...options });
     this.child.on("error", (error) => appendFileSync(this.output, String(error)));
     this.ended = once(this.child, "close").then(([code]) => {
@@ -33,7 +33,7 @@ class Part {
     return readFileSync(this.output, "utf8");
   }
 
-  /** Waits until it has printed this. */
+  /** Waits until the process has printed a pattern. */
   async says(pattern) {
     let found;
     await until(`${this.name} says ${pattern}`, () => {
@@ -44,7 +44,7 @@ class Part {
     return found;
   }
 
-  /** Sends a signal, waits for the end and tells its exit code. */
+  /** Sends a signal, waits for the exit and returns the exit code. */
   async end(signal = "SIGTERM") {
     if (running.has(this)) this.child.kill(signal);
     return this.ended;
@@ -54,18 +54,18 @@ class Part {
 export async function until(what, condition) {
   const deadline = Date.now() + PATIENCE;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`gave up: ${what}`);
+    if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
     await sleep(50);
   }
 }
 
-/** Ends everything that still runs, the last started first. Nothing starts any more. */
+/** Stops all running processes in reverse order and prevents further starts. */
 export async function endAll() {
   ending = true;
   for (const part of [...running].reverse()) await part.end();
 }
 
-/** The example, started by its own command. */
+/** Starts the example with its own command. */
 export async function startSite(name, example, options, user) {
   const folder = join(WORK, "tmp");
   const command = [join(example, "start.py"), ...options];
@@ -93,13 +93,13 @@ export async function startService(name, port = 0) {
   return { part, url };
 }
 
-/** The processes whose folder is this one, as { pid, program }. */
+/** Returns the processes that run in a folder, as { pid, program }. */
 export function processesIn(folder) {
   const link = (pid, name) => {
     try {
       return readlinkSync(`/proc/${pid}/${name}`);
     } catch {
-      return ""; // ended, or of another user
+      return ""; // the process has exited, or belongs to another user
     }
   };
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name))
@@ -107,7 +107,7 @@ export function processesIn(folder) {
     .map((pid) => ({ pid: Number(pid), program: basename(link(pid, "exe")) }));
 }
 
-/** All that the parts of a site have logged. */
+/** Returns the logs of all parts of a site. */
 export function logs(state) {
   return readdirSync(state).filter((name) => name.endsWith(".log"))
     .map((name) => readFileSync(join(state, name), "utf8")).join("");

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs examples/shared-login and visits it with a real browser: one login for parts in four languages.
+# Runs examples/shared-login and tests it with a real browser: one login for parts in four languages.
 #
 #   run.sh [BINARY]      BINARY   the program, default target/release/rest-sessions
 set -euo pipefail
@@ -22,7 +22,7 @@ compgen -G '/usr/sbin/php-fpm*' >/dev/null || command -v php-fpm >/dev/null || f
 
 work=$(mktemp -d)
 test=''
-# The test ends what it started, so it is told and waited for.
+# Signals the test and waits, because it stops the processes that it started.
 finish() {
     [ -z "$test" ] || kill "$test" 2>/dev/null || true
     [ -z "$test" ] || wait "$test" || true
@@ -32,7 +32,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# HOME and TMPDIR: whatever the browser and others leave behind is ours to remove.
+# HOME and TMPDIR: so that the clean-up removes all files of the browser and others.
 chmod 755 "$work"
 mkdir -m 1777 "$work/tmp"
 HOME=$work TMPDIR=$work/tmp WORK=$work BINARY=$binary CHROMIUM=$(command -v chromium) \

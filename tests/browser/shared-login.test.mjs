@@ -1,4 +1,4 @@
-// A visitor who logged in on one part of the site is known on all: seen by a real browser, on each store.
+// Tests in a real browser, on each store, that a login on one part of the site is valid on all.
 import assert from "node:assert/strict";
 import { cpSync, existsSync, readdirSync } from "node:fs";
 import { request } from "node:http";
@@ -21,7 +21,7 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]
 before(startBrowser);
 after(end);
 
-/** A raw request to the site, with headers that no browser would send. Tells status, headers and body. */
+/** Sends a raw request, with headers that a browser would not send. Returns status, headers and body. */
 function raw(url, path, { method = "GET", headers = {}, form } = {}) {
   const body = form && new URLSearchParams(form).toString();
   const type = "application/x-www-form-urlencoded";
@@ -36,7 +36,7 @@ function raw(url, path, { method = "GET", headers = {}, form } = {}) {
   });
 }
 
-/** Asks the service itself, as the parts of the site do. */
+/** Calls the service directly, as the parts of the site do. */
 async function sessions({ service }, method, path, body) {
   const headers = { "Content-Type": "application/json" };
   const answer = await fetch(`${service}/site/${path}`, { method, headers, body: body && JSON.stringify(body) });
@@ -56,19 +56,19 @@ async function assertStranger(visitor) {
   for (const part of PARTS) {
     const { status, title, loginForm } = await visitor.visit(part);
     assert.deepEqual({ part, status, title, loginForm },
-      { part, status: 200, title: "You are a stranger here", loginForm: true });
+      { part, status: 200, title: "You are not logged in", loginForm: true });
   }
 }
 
-/** What the site is for. `site` is known once the checks run. */
+/** The main behaviour of the site. `site` is set when the tests run. */
 function sharedLogin(site) {
-  it("who has not logged in is a stranger on every part", async () => {
+  it("a visitor without a login sees the login form on every part", async () => {
     const visitor = await Visitor.arrive(site.url);
     await assertStranger(visitor);
     await visitor.leave();
   });
 
-  it("a login on the Python part is known on all, and one counter grows; a logout on one ends it on all", async () => {
+  it("a login on the Python part is valid on all, they share one counter, and a logout on one part ends it on all", async () => {
     const [first, second] = [await Visitor.arrive(site.url), await Visitor.arrive(site.url)];
     const greeted = await first.logIn("python", "Ann", { role: "editor" });
     assert.deepEqual(greeted, {
@@ -86,7 +86,7 @@ function sharedLogin(site) {
     const token = await first.token();
     for (const part of PARTS) {
       const devices = await first.devices(part);
-      assert.equal(devices.length, 2, `two devices, says ${part}`);
+      assert.equal(devices.length, 2, `two devices on ${part}`);
       for (const [address, idle, lastUse] of devices) {
         assert.equal(address, "127.0.0.1");
         const seconds = Number(/^(\d+) s$/.exec(idle)[1]);
@@ -96,20 +96,20 @@ function sharedLogin(site) {
     }
 
     const left = await first.logOut("java");
-    assert.deepEqual([left.status, left.path, left.title], [200, "/java/", "You are a stranger here"]);
-    assert.equal(await first.token(), undefined, "the cookie is gone");
-    assert.deepEqual(await sessions(site, "GET", `get/${token}`), {}, "and so is its session");
+    assert.deepEqual([left.status, left.path, left.title], [200, "/java/", "You are not logged in"]);
+    assert.equal(await first.token(), undefined, "the cookie is deleted");
+    assert.deepEqual(await sessions(site, "GET", `get/${token}`), {}, "the session has ended");
     await assertStranger(first);
     await assertKnown(second, "Ann");
     assert.equal((await second.devices("php")).length, 1);
     for (const secret of [token, await second.token()]) {
-      assert.ok(!logs(site.state).includes(secret), "no log holds a token");
+      assert.ok(!logs(site.state).includes(secret), "no log contains a token");
     }
     await Promise.all([first.leave(), second.leave()]);
   });
 }
 
-/** What does not depend on the store. */
+/** Behaviour that does not depend on the store. */
 function safety(site) {
   const visitors = [];
   const arrive = async () => {
@@ -120,7 +120,7 @@ function safety(site) {
   afterEach(() => Promise.all(visitors.splice(0).map((visitor) => visitor.leave())));
 
   for (const part of PARTS) {
-    it(`a login on ${part} sets the cookie as it should be, in place of a planted one`, async () => {
+    it(`a login on ${part} replaces a planted cookie and sets the right attributes`, async () => {
       const visitor = await arrive();
       const name = `Vic of ${part}`;
       const data = { name: "Mallory", role: "reader" };
@@ -139,7 +139,7 @@ function safety(site) {
       const { httpOnly, secure, sameSite, path, expires, domain } = cookie;
       assert.deepEqual({ httpOnly, secure, sameSite, path, expires, domain },
         { httpOnly: true, secure: true, sameSite: "Lax", path: "/", expires: -1, domain: "127.0.0.1" });
-      // As sent: browsers take Lax for granted.
+      // Checks the header itself, because browsers default to Lax.
       const sent = await raw(site.url, `/${part}/login`,
         { method: "POST", headers: { Origin: site.url }, form: { name, role: "reader", password: "demo" } });
       const attributes = sent.headers["set-cookie"][0].toLowerCase().split("; ").slice(1);
@@ -157,23 +157,23 @@ function safety(site) {
       const [{ value }] = await visitor.cookies();
       assert.equal((await sessions(site, "GET", `get/${value}`)).id, `Quin of ${part}`);
       await visitor.logOut(part);
-      assert.deepEqual(await sessions(site, "GET", `get/${value}`), {}, "who has copied the cookie has nothing");
+      assert.deepEqual(await sessions(site, "GET", `get/${value}`), {}, "a copy of the cookie is worthless");
       assert.deepEqual(await visitor.cookies(), []);
     });
 
-    it(`a name full of markup, given on ${part}, is only text on all parts`, async () => {
+    it(`a name with markup, entered on ${part}, is escaped on all parts`, async () => {
       const visitor = await arrive();
       const name = `Zoë ${part}/../?#%2F+<img src="x" onerror='alert(1)'>&amp;\\u0041`;
       await visitor.logIn(part, name);
       await assertKnown(visitor, name);
       for (const shown of PARTS) {
-        assert.equal((await visitor.devices(shown)).length, 1, `one device, says ${shown}`);
+        assert.equal((await visitor.devices(shown)).length, 1, `one device on ${shown}`);
         await visitor.visit(shown);
         assert.equal(await visitor.page.locator("img").count(), 0);
       }
     });
 
-    it(`a wrong password logs nobody in on ${part}`, async () => {
+    it(`${part} rejects a wrong password`, async () => {
       const visitor = await arrive();
       const { status, title, loginForm } = await visitor.logIn(part, "Eve", { password: "guess" });
       assert.deepEqual({ status, title, loginForm }, { status: 403, title: "Wrong password", loginForm: true });
@@ -185,7 +185,7 @@ function safety(site) {
       }
     });
 
-    it(`${part} takes no forms from other sites`, async () => {
+    it(`${part} rejects forms from other sites`, async () => {
       const visitor = await arrive();
       await visitor.logIn(part, "Ann");
       const token = await visitor.token();
@@ -208,7 +208,7 @@ function safety(site) {
       await assertKnown(visitor, "Ann");
     });
 
-    it(`${part} believes no address that a visitor claims`, async () => {
+    it(`${part} ignores forged client addresses`, async () => {
       const name = `Forger of ${part}`;
       const headers = { Origin: site.url, "X-Forwarded-For": "203.0.113.66", "X-Real-IP": "203.0.113.66" };
       const form = { name, role: "reader", password: "demo" };
@@ -218,33 +218,33 @@ function safety(site) {
       assert.deepEqual(found.sessions.map(({ ip }) => ip), ["127.0.0.1"]);
     });
 
-    it(`${part} takes any nonsense in the cookie for a stranger's, and finds the session's among others`, async () => {
+    it(`${part} ignores malformed cookies, and finds the session's cookie among others`, async () => {
       const unknown = "A".repeat(64);
       for (const nonsense of ["", "x", "..%2F..%2Fping", "../../ping", unknown, `${unknown}A`, "\u00e9", "%00"]) {
         const answer = await raw(site.url, `/${part}/`, { headers: { Cookie: `session=${nonsense}` } });
         assert.equal(answer.status, 200, nonsense);
-        assert.match(answer.body, /You are a stranger here/);
+        assert.match(answer.body, /You are not logged in/);
       }
       const { token } = await sessions(site, "PUT", "create/ann?ip=192.0.2.1", { name: "Ann", role: "reader" });
       const others = `odd{name=1; xsession=no; session=${token}; theme="a b"`;
       assert.match((await raw(site.url, `/${part}/`, { headers: { Cookie: others } })).body, /Hello, Ann/);
     });
 
-    it(`"log out everywhere" on ${part} ends the visitor's other sessions, and nobody else's`, async () => {
+    it(`"log out everywhere" on ${part} ends all sessions of the user and no others`, async () => {
       const [first, second, other] = [await arrive(), await arrive(), await arrive()];
       await first.logIn(part, "Bea");
       await second.logIn("python", "Bea");
       await other.logIn("python", "Cid");
       await first.open(`${part}/devices`);
       const left = await first.press("Log out everywhere");
-      assert.deepEqual([left.status, left.path, left.title], [200, `/${part}/`, "You are a stranger here"]);
+      assert.deepEqual([left.status, left.path, left.title], [200, `/${part}/`, "You are not logged in"]);
       await assertStranger(second);
       await assertKnown(other, "Cid");
       assert.deepEqual((await sessions(site, "GET", "soid/Bea")).sessions, []);
     });
   }
 
-  it("no way leads through nginx to the service", async () => {
+  it("nginx has no route to the service", async () => {
     const { token } = await sessions(site, "PUT", "create/ann?ip=192.0.2.1");
     const routes = [["GET", "/ping"], ["GET", "/livez"], ["GET", "/readyz"], ["GET", "/metrics"],
       ["GET", "/openapi.yaml"], ["GET", `/site/get/${token}`], ["GET", "/site/soapp?dt=600"], ["GET", "/site/soid/ann"],
@@ -256,36 +256,36 @@ function safety(site) {
         assert.ok([403, 404, 405].includes(status), `${method} ${way}: ${status}`);
       }
     }
-    assert.equal((await sessions(site, "GET", `get/${token}`)).id, "ann", "the session is there, untouched");
+    assert.equal((await sessions(site, "GET", `get/${token}`)).id, "ann", "the session has not changed");
     for (const [method, path] of routes) {
-      assert.equal((await raw(site.service, path, { method })).status, 200, `the service answers ${method} ${path}`);
+      assert.equal((await raw(site.service, path, { method })).status, 200, `the service accepts ${method} ${path}`);
     }
   });
 }
 
-/** With the service away, everybody is told to try again, and nobody that they are logged out. */
+/** During an outage every part asks visitors to try again, and no visitor is logged out. */
 function outage(site, { begin, end: endOutage, forms }) {
   it("an outage is a 503 on every part, and no logout", async () => {
     const visitors = await Promise.all(PARTS.map(() => Visitor.arrive(site.url)));
     await Promise.all(visitors.map((visitor) => visitor.logIn("python", "Ann")));
     const before = await Promise.all(visitors.map((visitor) => visitor.cookies()));
-    const strangers = forms ? await Promise.all(PARTS.map(() => Visitor.arrive(site.url))) : [];
-    await Promise.all(strangers.map((stranger, index) => stranger.visit(PARTS[index])));
+    const newVisitors = forms ? await Promise.all(PARTS.map(() => Visitor.arrive(site.url))) : [];
+    await Promise.all(newVisitors.map((newVisitor, index) => newVisitor.visit(PARTS[index])));
     if (forms) await Promise.all(visitors.map((visitor, index) => visitor.visit(PARTS[index])));
-    const away = { status: 503, title: "Please try again in a moment", loginForm: false };
-    const told = ({ status, title, loginForm }) => ({ status, title, loginForm });
+    const unavailable = { status: 503, title: "Please try again in a moment", loginForm: false };
+    const summaryOf = ({ status, title, loginForm }) => ({ status, title, loginForm });
 
     await begin();
     if (forms) {
-      for (const visitor of visitors) assert.deepEqual(told(await visitor.press("Log out")), away);
-      for (const stranger of strangers) {
-        assert.deepEqual(told(await stranger.submitLogin("Dan")), away);
-        assert.deepEqual(await stranger.cookies(), []);
+      for (const visitor of visitors) assert.deepEqual(summaryOf(await visitor.press("Log out")), unavailable);
+      for (const newVisitor of newVisitors) {
+        assert.deepEqual(summaryOf(await newVisitor.submitLogin("Dan")), unavailable);
+        assert.deepEqual(await newVisitor.cookies(), []);
       }
     }
     for (const path of forms ? ["", "devices"] : [""]) {
       const seen = await Promise.all(visitors.map((visitor, index) => visitor.open(`${PARTS[index]}/${path}`)));
-      for (const [index, page] of seen.entries()) assert.deepEqual(told(page), away, PARTS[index]);
+      for (const [index, page] of seen.entries()) assert.deepEqual(summaryOf(page), unavailable, PARTS[index]);
     }
     const answer = await raw(site.url, "/php/", { headers: { Cookie: `session=${before[0][0].value}` } });
     assert.deepEqual([answer.status, answer.headers["retry-after"]], [503, "1"]);
@@ -295,11 +295,11 @@ function outage(site, { begin, end: endOutage, forms }) {
 
     await until("the service is back", async () => (await fetch(`${site.service}/readyz`)).ok);
     for (const visitor of visitors) await assertKnown(visitor, "Ann");
-    await Promise.all([...visitors, ...strangers].map((visitor) => visitor.leave()));
+    await Promise.all([...visitors, ...newVisitors].map((visitor) => visitor.leave()));
   });
 }
 
-/** However the site ends: nothing of it is left. `finish` tells the exit code of start.py. */
+/** However the site stops, no process and no file of it is left. `finish` returns the exit code of start.py. */
 function ending(site, name, expected, finish, own = ["rest-sessions"]) {
   it(name, async () => {
     const programs = processesIn(site.state).map(({ program }) => program.replace(/[\d.]+$/, ""));
@@ -321,7 +321,7 @@ describe("the embedded store", () => {
   before(async () => Object.assign(site, await startSite("site", EXAMPLE, ["--binary", BINARY])));
   sharedLogin(site);
   safety(site);
-  outage(site, { // it hangs
+  outage(site, { // the service hangs
     begin: () => process.kill(pidOf(site, "rest-sessions"), "SIGSTOP"),
     end: () => process.kill(pidOf(site, "rest-sessions"), "SIGCONT"),
   });
@@ -342,7 +342,7 @@ describe("Redis", () => {
   });
   after(() => redis.part.end());
   sharedLogin(site);
-  outage(site, { // the service answers, its store does not
+  outage(site, { // the service responds, its store does not
     begin: () => redis.part.end("SIGKILL"),
     end: async () => {
       redis = await startRedis("redis");
@@ -356,14 +356,14 @@ describe("a service of its own, and a site that does not run as root", () => {
   let service;
   before(async () => {
     service = await startService("service");
-    const example = join(WORK, "example"); // where every user may read it
+    const example = join(WORK, "example"); // readable by every user
     cpSync(EXAMPLE, example, { recursive: true });
     const user = process.getuid() === 0 ? NOBODY : undefined;
     Object.assign(site, await startSite("site as nobody", example, ["--service", service.url], user));
   });
   after(() => service.part.end());
   sharedLogin(site);
-  outage(site, { // it is gone
+  outage(site, { // the service has exited
     forms: true,
     begin: () => service.part.end("SIGKILL"),
     end: async () => {

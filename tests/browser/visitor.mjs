@@ -1,4 +1,4 @@
-// A visitor of the site: a browser profile of its own, with its own cookies.
+// A visitor of the site: a browser profile with its own cookies.
 import { chromium } from "playwright-core";
 
 export const PARTS = ["python", "php", "java", "node"];
@@ -11,7 +11,7 @@ let browser;
 export async function startBrowser() {
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM, args: OPTIONS,
-    handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false, // run.sh and the test see to these
+    handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false, // run.sh and the test handle these
   });
 }
 
@@ -29,7 +29,7 @@ export class Visitor {
     return visitor;
   }
 
-  /** Opens a page and tells what it shows. */
+  /** Opens a page and returns its contents. */
   async open(path) {
     const answer = await this.page.goto(`${this.url}/${path}`);
     return { status: answer.status(), ...(await this.sees()) };
@@ -49,7 +49,7 @@ export class Visitor {
     return this.open(`${part}/`);
   }
 
-  /** Fills in the login form of the page that is open. */
+  /** Submits the login form of the open page. */
   async submitLogin(name, { role = "reader", password = "demo" } = {}) {
     await this.page.fill("input[name=name]", name);
     await this.page.selectOption("select[name=role]", role);
@@ -62,7 +62,7 @@ export class Visitor {
     return this.submitLogin(name, options);
   }
 
-  /** Presses a button that sends a form, and tells what then is there. */
+  /** Clicks a submit button and returns the contents of the next page. */
   async press(button) {
     const arrival = this.page.waitForEvent("response", (answer) =>
       answer.request().isNavigationRequest() && (answer.status() < 300 || answer.status() >= 400));
@@ -78,7 +78,7 @@ export class Visitor {
     return this.press("Log out");
   }
 
-  /** The rows of the page of devices: address, idle, last use. */
+  /** Returns the rows of the devices page: address, idle, last use. */
   async devices(part) {
     await this.open(`${part}/devices`);
     const rows = await this.page.locator("tr:has(td)").all();

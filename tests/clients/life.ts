@@ -73,14 +73,14 @@ const api = connect(url);
 check("ping says PONG", (await ok(api.ping())) === "PONG");
 
 const { token } = await ok(api.create(app, "ann", ip, DATA, { ttl: 600 }));
-check("create answers a token", token.length === 64);
+check("create returns a token", token.length === 64);
 
 let session = await ok(api.get(app, token));
-check("get answers a session", session.id === "ann" && session.ip === ip);
-check("get answers its numbers", same([session.r, session.w, session.ttl], [1, 1, 600]) && Number(session.idle) < 60);
-check("no_resave is absent unless asked for", session.no_resave === undefined);
+check("get returns a session", session.id === "ann" && session.ip === ip);
+check("get returns its counters", same([session.r, session.w, session.ttl], [1, 1, 600]) && Number(session.idle) < 60);
+check("no_resave is absent by default", session.no_resave === undefined);
 let d = session.d;
-check("all keys come back", same(Object.keys(d ?? {}), Object.keys(DATA)));
+check("all keys are returned", same(Object.keys(d ?? {}), Object.keys(DATA)));
 const kinds = {
   strings: ["name", "empty"],
   integers: ["cart", "debt"],
@@ -91,26 +91,26 @@ const kinds = {
 for (const [kind, keys] of Object.entries(kinds)) {
   check(`${kind} come back`, same(only(d, keys), only(DATA, keys)));
 }
-check("a get counts", (await ok(api.get(app, token))).r === 2);
+check("a get increments r", (await ok(api.get(app, token))).r === 2);
 
 session = await ok(api.set(app, token, { cart: 4, theme: "dark" }));
 check("set adds and replaces keys", same(session.d, { ...DATA, cart: 4, theme: "dark" }));
-check("a set counts", session.w === 2);
+check("a set increments w", session.w === 2);
 ({ d } = await ok(api.set(app, token, { theme: null })));
 check("null removes a key", d !== undefined && !("theme" in d));
 await ok(api.set(app, token, { "a&b=c": 1, "é+ %": 2, keep: 3 }));
 ({ d } = await ok(api.set(app, token, undefined, ["a&b=c", "é+ %", "absent"])));
 check("unset removes keys", same(d, { ...DATA, cart: 4, keep: 3 }));
 ({ d } = await ok(api.set(app, token, { cart: 5 }, ["keep"])));
-check("unset and changes go together", same(d, { ...DATA, cart: 5 }));
+check("unset and changes work together", same(d, { ...DATA, cart: 5 }));
 
 const authorized = (await api.auth(app, token, { d: ["name", "cart"] })).response;
 if (!authorized) fail("auth answers");
 const { headers, status } = authorized;
 check("auth of a session is a 204", status === 204);
-check("auth tells the id", headers.get("X-Session-Id") === "ann");
+check("auth returns the id", headers.get("X-Session-Id") === "ann");
 const told = [decodeURIComponent(headers.get("X-Session-Data-Name") ?? ""), headers.get("X-Session-Data-Cart")];
-check("auth tells data", same(told, [DATA.name, "5"]));
+check("auth returns data", same(told, [DATA.name, "5"]));
 const before = (await ok(api.get(app, token))).r;
 await api.auth(app, token, { touch: 0 });
 check("auth with touch 0 does not count", (await ok(api.get(app, token))).r === Number(before) + 1);
@@ -119,14 +119,14 @@ check("auth without a session is a 401", answer.status === 401 && error.name ===
 
 const fixed = await ok(api.create(app, "ann", ip, undefined, { no_resave: true }));
 session = await ok(api.get(app, fixed.token));
-check("no_resave is told", session.no_resave === true);
+check("no_resave is returned", session.no_resave === true);
 check("a session without data has no d", session.d === undefined);
 const empty = await ok(api.create(app, "ann", ip, {}));
-check("an empty map is no data", (await ok(api.get(app, empty.token))).d === undefined);
+check("an empty map stores no data", (await ok(api.get(app, empty.token))).d === undefined);
 
 let found = (await ok(api.soid(app, "ann"))).sessions;
 check("soid lists the sessions of an id", same(ids(found), ["ann", "ann", "ann"]));
-check("soid answers their data", same(found.flatMap(({ d }) => d ?? []), [{ ...DATA, cart: 5 }]));
+check("soid returns their data", same(found.flatMap(({ d }) => d ?? []), [{ ...DATA, cart: 5 }]));
 await ok(api.create(app, "bob", ip));
 found = (await ok(api.soapp(app, 600))).sessions;
 check("soapp lists the sessions of an app", same(ids(found), ["ann", "ann", "ann", "bob"]));
@@ -136,18 +136,18 @@ for (const id of IDS) {
   const created = await ok(api.create(app, id, ip));
   const read = (await ok(api.get(app, created.token))).id === id;
   const listed = same(ids((await ok(api.soid(app, id))).sessions), [id]);
-  check(`the id ${id} goes through`, read && listed && (await ok(api.killsoid(app, id))).kill === 1);
+  check(`the id ${id} round-trips`, read && listed && (await ok(api.killsoid(app, id))).kill === 1);
 }
 
 check("kill ends a session", (await ok(api.kill(app, token))).kill === 1);
-check("a second kill finds none", (await ok(api.kill(app, token))).kill === 0);
+check("a second kill finds no session", (await ok(api.kill(app, token))).kill === 0);
 session = await ok(api.get(app, token));
 check("get of a killed session is empty", session.id === undefined && session.r === undefined && !session.d);
 session = await ok(api.set(app, token, { cart: 1 }));
 check("set of a killed session is empty", session.id === undefined);
 check("killsoid ends the sessions of an id", (await ok(api.killsoid(app, "ann"))).kill === 2);
 check("killall ends the sessions of an app", (await ok(api.killall(app))).kill === 1);
-check("lists are empty then", same((await ok(api.soapp(app, 600))).sessions, []));
+check("lists are empty after killall", same((await ok(api.soapp(app, 600))).sessions, []));
 
 [answer, error] = await failure(api.create(app, "line\nbreak", ip));
 check("a bad id is a 400", answer.status === 400 && error.name === "invalidFormat");
@@ -159,5 +159,5 @@ check("too much data is a 413", answer.status === 413 && error.name === "tooLarg
 
 const away = connect(urlWithoutStore);
 [answer, error] = await failure(away.create(app, "ann", ip));
-check("no store is a 503", answer.status === 503 && error.name === "storeUnavailable");
-check("a 503 says when to try again", /^\d+$/.test(answer.headers.get("Retry-After") ?? ""));
+check("an unreachable store is a 503", answer.status === 503 && error.name === "storeUnavailable");
+check("a 503 has Retry-After", /^\d+$/.test(answer.headers.get("Retry-After") ?? ""));

@@ -32,7 +32,7 @@ done
 for tool in curl redis-server php java javac node; do
     command -v "$tool" >/dev/null || fail "$tool is not in the PATH: run tests/setup.sh"
 done
-# The client for Java needs Jackson with its module for java.time. Debian lacks that; the generator's jar has both.
+# The Java client needs Jackson with its module for java.time. Debian lacks the module; the generator's jar has both.
 jars=$(echo "$TOOLS"/venv/lib/python3*/site-packages/openapi_generator_cli/openapi-generator.jar)
 [ -e "$jars" ] || fail "the generator's jar is missing: run tests/setup.sh"
 jars=$jars:/usr/share/java/jakarta-annotation-api.jar
@@ -90,7 +90,7 @@ build_typescript() {
             --typeRoots "$here/typescript/node_modules/@types" life.ts
 }
 
-# Generates and builds a client, unless that was done already with the same files.
+# Generates and builds a client, unless the one in TOOLS is from the same files.
 make_client() {
     local language=$1 folder=$clients/$1 stamp
     stamp=$({ cat "$repo/openapi.yaml" "$here/run.sh" "$here/requirements.txt" "$here/life.ts" "$here/$language"/*.* \
@@ -103,11 +103,11 @@ make_client() {
         "$generator" generate -i "$repo/openapi.yaml" -c "$here/$language/generator.yaml" -o "$folder"
     else
         "generate_with_$language" "$folder"
-    fi >"$work/log" 2>&1 || fail "$language: nothing generated: $(cat "$work/log")"
+    fi >"$work/log" 2>&1 || fail "$language: the generator failed: $(cat "$work/log")"
     if [ ! -e "$here/$language/generator.yaml" ] && grep -i warning "$work/log"; then
         fail "$language: the generator warns"
     fi
-    (cd "$folder" && "build_$language") >"$work/log" 2>&1 || fail "$language: not built: $(cat "$work/log")"
+    (cd "$folder" && "build_$language") >"$work/log" 2>&1 || fail "$language: the build failed: $(cat "$work/log")"
     echo "$stamp" >"$folder/.stamp"
 }
 
@@ -152,24 +152,24 @@ start() {
     until_true grep -q 'listening on http://' "$log" || fail "the program did not start: $(cat "$log")"
     url=$(grep -o 'http://[0-9.:]*' "$log" | head -n 1)
     curl --silent --noproxy '*' "$url/openapi.yaml" | cmp - "$repo/openapi.yaml" ||
-        fail "$binary is not of this openapi.yaml: build it again"
+        fail "$binary serves another openapi.yaml: build it again"
 }
 
 ## The checks
 
 declare -A passed
-# try STORE URL: leads a session through its life in each language.
+# try STORE URL: runs the program of each language.
 try() {
     local store=$1 language
     for language in "${languages[@]}"; do
-        life "$language" "$2" "$away" >"$work/$language" || fail "$store store, $language: see above"
+        life "$language" "$2" "$no_store" >"$work/$language" || fail "$store store, $language: see above"
         sed "s/^/$store store, $language: /" "$work/$language"
-        # Each program is to make the checks of the first one, so that none can end too early.
+        # Each program must make the same checks as the first one, so that none can end early unnoticed.
         diff "$work/${languages[0]}" "$work/$language" || fail "$language makes other checks than ${languages[0]}"
         passed[$language]=$((${passed[$language]:-0} + $(wc -l <"$work/$language")))
     done
     if grep -E ' (WARN|ERROR) |panicked' "$work/$store.log"; then
-        fail "the program had something to complain about"
+        fail "the program logged warnings or errors"
     fi
 }
 
@@ -177,13 +177,13 @@ for language in "${languages[@]}"; do
     make_client "$language"
 done
 
-# On a socket in our own folder: nobody else can have that address.
+# On a socket in our own folder, so that the address cannot collide with another Redis.
 redis-server --port 0 --unixsocket "$work/redis.sock" --save '' --appendonly no --dir "$work" >"$work/redis.log" &
 processes+=($!)
 until_true test -S "$work/redis.sock" || fail "redis-server did not start: $(cat "$work/redis.log")"
 
-start away RS_REDIS_URL="redis+unix://$work/nothing.sock"
-away=$url
+start no-store RS_REDIS_URL="redis+unix://$work/nothing.sock"
+no_store=$url
 start embedded RS_DATA_DIR="$work/data"
 try embedded "$url"
 start Redis RS_REDIS_URL="redis+unix://$work/redis.sock"

@@ -114,15 +114,24 @@ replace-with = "vendored"
 directory = "/usr/local/vendor"
 [net]
 offline = true
+# Quicker to build than the profile of the published image: the tests try the image, not its speed.
+[profile.dist]
+codegen-units = 16
+lto = "off"
+opt-level = 1
+[profile.dist.package]
+clap_builder = { opt-level = 1 }
+clap_complete = { opt-level = 1 }
+rustls = { opt-level = 1 }
+rustls-webpki = { opt-level = 1 }
+tikv-jemalloc-sys = { opt-level = 1 }
 CONF
 image "$(base 1)" <<DOCKER
 FROM $system
 COPY toolchain /usr/local
 COPY vendor /usr/local/vendor
 COPY config.toml /usr/local/cargo/config.toml
-# Builds faster than the release profile. This tests the image, not its speed.
-ENV CARGO_HOME=/usr/local/cargo CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1
+ENV CARGO_HOME=/usr/local/cargo
 DOCKER
 image "$(base 2)" <<DOCKER
 FROM $system AS packages

@@ -7,6 +7,7 @@
 mod cache;
 mod check;
 mod clock;
+mod further_fields;
 mod ids;
 mod kills;
 mod lists;

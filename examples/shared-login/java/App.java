@@ -15,14 +15,14 @@ import java.util.concurrent.Executors;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
-/** The Java part of the site, on the JDK's own HTTP server. SessionClient.java is what you would copy. */
+/** The Java part of the site, on the JDK's own HTTP server. SessionClient.java is the file to copy. */
 final class App {
-    // A demo: one password for everybody. A real site keeps a hash of each user's own.
+    // Demo only: all users share one password. A real site stores a hash of each user's password.
     private static final String PASSWORD = "demo";
     private static final List<String> ROLES = List.of("reader", "editor");
     private static final Pattern NAME = Pattern.compile("[\\p{L}\\p{N}].{0,63}", Pattern.DOTALL);
 
-    // Lax: other sites' POSTs come without the cookie. No Max-Age: the service's ttl is what ends a session.
+    // Lax: browsers omit the cookie in POSTs from other sites. No Max-Age: the service's ttl ends a session.
     private static final String COOKIE = "session=%s; Path=/; HttpOnly; Secure; SameSite=Lax";
     private static final String NO_COOKIE = COOKIE.formatted("") + "; Max-Age=0";
 
@@ -45,13 +45,13 @@ final class App {
     private final SessionClient sessions = new SessionClient(System.getenv("SESSIONS_URL"), "site");
 
     private Response home(HttpExchange request) {
-        // Two visits at the same moment may count as one: they read the same number.
+        // Two concurrent visits may count as one: both read the same number.
         var session = login(cookies(request)).flatMap(found -> {
             var visits = found.session().data().get("visits") instanceof Number number ? number.longValue() : 0;
             return sessions.set(found.token(), Map.of("visits", visits + 1));
         });
         if (session.isEmpty()) {
-            return page(200, "You are a stranger here", LOGIN);
+            return page(200, "You are not logged in", LOGIN);
         }
         var data = session.get().data();
         return page(200, "Hello, " + escape(data.get("name")), """
@@ -72,7 +72,7 @@ final class App {
         if (!NAME.matcher(name).matches() || !ROLES.contains(role)) {
             return page(400, "Choose a name that begins with a letter or a digit", LOGIN);
         }
-        if (name.equals("anonymous") || name.startsWith("anonymous:")) { // ids of visitors without a login
+        if (name.equals("anonymous") || name.startsWith("anonymous:")) { // reserved for sessions without a user
             return page(400, "Choose another name", LOGIN);
         }
         String token;
@@ -82,7 +82,7 @@ final class App {
             return page(400, "Choose another name", LOGIN);
         }
         try {
-            // Always a new token, and an end to the one that came: whoever planted it may know it.
+            // Always a new token, and the old session ends. Why: an attacker may have planted the old token.
             end(request);
         } catch (SessionClient.Outage outage) {
             endWithoutCookie(token);
@@ -91,12 +91,12 @@ final class App {
         return redirect(COOKIE.formatted(token));
     }
 
-    /** Ends a new session whose cookie will not be sent, if the service can be reached. */
+    /** Tries to end a new session whose cookie will not be sent. */
     private void endWithoutCookie(String token) {
         try {
             sessions.kill(token);
         } catch (SessionClient.Outage outage) {
-            System.err.println("sessions: a session without a visitor is left to its ttl");
+            System.err.println("sessions: could not end a new session that no cookie names; it will expire");
         }
     }
 
@@ -116,7 +116,7 @@ final class App {
     }
 
     private Response logout(HttpExchange request) {
-        end(request); // first: in an outage the visitor keeps the cookie and can try again
+        end(request); // first: if it fails, the visitor keeps the cookie and can try again
         return redirect(NO_COOKIE);
     }
 
@@ -127,7 +127,7 @@ final class App {
 
     private Response answer(HttpExchange request) throws IOException {
         if (request.getRequestMethod().equals("POST") && !fromThisSite(request)) {
-            return page(403, "This form is of another site", "");
+            return page(403, "This form was sent from another site", "");
         }
         try {
             return switch (request.getRequestMethod() + " " + request.getRequestURI().getPath()) {
@@ -147,8 +147,8 @@ final class App {
     }
 
     /**
-     * Defence against forged forms. Browsers send Origin with each POST, so this covers the login too, which has no
-     * session yet that could hold a token.
+     * Protects against CSRF. Browsers send Origin with each POST, so this covers the login too, which has no session
+     * yet that could hold a CSRF token.
      */
     private static boolean fromThisSite(HttpExchange request) {
         var headers = request.getRequestHeaders();
@@ -157,12 +157,12 @@ final class App {
     }
 
     private static String visitorIp(HttpExchange request) {
-        return request.getRequestHeaders().getFirst("X-Real-IP"); // set by nginx, whatever the visitor sent
+        return request.getRequestHeaders().getFirst("X-Real-IP"); // nginx overwrites what the client sent
     }
 
     /**
-     * The tokens that the session's cookies hold, at most four. A browser sends several cookies of one name if an old
-     * one has another path or domain; which counts has to be the same in all parts of the site: the first live one.
+     * The tokens in the session cookies, at most four. A browser sends several cookies of one name if an old one has
+     * another path or domain. Invariant: all parts of the site use the first token with a live session.
      */
     private static List<String> cookies(HttpExchange request) {
         return request.getRequestHeaders().getOrDefault("Cookie", List.of()).stream()
@@ -174,7 +174,7 @@ final class App {
                 .distinct().limit(4).toList();
     }
 
-    /** Without the spaces and tabs around: a header has no other blanks. */
+    /** Strips spaces and tabs, the only whitespace in a header. */
     private static String trimmed(String text) {
         var from = 0;
         var to = text.length();
@@ -197,7 +197,7 @@ final class App {
         return Optional.empty();
     }
 
-    /** Ends the session that the cookies name. */
+    /** Ends the session of the request's cookies. */
     private void end(HttpExchange request) {
         for (var token : cookies(request)) {
             if (sessions.kill(token)) {

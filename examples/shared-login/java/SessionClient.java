@@ -38,7 +38,7 @@ import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
 
 /**
- * A client of rest-sessions in one file, to be copied. Java 17 or newer, standard library only.
+ * A client for rest-sessions in one file that you can copy. Java 17 or newer, standard library only.
  *
  * <pre>{@code
  * var sessions = new SessionClient("http://127.0.0.1:3000", "shop");
@@ -46,11 +46,12 @@ import javax.net.ssl.SSLSocketFactory;
  * Optional<SessionClient.Session> session = sessions.get(token); // empty: there is no such session
  * }</pre>
  *
- * One object serves all threads and keeps its connections. Every call ends within 5 s. Why not java.net.http: its
- * timeout ends with the head of an answer, it tries one address of a name, and cannot tell whether a request was sent.
+ * One object serves all threads and reuses its connections. Every call ends within 5 s. Why not java.net.http: its
+ * timeout ends with the head of the response, it tries only one address of a name, and it cannot tell whether a request
+ * was sent.
  */
 public final class SessionClient {
-    /** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
+    /** The service or its store is unreachable or too slow. Respond with 503; the sessions still exist. */
     public static final class Outage extends RuntimeException {
         Outage(String message) {
             super(message);
@@ -61,7 +62,7 @@ public final class SessionClient {
         }
     }
 
-    /** The service takes no such request. {@code code} is the stable name of the reason, as in openapi.yaml. */
+    /** The service rejected the request. {@code code} is the stable name of the error, as in openapi.yaml. */
     public static final class Refused extends RuntimeException {
         public final String code;
 
@@ -72,8 +73,8 @@ public final class SessionClient {
     }
 
     /**
-     * A session. The values of {@code data} are strings, booleans and numbers: Long where that holds the number, else
-     * BigDecimal, so that none is rounded. A number of more than 1000 characters is left out.
+     * A session. The values of {@code data} are strings, booleans and numbers: Long if it can hold the number, else
+     * BigDecimal, so that no number is rounded. Numbers of more than 1000 characters are omitted.
      */
     public record Session(String id, String ip, long reads, long writes, long ttl, long idle,
             Map<String, Object> data) {
@@ -103,18 +104,18 @@ public final class SessionClient {
         return create(id, ip, data, null);
     }
 
-    /** The same with a ttl of its own; null is the service's default. */
+    /** Creates a session with a ttl; null means the default of the service. */
     public String create(String id, String ip, Map<String, ?> data, Duration ttl) {
         var query = "?ip=" + encode(address(ip)) + (ttl == null ? "" : "&ttl=" + ttl.toSeconds());
         return (String) ask("PUT", "create/" + encode(id) + query, data).get("token");
     }
 
-    /** The session, if there is one. */
+    /** Returns the session, if there is one. */
     public Optional<Session> get(String token) {
         return isToken(token) ? Session.of(ask("GET", "get/" + token, null)) : Optional.empty();
     }
 
-    /** Adds and replaces keys of the data; null removes one. Returns the session after that, if there is one. */
+    /** Adds and replaces keys of the data; null removes a key. Returns the changed session, if there is one. */
     public Optional<Session> set(String token, Map<String, ?> changes) {
         return isToken(token) ? Session.of(ask("POST", "set/" + token, changes)) : Optional.empty();
     }
@@ -124,7 +125,7 @@ public final class SessionClient {
         return isToken(token) && (long) ask("DELETE", "kill/" + token, null).get("kill") == 1;
     }
 
-    /** All sessions of an id, the last active first. */
+    /** Returns all sessions of an id, the most recently used first. */
     @SuppressWarnings("unchecked")
     public List<Session> soid(String id) {
         var list = (List<Map<String, Object>>) ask("GET", "soid/" + encode(id), null).get("sessions");
@@ -136,21 +137,21 @@ public final class SessionClient {
         return (long) ask("DELETE", "killsoid/" + encode(id), null).get("kill");
     }
 
-    /** A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path. */
+    /** Whether a text has the form of a token. Why: a cookie is untrusted input and must not get into a path. */
     public static boolean isToken(String text) {
         return text != null && TOKEN.matcher(text).matches();
     }
 
-    /** One segment of a path. Only dots are escaped by hand: `..` as a segment would name a folder. */
+    /** Encodes a path segment. Escapes `.` and `..` too, which proxies would resolve. */
     private static String encode(String text) {
         if (text.codePoints().anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE)) {
-            throw new IllegalArgumentException("half a character"); // would become "?", the id of somebody else
+            throw new IllegalArgumentException("lone surrogate"); // it would become "?", another user's id
         }
-        var encoded = URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // a plus is for forms only
+        var encoded = URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20"); // + is a space in forms only
         return encoded.equals(".") || encoded.equals("..") ? encoded.replace(".", "%2E") : encoded;
     }
 
-    /** Without the port that some proxies add. What is no address becomes 0.0.0.0: it must cost no visitor a page. */
+    /** Strips the port that some proxies add. Other text becomes 0.0.0.0, so that it never makes a request fail. */
     private static String address(String remote) {
         var text = remote == null ? "" : remote.strip();
         text = text.replaceFirst("^\\[([^\\]]*)\\](:\\d{1,5})?$", "$1").replaceFirst("^([0-9.]+):\\d{1,5}$", "$1");
@@ -161,13 +162,13 @@ public final class SessionClient {
         try {
             if (text.matches("(?=[^%]*:)[0-9A-Fa-f:][0-9A-Fa-f.:]*(%[\\w.~-]{1,64})?")) {
                 var parts = text.split("%");
-                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // looks no name up: there is a colon
-                // The service takes up to 39 characters as they are. Java reads longer forms than it does.
+                var plain = InetAddress.getByName(parts[0]).getHostAddress(); // no name look-up: it has a colon
+                // The service accepts up to 39 characters; Java also parses longer forms, which are shortened here.
                 return text.length() <= 39 ? text
                         : parts.length > 1 && plain.contains(":") ? plain + "%" + parts[1] : plain;
             }
         } catch (UnknownHostException e) {
-            // It only looks like an address.
+            // The text only looks like an address.
         }
         return "0.0.0.0";
     }
@@ -197,16 +198,17 @@ public final class SessionClient {
     }
 
     /**
-     * HTTP/1.1 to one server for many threads. One deadline bounds a whole call: name lookup, every address of the
-     * name, TLS, sending, the complete answer, and one retry. A connection serves one call at a time and is kept only
-     * after a complete answer; an interrupt closes it and leaves the thread's flag set.
+     * HTTP/1.1 client for one server, for many threads. One deadline bounds a whole call: name look-up, all addresses
+     * of the name, TLS, sending, the complete response, and one retry. An interrupt closes the connection and leaves
+     * the thread's flag set. Invariant: a connection serves one call at a time and is reused only after a complete
+     * response.
      */
     static final class Http implements AutoCloseable {
-        /** {@code retried}: an earlier attempt failed, so the server may have carried the request out twice. */
+        /** {@code retried}: an earlier attempt failed, so the server may have executed the request twice. */
         record Answer(int status, String body, boolean retried) {}
 
-        private static final long DEADLINE = TimeUnit.SECONDS.toNanos(5); // the service's own is 2 s, so it can explain
-        private static final long SILENCE = TimeUnit.SECONDS.toNanos(2); // until a kept connection counts as dead
+        private static final long DEADLINE = TimeUnit.SECONDS.toNanos(5); // the service's own, 2 s, comes first
+        private static final long SILENCE = TimeUnit.SECONDS.toNanos(2); // until a reused connection counts as dead
         private static final long IDLE = TimeUnit.SECONDS.toNanos(15); // below the timeouts of servers and firewalls
         private static final int LONGEST_HEAD = 1 << 16;
         private static final int LONGEST_BODY = 1 << 24;
@@ -219,14 +221,14 @@ public final class SessionClient {
         private final ConcurrentLinkedDeque<Connection> idle = new ConcurrentLinkedDeque<>();
         private final ScheduledThreadPoolExecutor watchdog = new ScheduledThreadPoolExecutor(1, Http::daemon);
 
-        /** @throws IllegalArgumentException if this is no http or https URL of a host */
+        /** @throws IllegalArgumentException if this is not an http or https URL with a host */
         Http(String url) {
             var parsed = URI.create(url);
             tls = "https".equalsIgnoreCase(parsed.getScheme());
             var other = !tls && !"http".equalsIgnoreCase(parsed.getScheme()) || parsed.getHost() == null;
             if (other || parsed.getRawUserInfo() != null || parsed.getRawQuery() != null
                     || parsed.getRawFragment() != null) {
-                throw new IllegalArgumentException("it has to look like http://host:port");
+                throw new IllegalArgumentException("must look like http://host:port");
             }
             host = parsed.getHost().replaceAll("[\\[\\]]", "");
             port = parsed.getPort() >= 0 ? parsed.getPort() : tls ? 443 : 80;
@@ -250,8 +252,8 @@ public final class SessionClient {
         }
 
         /**
-         * One request. A kept connection that turns out to be dead costs one retry on a new one, if the request may be
-         * repeated or surely was not sent.
+         * Sends one request. If a reused connection fails, retries once on a new one, provided that the request is
+         * repeatable or was certainly not sent.
          */
         Answer ask(String method, String target, byte[] body, boolean repeatable) throws IOException {
             var deadline = System.nanoTime() + DEADLINE;
@@ -287,7 +289,7 @@ public final class SessionClient {
             return request.toByteArray();
         }
 
-        /** Tries the addresses of the name in turn, each with half of the time that remains, the last with all. */
+        /** Tries the addresses of the name in order. Each but the last gets half of the remaining time. */
         private Connection connect(long deadline) throws IOException {
             var failure = new ConnectException("no connection to " + authority);
             var addresses = lookup(deadline);
@@ -302,7 +304,7 @@ public final class SessionClient {
             throw failure;
         }
 
-        /** On a thread of its own, since a lookup can neither be bounded nor interrupted. */
+        /** Runs on its own thread, because a look-up has no timeout and cannot be interrupted. */
         private InetAddress[] lookup(long deadline) throws IOException {
             var found = new CompletableFuture<InetAddress[]>();
             daemon(() -> {
@@ -328,12 +330,12 @@ public final class SessionClient {
             private final SocketChannel channel = SocketChannel.open();
             private final InputStream in;
             private final OutputStream tlsOut; // null without TLS
-            private volatile boolean answered; // whether the answer to the present call has begun
-            private volatile boolean late; // whether the watchdog has closed this
-            private boolean sent; // whether any of the present call may have left
+            private volatile boolean answered; // whether the response to the current call has started
+            private volatile boolean late; // whether the watchdog has closed this connection
+            private boolean sent; // whether any byte of the current call may have been sent
             private boolean keep;
-            private int budget; // bytes that the head may still have
-            private long length; // of the body; -1: chunked, -2: all until the connection ends
+            private int budget; // bytes that the rest of the head may have
+            private long length; // of the body; -1: chunked, -2: until the connection ends
             private volatile long idleSince;
 
             Connection(InetAddress address, long patience) throws IOException {
@@ -375,11 +377,11 @@ public final class SessionClient {
                 try {
                     channel.close();
                 } catch (IOException e) {
-                    // It is closed all the same.
+                    // The channel is closed in any case.
                 }
             }
 
-            /** Not idle for long, and with nothing to read: neither an end nor bytes that no call asked for. */
+            /** Whether the connection was not idle for too long, is still open, and has received no stray bytes. */
             boolean usable() {
                 if (System.nanoTime() - idleSince > IDLE) {
                     return false;
@@ -397,12 +399,12 @@ public final class SessionClient {
             boolean closedAsOld() {
                 var old = System.nanoTime() - idleSince > IDLE;
                 if (old) {
-                    close(); // a call that takes it at this moment finds it closed, and nothing sent
+                    close(); // a call that takes it at this moment fails before it has sent anything
                 }
                 return old;
             }
 
-            /** {@code impatient}: gives up if the answer does not begin within {@link #SILENCE}. */
+            /** {@code impatient}: gives up if the response does not start within {@link #SILENCE}. */
             Answer exchange(byte[] request, long deadline, boolean impatient, boolean retried) throws IOException {
                 sent = false;
                 answered = false;
@@ -420,14 +422,14 @@ public final class SessionClient {
                     }
                     write(request);
                     var status = head();
-                    while (status < 200) { // interim answers
+                    while (status < 200) { // interim responses
                         status = head();
                     }
                     var answer = new Answer(status, body(status), retried);
                     complete = keep && !stray();
                     return answer;
                 } catch (IOException e) {
-                    throw late ? new SocketTimeoutException("no answer in time") : e;
+                    throw late ? new SocketTimeoutException("no response in time") : e;
                 } finally {
                     alarms.forEach(alarm -> alarm.cancel(false));
                     idleSince = System.nanoTime();
@@ -439,7 +441,7 @@ public final class SessionClient {
                 }
             }
 
-            /** Whether bytes have come that belong to no answer. */
+            /** Whether bytes have arrived after the response. */
             private boolean stray() {
                 try {
                     return in.available() > 0;
@@ -459,13 +461,13 @@ public final class SessionClient {
                 }
             }
 
-            /** Reads the head of an answer and returns its status. */
+            /** Reads the head of a response and returns its status. */
             private int head() throws IOException {
                 budget = LONGEST_HEAD;
                 var first = line();
                 answered = true;
                 if (!first.matches("HTTP/1\\.[01] [1-5]\\d\\d( .*)?")) {
-                    throw new ProtocolException("this is no HTTP");
+                    throw new ProtocolException("not an HTTP response");
                 }
                 keep = first.startsWith("HTTP/1.1");
                 length = -2;
@@ -474,7 +476,7 @@ public final class SessionClient {
                     var name = line.substring(0, Math.max(colon, 0)).toLowerCase(Locale.ROOT);
                     var value = line.substring(colon + 1).strip();
                     if (colon <= 0 || name.endsWith(" ") || name.startsWith(" ") || name.startsWith("\t")) {
-                        throw new ProtocolException("this is no header");
+                        throw new ProtocolException("invalid header line");
                     } else if (name.equals("connection")) {
                         keep &= !value.toLowerCase(Locale.ROOT).contains("close");
                     } else if (name.equals("transfer-encoding")) {
@@ -488,7 +490,7 @@ public final class SessionClient {
 
             private long framed(long by) throws IOException {
                 if (by == -3 || length != -2 && length != by) {
-                    throw new ProtocolException("the length of the answer is not clear");
+                    throw new ProtocolException("ambiguous length of the response");
                 }
                 return by;
             }
@@ -502,7 +504,7 @@ public final class SessionClient {
                     for (var size = chunk(); size > 0; size = chunk()) {
                         read(size, body);
                         if (!line().isEmpty()) {
-                            throw new ProtocolException("a chunk is longer than it says");
+                            throw new ProtocolException("a chunk is longer than declared");
                         }
                     }
                     while (!line().isEmpty()) { // trailers
@@ -522,18 +524,18 @@ public final class SessionClient {
                 budget = LONGEST_HEAD;
                 var size = line().split(";", 2)[0].strip();
                 if (!size.matches("[0-9A-Fa-f]{1,8}")) {
-                    throw new ProtocolException("this is no chunk");
+                    throw new ProtocolException("invalid chunk size");
                 }
                 return Long.parseLong(size, 16);
             }
 
             private void read(long size, ByteArrayOutputStream body) throws IOException {
                 if (body.size() + size > LONGEST_BODY) {
-                    throw new IOException("the answer is too long");
+                    throw new IOException("the response is too large");
                 }
                 var bytes = in.readNBytes((int) size);
                 if (bytes.length < size) {
-                    throw new EOFException("the answer ends early");
+                    throw new EOFException("the response is incomplete");
                 }
                 body.writeBytes(bytes);
             }
@@ -542,9 +544,9 @@ public final class SessionClient {
                 var line = new StringBuilder();
                 for (int c = in.read(); c != '\n'; c = in.read()) {
                     if (c < 0) {
-                        throw new EOFException("the answer ends early");
+                        throw new EOFException("the response is incomplete");
                     } else if (--budget < 0) {
-                        throw new ProtocolException("the head of the answer is too long");
+                        throw new ProtocolException("the head of the response is too large");
                     }
                     answered = true;
                     line.append((char) c);
@@ -555,12 +557,12 @@ public final class SessionClient {
         }
     }
 
-    /** As much of JSON as the service speaks: any answer is read, flat objects are written. */
+    /** The subset of JSON that the service uses: reads any response, writes flat objects. */
     private static final class Json {
         private static final char END = 0;
-        private static final int DEEPEST = 100; // the service's answers have three levels
-        private static final int LONGEST_NUMBER = 1000; // characters: reading takes time by the square of them
-        private static final Object LEFT_OUT = new Object();
+        private static final int DEEPEST = 100; // levels; responses of the service have three
+        private static final int LONGEST_NUMBER = 1000; // characters: parsing takes quadratic time
+        private static final Object OMITTED = new Object();
         private static final Pattern WORD = Pattern.compile("[-+.0-9A-Za-z]+");
 
         private final String text;
@@ -601,7 +603,7 @@ public final class SessionClient {
             return quoted.append('"').toString();
         }
 
-        /** The whole text as Map, List, String, Long, BigDecimal, Boolean or null. */
+        /** Parses the whole text. Returns a Map, List, String, Long, BigDecimal, Boolean or null. */
         Object read() {
             var value = readValue();
             if (peek() != END) {
@@ -632,7 +634,7 @@ public final class SessionClient {
                     var key = readString();
                     expect(':');
                     object.put(key, readValue());
-                    object.remove(key, LEFT_OUT);
+                    object.remove(key, OMITTED);
                 } while (skip(','));
                 expect('}');
             }
@@ -690,7 +692,7 @@ public final class SessionClient {
 
         private static Object readNumber(String word) {
             if (word.length() > LONGEST_NUMBER) {
-                return LEFT_OUT;
+                return OMITTED;
             }
             try {
                 return Long.valueOf(word);
@@ -699,7 +701,7 @@ public final class SessionClient {
             }
         }
 
-        /** Passes over space and tells what comes then. */
+        /** Skips whitespace and returns the next character; END at the end. */
         private char peek() {
             while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
                 at++;
@@ -726,7 +728,7 @@ public final class SessionClient {
             }
         }
 
-        /** Without the text: it may hold a token. */
+        /** The message has no part of the text, because that may contain a token. */
         private IllegalArgumentException unexpected() {
             return new IllegalArgumentException("not JSON at " + at);
         }

@@ -1,14 +1,14 @@
-// The Node part of the site. session-client.mjs is what you would copy.
+// The Node part of the site. session-client.mjs is the file to copy.
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import { SessionClient, SessionOutage, SessionRefused } from "./session-client.mjs";
 
 const sessions = new SessionClient(process.env.SESSIONS_URL, "site");
 
-const PASSWORD = "demo"; // A demo: one password for everybody. A real site keeps a hash of each user's own.
+const PASSWORD = "demo"; // Demo only: all users share one password. A real site stores a hash of each user's password.
 const ROLES = ["reader", "editor"];
 
-// Lax: other sites' POSTs come without the cookie. No Max-Age: the service's ttl is what ends a session.
+// Lax: browsers omit the cookie in POSTs from other sites. No Max-Age: the service's ttl ends a session.
 const cookieFor = (token) => `session=${token}; Path=/; HttpOnly; Secure; SameSite=Lax`;
 const NO_COOKIE = `${cookieFor("")}; Max-Age=0`;
 
@@ -23,9 +23,9 @@ const LOGIN = `<form method="post" action="/node/login">
 async function home(request) {
   const found = await find(request);
   let session = found?.session;
-  // Two visits at the same moment may count as one: they read the same number.
+  // Two concurrent visits may count as one: both read the same number.
   if (found) session = await sessions.set(found.token, { visits: (session.d.visits ?? 0) + 1 });
-  if (!session) return page(200, "You are a stranger here", LOGIN);
+  if (!session) return page(200, "You are not logged in", LOGIN);
   const { name, role, visits } = session.d;
   return page(200, `Hello, ${escape(name)}`, `<p>Your role: <b id="role">${escape(role)}</b>.
 Your visits to the four parts: <b id="visits">${escape(visits)}</b>.</p>
@@ -47,8 +47,8 @@ async function login(request) {
     if (!(error instanceof SessionRefused)) throw error;
     return page(400, "Choose another name", LOGIN); // a line break in the name, for example
   }
-  // Always a new token, and an end to the one that came: whoever planted it may know it. Without that end there is no
-  // login: the visitor keeps the old cookie, and no session is left that no cookie names.
+  // Always a new token, and the old session ends. Why: an attacker may have planted the old token. If ending it fails,
+  // the login fails: the visitor keeps the old cookie, and the new session ends because no cookie names it.
   try {
     const old = await find(request);
     if (old) await sessions.kill(old.token);
@@ -73,7 +73,7 @@ async function devices(request) {
 
 async function logout(request) {
   const found = await find(request);
-  if (found) await sessions.kill(found.token); // first: in an outage the visitor keeps the cookie and can try again
+  if (found) await sessions.kill(found.token); // first: if it fails, the visitor keeps the cookie and can try again
   return redirect(NO_COOKIE);
 }
 
@@ -94,28 +94,28 @@ const ROUTES = {
 async function answer(request) {
   const handler = ROUTES[`${request.method} ${request.url.split("?")[0]}`];
   if (!handler) return page(404, "No such page");
-  if (request.method === "POST" && !fromThisSite(request)) return page(403, "This form is of another site");
+  if (request.method === "POST" && !fromThisSite(request)) return page(403, "This form was sent from another site");
   try {
     return await handler(request);
   } catch (error) {
     if (!(error instanceof SessionOutage)) throw error;
     console.error(`sessions: ${error.message}`);
-    const away = page(503, "Please try again in a moment",
+    const outage = page(503, "Please try again in a moment",
       "<p>The session service does not answer. You have not been logged out.</p>");
-    return { ...away, headers: { ...away.headers, "Retry-After": "1" } };
+    return { ...outage, headers: { ...outage.headers, "Retry-After": "1" } };
   }
 }
 
 /**
- * Defence against forged forms. Browsers send Origin with each POST, so this covers the login too, which has no session
- * yet that could hold a token.
+ * Protects against CSRF. Browsers send Origin with each POST, so this covers the login too, which has no session yet
+ * that could hold a CSRF token.
  */
 function fromThisSite({ headers }) {
   return headers.origin === `${headers["x-forwarded-proto"]}://${headers.host}`;
 }
 
 function visitorIp(request) {
-  return request.headers["x-real-ip"]; // set by nginx, whatever the visitor sent
+  return request.headers["x-real-ip"]; // nginx overwrites what the client sent
 }
 
 function find(request) {
@@ -123,7 +123,7 @@ function find(request) {
 }
 
 async function readForm(request) {
-  return new URLSearchParams(await text(request)); // at most what nginx lets through
+  return new URLSearchParams(await text(request)); // nginx limits the size
 }
 
 function escape(value) {

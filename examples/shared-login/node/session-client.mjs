@@ -1,22 +1,22 @@
-// A client of rest-sessions in one file, to be copied. Node 20 or newer, nothing else.
+// A client for rest-sessions in one file that you can copy. Node 20 or newer, no dependencies.
 //
 //     const sessions = new SessionClient("http://127.0.0.1:3000", "shop");
 //     const token = await sessions.create("ann", { ip: "203.0.113.7", data: { name: "Ann" } });
 //     const session = await sessions.get(token); // { id: "ann", ..., d: { name: "Ann" } }, or null: no such session
 //     const found = await sessions.find(request.headers.cookie, "session"); // { token, session }, or null
 //
-// Each call has a connection for itself, which is kept for the next one after a complete answer. JavaScript rounds
-// integers beyond Number.MAX_SAFE_INTEGER.
+// Each call has a connection to itself. The connection is reused only after a complete response. Limit: JavaScript
+// rounds integers beyond Number.MAX_SAFE_INTEGER.
 
 import { lookup } from "node:dns/promises";
 import http from "node:http";
 import net from "node:net";
 import tls from "node:tls";
 
-/** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
+/** The service or its store is unreachable or too slow. Respond with 503; the sessions still exist. */
 export class SessionOutage extends Error {}
 
-/** The service takes no such request. `code` is the stable name of the reason, as in openapi.yaml. */
+/** The service rejected the request. `code` is the stable name of the error, as in openapi.yaml. */
 export class SessionRefused extends Error {
   constructor(code, message) {
     super(`${code}: ${message}`);
@@ -30,7 +30,7 @@ export class SessionClient {
   #timeout;
   #connections;
 
-  /** `timeout` in milliseconds. Keep it above the service's own, 2 s by default, so that the service can explain. */
+  /** `timeout` in milliseconds. Keep it above the service's own timeout, 2 s by default, to get its error response. */
   constructor(url, app, { timeout = 5000 } = {}) {
     this.#url = new URL(url);
     this.#path = `${this.#url.pathname.replace(/\/+$/, "")}/${app}`;
@@ -45,14 +45,14 @@ export class SessionClient {
     return token;
   }
 
-  /** The session, or null. Its data is in `d`, which is always there. */
+  /** Returns the session, or null. It always has `d`, its data. */
   async get(token) {
     return isToken(token) ? toSession(await this.#ask("GET", `get/${token}`)) : null;
   }
 
   /**
-   * The session that a request's Cookie header names, as { token, session }, or null. A browser may send more than one
-   * cookie of a name, an old path's or another program's: the first that names a live session counts.
+   * Returns the session for a request's Cookie header, as { token, session }, or null. A browser may send several
+   * cookies of one name, for example with an old path. The first token with a live session counts.
    */
   async find(cookies, name) {
     for (const token of tokens(cookies, name)) {
@@ -62,7 +62,7 @@ export class SessionClient {
     return null;
   }
 
-  /** Adds and replaces keys of `d`; null removes one. Returns the session after that, or null. */
+  /** Adds and replaces keys of `d`; null removes a key. Returns the changed session, or null. */
   async set(token, changes) {
     return isToken(token) ? toSession(await this.#ask("POST", `set/${token}`, changes)) : null;
   }
@@ -72,7 +72,7 @@ export class SessionClient {
     return isToken(token) && (await this.#ask("DELETE", `kill/${token}`)).kill === 1;
   }
 
-  /** All sessions of an id, the last active first. */
+  /** Returns all sessions of an id, the most recently used first. */
   async soid(id) {
     const { sessions } = await this.#ask("GET", `soid/${segment(id)}`);
     return sessions.map(toSession);
@@ -93,11 +93,11 @@ export class SessionClient {
     throw new SessionRefused(answer.name, answer.message);
   }
 
-  /** Where a kept connection fails, one retry on a new one: of what may be repeated, or was not sent. */
+  /** Retries once on a new connection if a reused one fails and the request is idempotent or was not sent. */
   async #send(method, path, body) {
     const deadline = performance.now() + this.#timeout;
     const repeatable = method === "GET" || method === "DELETE";
-    // Lets Node see which connections are closed already, since a change cannot be sent twice.
+    // Lets Node process pending closes first, because a create or set must not be sent twice.
     if (!repeatable) await new Promise((resolve) => setImmediate(resolve));
     try {
       return await this.#exchange(method, path, body, deadline, repeatable);
@@ -136,7 +136,7 @@ export class SessionClient {
         request.destroy();
         reject({ outage: new SessionOutage(why), reused: request.reusedSocket, sent });
       };
-      // A timer that is late because the process was busy must not win over an answer that has arrived meanwhile.
+      // Why setImmediate: if the process was busy, the timer is late, and a response that has arrived must win.
       const after = (ms, why) => timers.push(setTimeout(() => setImmediate(fail, why), Math.max(ms, 0)));
       after(deadline - performance.now(), "too slow");
       request.on("error", (error) => fail(error.code ?? error.name));
@@ -167,15 +167,15 @@ export class SessionClient {
   }
 }
 
-const SILENCE = 2000; // ms after which a kept connection counts as dead, for calls that may be repeated
-const IDLE = 15_000; // ms after which an idle connection is not used any more
-const LIMIT = 16 * 2 ** 20; // bytes of an answer
+const SILENCE = 2000; // ms without a response after which a reused connection counts as dead (idempotent calls)
+const IDLE = 15_000; // ms after which an idle connection is closed instead of reused
+const LIMIT = 16 * 2 ** 20; // bytes: maximum size of a response body
 
-/** Kept connections. One that was idle for too long, or on which something has arrived unasked, is not used again. */
+/** Pool of idle connections. It closes one that was idle for too long or that received unsolicited bytes. */
 class Connections extends http.Agent {
   #url;
-  #since = new WeakMap(); // socket => when it became idle
-  #unasked = function () {
+  #idleSince = new WeakMap(); // socket => when it became idle
+  #closeOnData = function () {
     this.destroy();
   };
 
@@ -187,7 +187,7 @@ class Connections extends http.Agent {
   drop(ms) {
     const now = performance.now();
     for (const socket of Object.values(this.freeSockets).flat()) {
-      if (now - this.#since.get(socket) >= ms) socket.destroy();
+      if (now - this.#idleSince.get(socket) >= ms) socket.destroy();
     }
   }
 
@@ -200,18 +200,18 @@ class Connections extends http.Agent {
 
   keepSocketAlive(socket) {
     if (!super.keepSocketAlive(socket)) return false;
-    this.#since.set(socket, performance.now());
-    socket.on("data", this.#unasked);
+    this.#idleSince.set(socket, performance.now());
+    socket.on("data", this.#closeOnData);
     return true;
   }
 
   reuseSocket(socket, request) {
-    socket.off("data", this.#unasked);
+    socket.off("data", this.#closeOnData);
     super.reuseSocket(socket, request);
   }
 }
 
-/** Tries the addresses of a name one after another, each but the last for half of the time that is left. */
+/** Tries the addresses of a name in order. Each but the last gets half of the remaining time. */
 async function connect({ protocol, hostname, port }, deadline) {
   const host = hostname.replace(/^\[|\]$/g, "");
   const secure = protocol === "https:";
@@ -256,12 +256,12 @@ function tooSlow() {
   return Object.assign(new Error("too slow"), { code: "ETIMEDOUT" });
 }
 
-/** A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path. */
+/** Whether a text has the form of a token. Why: a cookie is untrusted input and must not get into a path. */
 function isToken(text) {
   return /^[A-Za-z0-9]{64}$/.test(text ?? "");
 }
 
-/** The first four tokens among the cookies of a name. Proxies and gateways join header lines by a comma. */
+/** Returns the first four tokens in the cookies of a name. Proxies and gateways join header lines by a comma. */
 function tokens(cookies = "", name) {
   const found = new Set();
   for (const cookie of cookies.split(/[;,]/)) {
@@ -277,22 +277,22 @@ function toSession(answer) {
   return Object.keys(answer).length ? { d: {}, ...answer } : null;
 }
 
-/** An id as a part of a path. The ids . and .. would be steps in it; fetch takes even their escapes for such. */
+/** Encodes an id as a path segment. Escapes . and .., which are dot segments; fetch would resolve even the escapes. */
 function segment(id) {
   try {
     return encodeURIComponent(id).replace(/^\.{1,2}$/, (dots) => "%2E".repeat(dots.length));
   } catch {
-    throw new SessionRefused("invalidFormat", "half a character in the id");
+    throw new SessionRefused("invalidFormat", "the id contains a lone surrogate");
   }
 }
 
-/** What the service takes as an address: proxies add ports and brackets, or say that they do not know it. */
+/** Converts a client address to the form that the service accepts. Proxies add ports and brackets. */
 function address(text) {
   const ip = String(text ?? "").trim().replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
   return net.isIP(ip) ? ip : "0.0.0.0";
 }
 
-/** The object, or null. The error of JSON.parse would quote the text, and with it perhaps a token. */
+/** Parses JSON; null if it is invalid. Why: an error from JSON.parse would quote the text, which may hold a token. */
 function parse(text) {
   try {
     return JSON.parse(text);

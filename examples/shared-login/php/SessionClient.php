@@ -2,12 +2,12 @@
 
 declare(strict_types=1);
 
-/** The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out. */
+/** The service or its store is unreachable or too slow. Respond with 503; the sessions still exist. */
 final class SessionOutage extends RuntimeException
 {
 }
 
-/** The service takes no such request. `reason` is its stable name, as in openapi.yaml. */
+/** The service rejected the request. `reason` is the stable name of the error, as in openapi.yaml. */
 final class SessionRefused extends RuntimeException
 {
     public function __construct(public readonly string $reason, string $message)
@@ -17,7 +17,7 @@ final class SessionRefused extends RuntimeException
 }
 
 /**
- * A client of rest-sessions in one file, to be copied. PHP 8.1 or newer with the extension curl.
+ * A client for rest-sessions in one file that you can copy. PHP 8.1 or newer with the extension curl.
  *
  *     $sessions = new SessionClient('http://127.0.0.1:3000', 'shop');
  *     $token = $sessions->create('ann', '203.0.113.7', ['name' => 'Ann']);
@@ -30,7 +30,7 @@ final class SessionClient
     private ?CurlHandle $curl = null;
     private int $pid = 0;
 
-    /** $timeout in seconds. Keep it above the service's own, 2 by default, so that the service can explain. */
+    /** $timeout in seconds. Keep it above the service's own timeout, 2 by default, to get its error response. */
     public function __construct(
         private readonly string $url,
         private readonly string $app,
@@ -41,18 +41,18 @@ final class SessionClient
     /** Creates a session and returns its token, a secret for the visitor's cookie. $ttl in seconds. */
     public function create(string $id, string $ip, array $data = [], ?int $ttl = null): string
     {
-        // By name, because arg_separator.output may be anything. It leaves out what is null.
+        // Explicit separator, because arg_separator.output may have changed. Null values are omitted.
         $query = http_build_query(['ip' => $ip, 'ttl' => $ttl], '', '&');
         return $this->ask('PUT', 'create/' . self::segment($id) . "?$query", $data)['token'];
     }
 
-    /** The session, or null. Its data is in `d`, which is always there. */
+    /** Returns the session, or null. It always has `d`, its data. */
     public function get(#[SensitiveParameter] ?string $token): ?array
     {
         return self::isToken($token) ? self::session($this->ask('GET', "get/$token")) : null;
     }
 
-    /** Adds and replaces keys of `d`; null removes one. Returns the session after that, or null. */
+    /** Adds and replaces keys of `d`; null removes a key. Returns the changed session, or null. */
     public function set(#[SensitiveParameter] ?string $token, array $changes): ?array
     {
         return self::isToken($token) ? self::session($this->ask('POST', "set/$token", $changes)) : null;
@@ -64,7 +64,7 @@ final class SessionClient
         return self::isToken($token) && $this->ask('DELETE', "kill/$token")['kill'] === 1;
     }
 
-    /** All sessions of an id, the last active first. */
+    /** Returns all sessions of an id, the most recently used first. */
     public function soid(string $id): array
     {
         return array_map(self::session(...), $this->ask('GET', 'soid/' . self::segment($id))['sessions']);
@@ -76,13 +76,13 @@ final class SessionClient
         return $this->ask('DELETE', 'killsoid/' . self::segment($id))['kill'];
     }
 
-    /** A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path. */
+    /** Whether a text has the form of a token. Why: a cookie is untrusted input and must not get into a path. */
     private static function isToken(#[SensitiveParameter] ?string $text): bool
     {
         return preg_match('/\A[A-Za-z0-9]{64}\z/', $text ?? '') === 1;
     }
 
-    /** An id as a part of a path. Proxies would take `.` and `..` for steps within it. */
+    /** Encodes an id as a path segment. Escapes `.` and `..`, which proxies would resolve. */
     private static function segment(string $id): string
     {
         return in_array($id, ['.', '..'], true) ? str_replace('.', '%2E', $id) : rawurlencode($id);
@@ -113,20 +113,20 @@ final class SessionClient
     private function exchange(string $method, #[SensitiveParameter] string $url, ?array $body): array
     {
         if ($this->pid !== getmypid()) {
-            $this->curl = curl_init(); // a connection of the parent process would give its answers to both
+            $this->curl = curl_init(); // two processes on one connection would mix up their responses
             $this->pid = getmypid();
         }
-        curl_reset($this->curl); // the options of the last call; the connection stays
+        curl_reset($this->curl); // resets the options of the last call; keeps the connection
         curl_setopt_array($this->curl, [
             CURLOPT_URL => $url,
             CURLOPT_CUSTOMREQUEST => $method,
             CURLOPT_RETURNTRANSFER => true,
-            // curl repeats a request whose old connection is dead. A create or a set must not happen twice.
+            // curl repeats a request if a reused connection is dead. A create or set must not happen twice.
             CURLOPT_FRESH_CONNECT => $method === 'PUT' || $method === 'POST',
             CURLOPT_TIMEOUT_MS => (int) ($this->timeout * 1000),
-            CURLOPT_NOSIGNAL => true, // without it, no timeout below a second
+            CURLOPT_NOSIGNAL => true, // otherwise timeouts below one second fail
             CURLOPT_PATH_AS_IS => true, // an id may be `..`
-            CURLOPT_PROXY => '', // whatever the environment says
+            CURLOPT_PROXY => '', // ignores proxies in the environment
         ]);
         if ($body !== null) {
             curl_setopt($this->curl, CURLOPT_POSTFIELDS, self::object($body));
@@ -139,7 +139,7 @@ final class SessionClient
         return [curl_getinfo($this->curl, CURLINFO_RESPONSE_CODE), $text];
     }
 
-    /** A JSON object. PHP makes a list of the keys 0, 1, ..., and drops an object's keys that begin with NUL. */
+    /** Encodes a JSON object. Why by hand: PHP encodes keys 0, 1, ... as a list and drops keys that begin with NUL. */
     private static function object(array $map): string
     {
         $members = [];

@@ -1,14 +1,14 @@
 <?php
 
-/** The PHP part of the site, served by php-fpm. SessionClient.php is what you would copy. */
+/** The PHP part of the site, served by php-fpm. SessionClient.php is the file to copy. */
 
 declare(strict_types=1);
 
-ini_set('display_errors', '0'); // the log has them; a visitor has no use for them
+ini_set('display_errors', '0'); // errors go to the log, not to visitors
 
 require __DIR__ . '/SessionClient.php';
 
-const PASSWORD = 'demo'; // A demo: one password for everybody. A real site keeps a hash of each user's own.
+const PASSWORD = 'demo'; // Demo only: all users share one password. A real site stores a hash of each user's password.
 const ROLES = ['reader', 'editor'];
 
 const LOGIN = <<<'HTML'
@@ -25,12 +25,12 @@ function home(SessionClient $sessions): void
 {
     [$token, $session] = find($sessions);
     if ($session) {
-        // Two visits at the same moment may count as one: they read the same number.
+        // Two concurrent visits may count as one: both read the same number.
         $visits = $session['d']['visits'] ?? 0;
         $session = $sessions->set($token, ['visits' => is_int($visits) ? $visits + 1 : 1]);
     }
     if (!$session) {
-        page(200, 'You are a stranger here', LOGIN);
+        page(200, 'You are not logged in', LOGIN);
         return;
     }
     [$name, $role, $visits] = array_map(fn($key) => escape($session['d'][$key] ?? ''), ['name', 'role', 'visits']);
@@ -59,12 +59,12 @@ function login(SessionClient $sessions): void
         page(400, 'Choose another name', LOGIN);
         return;
     }
-    // Always a new token, and an end to those that came: whoever planted one may know it.
+    // Always a new token, and the old sessions end. Why: an attacker may have planted an old token.
     try {
         array_map($sessions->kill(...), tokens());
     } catch (SessionOutage $outage) {
         try {
-            $sessions->kill($token); // the visitor will not get it
+            $sessions->kill($token); // the response will not set its cookie
         } catch (SessionOutage) {
         }
         throw $outage;
@@ -93,7 +93,7 @@ function devices(SessionClient $sessions): void
 
 function logout(SessionClient $sessions): void
 {
-    array_map($sessions->kill(...), tokens()); // first: in an outage the visitor keeps the cookie and can try again
+    array_map($sessions->kill(...), tokens()); // first: if it fails, the visitor keeps the cookie and can try again
     clearSessionCookie();
     redirect();
 }
@@ -109,8 +109,8 @@ function logoutEverywhere(SessionClient $sessions): void
 }
 
 /**
- * Defence against forged forms. Browsers send Origin with each POST, so this covers the login too, which has no session
- * yet that could hold a token.
+ * Protects against CSRF. Browsers send Origin with each POST, so this covers the login too, which has no session yet
+ * that could hold a CSRF token.
  */
 function fromThisSite(): bool
 {
@@ -119,16 +119,16 @@ function fromThisSite(): bool
 
 function visitorIp(): string
 {
-    return $_SERVER['HTTP_X_REAL_IP']; // set by nginx, whatever the visitor sent
+    return $_SERVER['HTTP_X_REAL_IP']; // nginx overwrites what the client sent
 }
 
-/** A field of the form; PHP makes an array of `name[]`. */
+/** Returns a field of the form, or '' if it is not a string: PHP parses `name[]` as an array. */
 function field(string $name): string
 {
     return is_string($_POST[$name] ?? null) ? $_POST[$name] : '';
 }
 
-/** The visitor's token and session: of several cookies of the name, the first that has a session counts. */
+/** Returns the visitor's token and session, or nulls. The first cookie with a live session counts. */
 function find(SessionClient $sessions): array
 {
     foreach (tokens() as $token) {
@@ -139,7 +139,7 @@ function find(SessionClient $sessions): array
     return [null, null];
 }
 
-/** The first four different tokens that came. From the header, because $_COOKIE keeps one value of a name. */
+/** Returns the first four distinct tokens. Why the raw header: $_COOKIE keeps only one value per name. */
 function tokens(): array
 {
     $tokens = [];
@@ -154,13 +154,13 @@ function tokens(): array
 
 function setSessionCookie(#[SensitiveParameter] string $token): void
 {
-    // Lax: other sites' POSTs come without the cookie. No `expires`: the service's ttl is what ends a session.
+    // Lax: browsers omit the cookie in POSTs from other sites. No `expires`: the service's ttl ends a session.
     setcookie('session', $token, ['path' => '/', 'httponly' => true, 'secure' => true, 'samesite' => 'Lax']);
 }
 
 function clearSessionCookie(): void
 {
-    setSessionCookie(''); // PHP sends an empty one with a time in the past
+    setSessionCookie(''); // for an empty value PHP sends an expiry in the past
 }
 
 function escape(mixed $text): string
@@ -208,7 +208,7 @@ $handler = match ($method . ' ' . parse_url($_SERVER['REQUEST_URI'], PHP_URL_PAT
 if (!$handler) {
     page(404, 'No such page');
 } elseif ($method === 'POST' && !fromThisSite()) {
-    page(403, 'This form is of another site');
+    page(403, 'This form was sent from another site');
 } else {
     try {
         $handler(new SessionClient(getenv('SESSIONS_URL'), 'site'));

@@ -1,4 +1,4 @@
-"""The Python part of the site: WSGI, served by the standard library. session_client.py is what you would copy."""
+"""The Python part of the site: WSGI, served by the standard library. session_client.py is the file to copy."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ from session_client import SessionClient, SessionOutage, SessionRefused, address
 
 sessions = SessionClient(os.environ["SESSIONS_URL"], "site")
 
-PASSWORD = "demo"  # A demo: one password for everybody. A real site keeps a hash of each user's own.
+PASSWORD = "demo"  # Demo only: all users share one password. A real site stores a hash of each user's password.
 ROLES = ("reader", "editor")
 
-# Lax: other sites' POSTs come without the cookie. No Max-Age: the service's ttl is what ends a session.
+# Lax: browsers omit the cookie in POSTs from other sites. No Max-Age: the service's ttl ends a session.
 COOKIE = "session={}; Path=/; HttpOnly; Secure; SameSite=Lax"
 
 LOGIN = """<form method="post" action="/python/login">
@@ -30,10 +30,10 @@ LOGIN = """<form method="post" action="/python/login">
 def home(request):
     token, session = session_of(request)
     if session:
-        # Two visits at the same moment may count as one: they read the same number.
+        # Two concurrent visits may count as one: both read the same number.
         session = sessions.set(token, {"visits": session["d"].get("visits", 0) + 1})
     if not session:
-        return page("200 OK", "You are a stranger here", LOGIN)
+        return page("200 OK", "You are not logged in", LOGIN)
     data = session["d"]
     return page("200 OK", f"Hello, {escape(data['name'])}", f"""<p>Your role: <b id="role">{escape(data['role'])}</b>.
 Your visits to the four parts: <b id="visits">{data['visits']}</b>.</p>
@@ -53,11 +53,11 @@ def login(request):
         token = sessions.create(name, visitor_ip(request), {"name": name, "role": role, "visits": 0})
     except SessionRefused:  # a line break in the name, for example
         return page("400 Bad Request", "Choose another name", LOGIN)
-    # Always a new token, and an end to the one that came: whoever planted it may know it.
+    # Always a new token, and the old session ends. Why: an attacker may have planted the old token.
     try:
         end_session_of(request)
     except SessionOutage:
-        sessions.kill(token)  # no cookie will name it
+        sessions.kill(token)  # the response will not set its cookie
         raise
     return redirect(COOKIE.format(token))
 
@@ -77,7 +77,7 @@ def devices(request):
 
 
 def logout(request):
-    end_session_of(request)  # first: in an outage the visitor keeps the cookie and can try again
+    end_session_of(request)  # first: if it fails, the visitor keeps the cookie and can try again
     return redirect(COOKIE.format("") + "; Max-Age=0")
 
 
@@ -102,7 +102,7 @@ def answer(request):
     if not handler:
         return page("404 Not Found", "No such page")
     if request["REQUEST_METHOD"] == "POST" and not from_this_site(request):
-        return page("403 Forbidden", "This form is of another site")
+        return page("403 Forbidden", "This form was sent from another site")
     try:
         return handler(request)
     except SessionOutage as outage:
@@ -119,17 +119,17 @@ def application(request, start_response):
 
 
 def from_this_site(request):
-    """Defence against forged forms. Browsers send Origin with each POST, so this covers the login too, which has no
-    session yet that could hold a token."""
+    """Protects against CSRF. Browsers send Origin with each POST, so this covers the login too, which has no session
+    yet that could hold a CSRF token."""
     return request.get("HTTP_ORIGIN") == f"{request.get('HTTP_X_FORWARDED_PROTO')}://{request.get('HTTP_HOST')}"
 
 
 def visitor_ip(request):
-    return address_of(request.get("HTTP_X_REAL_IP"))  # set by nginx, whatever the visitor sent
+    return address_of(request.get("HTTP_X_REAL_IP"))  # nginx overwrites what the client sent
 
 
 def session_of(request):
-    """The token and the session of the first cookie that names a live one. A browser may send several of one name."""
+    """Returns the token and the session of the first cookie with a live session, or None for both."""
     for token in tokens_of(request.get("HTTP_COOKIE"), "session"):
         session = sessions.get(token)
         if session:

@@ -1,10 +1,10 @@
-"""A client of rest-sessions in one file, to be copied. Python 3.9 or newer, standard library only.
+"""A client for rest-sessions in one file that you can copy. Python 3.9 or newer, standard library only.
 
     sessions = SessionClient("http://127.0.0.1:3000", "shop")
     token = sessions.create("ann", ip="203.0.113.7", data={"name": "Ann"})
     session = sessions.get(token)  # {"id": "ann", ..., "d": {"name": "Ann"}}, or None: there is no such session
 
-One object serves all threads, and all processes forked later. It keeps its connections.
+One object serves all threads, and all processes forked later. It reuses its connections.
 """
 
 import atexit
@@ -22,15 +22,15 @@ from urllib.parse import quote, urlencode, urlsplit
 TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 ZONE = re.compile(r"[A-Za-z0-9._~-]{1,24}")
 NO_IP = "0.0.0.0"
-MAX_COOKIES = 4  # tokens of one request that are looked up
+MAX_COOKIES = 4  # at most this many tokens of one request are looked up
 
 
 class SessionOutage(Exception):
-    """The service or its store is away or too slow. Answer 503; it does not mean that anyone is logged out."""
+    """The service or its store is unreachable or too slow. Respond with 503; the sessions still exist."""
 
 
 class SessionRefused(Exception):
-    """The service takes no such request. `code` is the stable name of the reason, as in openapi.yaml."""
+    """The service rejected the request. `code` is the stable name of the error, as in openapi.yaml."""
 
     def __init__(self, code, message):
         super().__init__(f"{code}: {message}")
@@ -39,7 +39,7 @@ class SessionRefused(Exception):
 
 class SessionClient:
     def __init__(self, url, app, timeout=5):
-        """`timeout` is for a whole call, in seconds. Keep it above twice the service's own, 2 by default."""
+        """`timeout` is for a whole call, in seconds. Keep it above twice the service's own timeout, 2 by default."""
         self._connections = Connections(url, timeout)
         self._app = app
 
@@ -49,11 +49,11 @@ class SessionClient:
         return self._ask("PUT", f"create/{segment(id)}?{urlencode(query)}", data or {})["token"]
 
     def get(self, token):
-        """The session, or None. Its data is in `d`, which is always there."""
+        """Returns the session, or None. It always has `d`, its data."""
         return _session(self._ask("GET", f"get/{token}")) if _is_token(token) else None
 
     def set(self, token, changes):
-        """Adds and replaces keys of `d`; None removes one. Returns the session after that, or None."""
+        """Adds and replaces keys of `d`; None removes a key. Returns the changed session, or None."""
         return _session(self._ask("POST", f"set/{token}", changes)) if _is_token(token) else None
 
     def kill(self, token):
@@ -61,7 +61,7 @@ class SessionClient:
         return _is_token(token) and self._ask("DELETE", f"kill/{token}")["kill"] == 1
 
     def soid(self, id):
-        """All sessions of an id, the last active first."""
+        """Returns all sessions of an id, the most recently used first."""
         return [_session(session) for session in self._ask("GET", f"soid/{segment(id)}")["sessions"]]
 
     def killsoid(self, id):
@@ -89,9 +89,10 @@ class SessionClient:
 
 
 def tokens_of(header, name):
-    """The tokens that a Cookie header offers under a name, in their order: the first live one names the session.
+    """Returns the tokens in the cookies of a name, in order. The first with a live session counts.
 
-    Why not the framework's parser: it keeps one value of a name. WSGI servers join several header lines by a comma.
+    Why not the framework's parser: it keeps only one value per name. Why also split at commas: WSGI servers join
+    several header lines with one.
     """
     found = {}
     for pair in re.split("[;,]", header or ""):
@@ -105,7 +106,7 @@ def tokens_of(header, name):
 
 
 def address_of(text):
-    """The visitor's IP address without a port, or NO_IP where the server or a proxy gave something else."""
+    """Returns the client's IP address without a port, or NO_IP if the text is not an IP address."""
     text = (text or "").strip()
     match = re.fullmatch(r"\[([^\]]*)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+", text)
     address, percent, zone = ((match[1] or match[2]) if match else text).partition("%")
@@ -117,12 +118,12 @@ def address_of(text):
 
 
 def segment(text):
-    """A path segment. Dots are escaped where proxies and clients would resolve them."""
+    """Encodes a path segment. Escapes `.` and `..`, which proxies and clients would resolve."""
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def _is_token(text):
-    """A cookie is the visitor's text. What is not of a token's form names no session, and never enters a path."""
+    """Whether a text has the form of a token. Why: a cookie is untrusted input and must not get into a path."""
     return text is not None and TOKEN.fullmatch(text) is not None
 
 
@@ -133,25 +134,25 @@ def _session(answer):
 ## Connections
 
 
-DEADLINE = 5  # seconds for a whole exchange: connecting, sending, the answer with its body, and a retry
-REUSED_DEADLINE = 2  # seconds after which a reused connection counts as dead, for requests that may be repeated
-MAX_IDLE = 15  # seconds after which an idle connection is replaced, since firewalls drop idle ones silently
+DEADLINE = 5  # seconds for a whole call: connect, send, receive the response with its body, and a retry
+REUSED_DEADLINE = 2  # seconds without a response after which a reused connection counts as dead (idempotent calls only)
+MAX_IDLE = 15  # seconds after which an idle connection is replaced, because firewalls drop idle ones silently
 MAX_KEPT = 32  # idle connections per process
-MAX_ANSWER = 16 * 1024 * 1024  # bytes
+MAX_ANSWER = 16 * 1024 * 1024  # bytes: maximum size of a response body
 
 
 class Connections:
-    """HTTP/1.1 to one server, over a pool of idle connections per process.
+    """HTTP/1.1 client for one server, with a pool of idle connections per process.
 
-    Invariant: a connection carries one call at a time and is reused only after a complete answer. After a fork the
-    child starts with an empty pool. Why no thread-locals: asynchronous servers make a thread for each request.
+    Invariant: a connection carries one call at a time and is reused only after a complete response. After a fork the
+    child starts with an empty pool. Why no thread-locals: asynchronous servers start a thread for each request.
     """
 
     def __init__(self, url, deadline=DEADLINE):
         parts = urlsplit(url)
         plain = parts.username is None and not parts.query and not parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain or re.search(r"[^!-~]", url):
-            raise ValueError("rest-sessions: the service's URL must be http://HOST:PORT or https://HOST:PORT")
+            raise ValueError("rest-sessions: the URL of the service must be http://HOST:PORT or https://HOST:PORT")
         self.host, self.port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
         self.path = parts.path.rstrip("/")
         self._host_header = parts.netloc
@@ -165,10 +166,10 @@ class Connections:
         atexit.register(self.close)
 
     def ask(self, method, path, body=None, repeatable=False):
-        """Returns the status and the body of the answer, and whether it is that of a retry.
+        """Returns the status, the body, and whether a retry was needed.
 
-        Raises OSError or HTTPException if there is no answer in time. Only repeatable requests are retried, once, on a
-        new connection after a reused one has failed.
+        Raises OSError or HTTPException without a complete response before the deadline. If a reused connection fails,
+        a repeatable request is retried once, on a new connection.
         """
         deadline = time.monotonic() + self._deadline
         head = [f"{method} {self.path}{path} HTTP/1.1", f"Host: {self._host_header}"]
@@ -199,12 +200,12 @@ class Connections:
             answer = HTTPResponse(source, method=method)
             answer.begin()
             if (answer.length or 0) > MAX_ANSWER:
-                raise HTTPException("the answer is too long")
+                raise HTTPException("the response is too large")
             text = answer.read() if answer.length is not None else answer.read(MAX_ANSWER + 1)
             if len(text) > MAX_ANSWER:
-                raise HTTPException("the answer is too long")
+                raise HTTPException("the response is too large")
             reusable = not answer.will_close and not source.rest()
-        except BaseException:  # also what a signal, a framework's timeout or a killed green thread raises
+        except BaseException:  # includes exceptions from signals, framework timeouts and killed green threads
             sock.close()
             raise
         if reusable:
@@ -214,17 +215,17 @@ class Connections:
         return answer.status, text
 
     def _idle(self):
-        """The pool of this process."""
+        """Returns the pool of this process. After a fork, drops the parent's connections."""
         pid, idle = self._pool
         if pid != os.getpid():
             self._pool = (os.getpid(), collections.deque())
             for sock, _ in idle:
-                sock.close()  # closes the child's copy only: nothing is sent
+                sock.close()  # closes only the child's file descriptor: nothing is sent
             idle = self._pool[1]
         return idle
 
     def _reuse(self):
-        """An idle connection that is not known to be dead, the last used first, or None."""
+        """Returns the most recently used idle connection that is not known to be dead, or None."""
         idle = self._idle()
         while True:
             try:
@@ -243,10 +244,10 @@ class Connections:
             while len(idle) > MAX_KEPT or now - idle[0][1] > MAX_IDLE:
                 idle.popleft()[0].close()
         except IndexError:
-            pass  # other threads have taken them
+            pass  # other threads have taken the rest
 
     def _connect(self, deadline):
-        """Tries all addresses of the name. Each but the last gets half of the remaining time."""
+        """Tries the addresses of the name in order. Each but the last gets half of the remaining time."""
         addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, address) in enumerate(addresses, 1):
             share = _left(deadline) / (1 if index == len(addresses) else 2)
@@ -267,7 +268,7 @@ class Connections:
 
 
 class Source(io.RawIOBase):
-    """What HTTPResponse reads from: a socket, with one deadline for all reads together."""
+    """The stream that HTTPResponse reads: a socket with one deadline for all reads together."""
 
     def __init__(self, sock, deadline):
         self._sock, self._deadline, self._pid = sock, deadline, os.getpid()
@@ -288,14 +289,14 @@ class Source(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
     def rest(self):
-        """Bytes that came after the answer. Nothing can be read after this call."""
+        """Returns the bytes that are buffered after the response. The stream cannot be read after this call."""
         self._deadline = None
         reader, self._reader = self._reader, None
         return reader.read()
 
 
 class Reader(io.BufferedReader):
-    """Survives the close() at the end of an answer, so that rest() can look for what came behind it."""
+    """Ignores the close() at the end of a response, so that rest() can look for stray bytes behind it."""
 
     def close(self):
         pass
@@ -309,11 +310,11 @@ def _left(deadline):
 
 
 def _silent(sock):
-    """Whether an idle connection has neither ended nor received stray bytes."""
+    """Whether an idle connection is still open and has received no stray bytes."""
     try:
         sock.settimeout(0)
         sock.recv(1)
         return False
     except OSError as error:
-        # SSLWantReadError: TLS has nothing to read either.
+        # SSLWantReadError: TLS has nothing to read.
         return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"

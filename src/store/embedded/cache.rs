@@ -1,9 +1,11 @@
-//! Records in memory: those whose reads are not on disk yet, and a bounded cache of others.
+//! Records in memory: dirty ones, whose reads are not on disk yet, and a bounded cache of clean ones.
 //!
-//! A get changes a session (`r`, `la`), but may be a second late on disk. So it happens here alone, and the writer
-//! collects what changed. Each shard is one lock around a short piece of work, a miss's point read from the engine
-//! included (a few microseconds from the page cache, less than handing it to another thread). Under that lock the
-//! memory of a session always agrees with its disk and the gets since; nothing that was removed can slip back in.
+//! A get changes a session (`r`, `la`) in memory only; the writer collects dirty records and commits them within a second.
+//! Each shard is one lock around a short piece of work. That includes the point read of a miss: a few microseconds from the
+//! page cache, less than handing it to another thread.
+//!
+//! Invariant: under the lock of its shard, a record in memory is the one on disk with the gets since. A removed session
+//! cannot come back.
 
 use std::{
     collections::HashMap,
@@ -13,35 +15,35 @@ use std::{
 use foldhash::fast::RandomState;
 use quick_cache::{Weighter, unsync};
 
-use super::{activity::Watches, disk::Disk, rows::Stored};
+use super::{activity::Trackers, codec::Stored, engine::EngineHandle};
 use crate::{
     session::{App, Seconds, Session},
     store::Error,
     store::Key,
 };
 
-/// Locks, so that two requests seldom want the same one.
+/// The number of shards, so that two requests seldom contend for one lock.
 const SHARDS: usize = 64;
 
-/// The records in memory, over the disk that they come from.
+/// The records in memory, in front of the engine.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     shards: Vec<Mutex<Shard>>,
-    pub(super) disk: Arc<Disk>,
-    /// Told of gets here, under the lock of their shard, and of what the writer has committed.
-    pub(super) watches: Watches,
+    pub(crate) disk: Arc<EngineHandle>,
+    /// Take events from gets, under the lock of their shard, and from the writer's commits.
+    pub(crate) trackers: Trackers,
 }
 
-/// A session is in one of the two maps at most.
+/// Invariant: a key is in `dirty` or in `clean`, never in both.
 #[derive(Debug)]
 struct Shard {
-    /// Read since the writer last came by: newer than the disk, so never evicted.
+    /// Read since the writer last collected them: newer than the disk, so never evicted.
     dirty: HashMap<Key, Stored, RandomState>,
-    /// The same as on disk, evicted at will.
+    /// The same as on disk, so any of them may be evicted.
     clean: unsync::Cache<Key, Stored, Weight>,
 }
 
-/// The memory that a record takes, in bytes, roughly.
+/// About the memory that a record takes, in bytes.
 #[derive(Clone, Debug)]
 struct Weight;
 
@@ -55,15 +57,15 @@ impl Weighter<Key, Stored> for Weight {
     }
 }
 
-/// How a dirty session went to disk; compared with how it is then.
-pub(super) struct Flushed {
-    pub(super) key: Key,
-    pub(super) stored: Stored,
+/// A dirty record as it was written to disk, to be compared with the one in memory.
+pub(crate) struct Flushed {
+    pub(crate) key: Key,
+    pub(crate) stored: Stored,
 }
 
 impl Cache {
     /// A cache of about `capacity` bytes.
-    pub(super) fn new(disk: Arc<Disk>, capacity: u64, watches: Watches) -> Self {
+    pub(crate) fn new(disk: Arc<EngineHandle>, capacity: u64, trackers: Trackers) -> Self {
         let each = capacity / SHARDS as u64;
         let items = usize::try_from(each / 400).unwrap_or(usize::MAX).max(1);
         let shard = || Shard {
@@ -73,18 +75,18 @@ impl Cache {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             disk,
-            watches,
+            trackers,
         }
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        // What is written together are neighbours on the disk, which the engine has at hand then.
+        // By the order of tokens: records that are written together are neighbours on disk, in the same cached blocks.
         lock(&self.shards[key.token.range(SHARDS)])
     }
 
-    /// A read that counts: answers the session as it was, then adds to `r` and moves `la`.
-    pub(super) fn get(&self, key: Key, now: Seconds) -> Result<Option<Session>, Error> {
-        self.there()?;
+    /// Answers the session as it was before this read, then counts the read in `r` and renews `la`.
+    pub(crate) fn get(&self, key: Key, now: Seconds) -> Result<Option<Session>, Error> {
+        self.check_present()?;
         let mut shard = self.shard(&key);
         let shard = &mut *shard;
         if let Some(stored) = shard.dirty.get_mut(&key) {
@@ -106,8 +108,8 @@ impl Cache {
         Ok(session)
     }
 
-    /// Fails if the data folder has left its place: what is in memory is not what a service there would answer.
-    fn there(&self) -> Result<(), Error> {
+    /// Fails if the data folder is no longer at its path: another service may answer from there, with other records.
+    fn check_present(&self) -> Result<(), Error> {
         if self.disk.gone() {
             return Err(Error::Unavailable);
         }
@@ -122,15 +124,15 @@ impl Cache {
         let session = record.view(now);
         record.reads += 1;
         if record.last_active < now {
-            record.touch(now);
-            self.watches.note(app, &record.id, now);
+            record.renew(now);
+            self.trackers.record(app, &record.id, now);
         }
         Some(session)
     }
 
-    /// The session as it is, without counting a read.
-    pub(super) fn peek(&self, key: &Key) -> Result<Option<Stored>, Error> {
-        self.there()?;
+    /// Reads a session without counting a read.
+    pub(crate) fn peek(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        self.check_present()?;
         let shard = self.shard(key);
         match shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
             Some(stored) => Ok(Some(stored.clone())),
@@ -139,7 +141,7 @@ impl Cache {
     }
 
     /// The second of a session's last activity, unless it has expired: [`Self::peek`] without the record.
-    pub(super) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
+    pub(crate) fn last_active(&self, key: &Key, now: Seconds) -> Result<Option<Seconds>, Error> {
         let shard = self.shard(key);
         if let Some(stored) = shard.dirty.get(key).or_else(|| shard.clean.peek(key)) {
             let record = &stored.record;
@@ -148,9 +150,9 @@ impl Cache {
         self.disk.last_active(key, now)
     }
 
-    /// Takes over what the writer has committed: a changed session, or its absence. Gets may have come between the
-    /// writer's look at the session and its commit; what they counted stays.
-    pub(super) fn apply(&self, key: Key, committed: Option<Stored>) {
+    /// Takes over a commit of the writer: a changed session, or `None` for a removed one. Reads that were counted between the
+    /// writer's look at the session and its commit are kept.
+    pub(crate) fn apply(&self, key: Key, committed: Option<Stored>) {
         let mut shard = self.shard(&key);
         let Some(new) = committed else {
             shard.dirty.remove(&key);
@@ -161,7 +163,7 @@ impl Cache {
             old.active = new.active;
             old.record.data.clone_from(&new.record.data);
             old.record.writes = new.record.writes;
-            old.record.touch(new.record.last_active);
+            old.record.renew(new.record.last_active);
         };
         if let Some(old) = shard.dirty.get_mut(&key) {
             merge(old);
@@ -170,9 +172,9 @@ impl Cache {
         }
     }
 
-    /// Agrees with a disk that was opened again. A change that failed may be there after all; the reads that were not written
-    /// stay, unless their session is gone. Watches begin anew.
-    pub(super) fn agree(&self) -> Result<(), Error> {
+    /// Brings memory in line with a reopened engine. A change that failed may be on disk after all. Reads that were not written
+    /// are kept unless their session is gone. Trackers are given up.
+    pub(crate) fn agree(&self) -> Result<(), Error> {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.clean.clear();
@@ -181,7 +183,7 @@ impl Cache {
                 match self.disk.load_again(key)? {
                     Some(mut disk) => {
                         disk.record.reads = disk.record.reads.max(stored.record.reads);
-                        disk.record.touch(stored.record.last_active);
+                        disk.record.renew(stored.record.last_active);
                         *stored = disk;
                     }
                     None => gone.push(*key),
@@ -191,13 +193,13 @@ impl Cache {
                 shard.dirty.remove(&key);
             }
         }
-        self.watches.forget();
+        self.trackers.forget_all();
         self.disk.found();
         Ok(())
     }
 
-    /// The keys of the sessions that the disk is behind of, in the n-th of some even parts.
-    pub(super) fn dirty(&self, part: u32, parts: u32) -> Vec<Key> {
+    /// The keys of the dirty records in one of `parts` even parts of the shards.
+    pub(crate) fn dirty(&self, part: u32, parts: u32) -> Vec<Key> {
         let begin = |part: u32| SHARDS * part as usize / parts as usize;
         self.shards[begin(part)..begin(part + 1)]
             .iter()
@@ -205,13 +207,13 @@ impl Cache {
             .collect()
     }
 
-    /// A dirty session as it is now, to be written.
-    pub(super) fn dirty_copy(&self, key: &Key) -> Option<Stored> {
+    /// A copy of a dirty record, to be written.
+    pub(crate) fn dirty_copy(&self, key: &Key) -> Option<Stored> {
         self.shard(key).dirty.get(key).cloned()
     }
 
-    /// A dirty session has been written: it is clean, unless it was read again since.
-    pub(super) fn settle(&self, flushed: Flushed) {
+    /// Makes a dirty record clean that was written, unless it was read again since.
+    pub(crate) fn settle(&self, flushed: Flushed) {
         let Flushed { key, stored } = flushed;
         let mut shard = self.shard(&key);
         let Some(now) = shard.dirty.get_mut(&key) else {
@@ -226,7 +228,7 @@ impl Cache {
     }
 }
 
-/// A panic under a lock leaves a shard whole: each change is a single insertion or removal.
+/// A panic under a lock leaves its shard consistent: each change is a single insertion or removal.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

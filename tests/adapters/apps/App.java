@@ -16,7 +16,7 @@ import org.apache.catalina.startup.Tomcat;
 import org.apache.tomcat.util.descriptor.web.FilterDef;
 import org.apache.tomcat.util.descriptor.web.FilterMap;
 
-/** The test app as a servlet in Tomcat. Every app here answers the same requests; check.py says what they mean. */
+/** The test app as a servlet in Tomcat. All apps here have the same routes; check.py describes them. */
 public final class App extends HttpServlet {
     private static final long serialVersionUID = 1L;
 
@@ -50,7 +50,7 @@ public final class App extends HttpServlet {
             return;
         }
         try {
-            // The filter's own JSON; what it makes of it is compared in the service.
+            // Uses the filter's own JSON; check.py compares the result in the service.
             var body = new String(request.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             var answer = answer(request, (Map<?, ?>) RestSessionsFilter.Json.read(body.isEmpty() ? "{}" : body));
             response.setContentType("application/json;charset=utf-8");
@@ -60,7 +60,7 @@ public final class App extends HttpServlet {
         }
     }
 
-    /** Changes the session when the filters are done with the request. */
+    /** Changes the session after the filters have finished with the request. */
     private static void late(AsyncContext context) {
         context.start(() -> {
             try {
@@ -119,7 +119,7 @@ public final class App extends HttpServlet {
             }
             case "/long" -> {
                 request.getSession().setAttribute("long", true);
-                return Map.of("long", "x".repeat(100000)); // more than Tomcat keeps back
+                return Map.of("long", "x".repeat(100000)); // more than Tomcat buffers
             }
             case "/logout" -> request.getSession().invalidate();
             case "/everywhere" -> {

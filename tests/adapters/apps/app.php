@@ -1,4 +1,4 @@
-<?php // The test app in PHP. Every app here answers the same requests; check.py says what they mean.
+<?php // The test app in PHP. All apps here have the same routes; check.py describes them.
 
 require 'RestSessionHandler.php';
 

@@ -1,4 +1,4 @@
-"""The test app in Django. Every app here answers the same requests; check.py says what they mean."""
+"""The test app in Django. All apps here have the same routes; check.py describes them."""
 
 import datetime
 import json
@@ -42,7 +42,7 @@ def plain(request):
 
 def write(request):
     body = json.loads(request.body)
-    request.session.get("")  # loads it
+    request.session.get("")  # loads the session
     if hold := body.get("hold"):
         open(f"{hold}.waiting", "w").close()
         while not os.path.exists(hold):
@@ -86,7 +86,7 @@ def whoami(request):
 
 
 async def asynchronous(request):
-    """The asynchronous methods of a session, with a login."""
+    """Calls the asynchronous methods of a session, after a login."""
     await request.session.aset("asynchronous", True)
     await request.session.acycle_key()
     await request.session.asave()

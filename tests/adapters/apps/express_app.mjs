@@ -1,4 +1,4 @@
-// The test app in Express. Every app here answers the same requests; check.py says what they mean.
+// The test app in Express. All apps here have the same routes; check.py describes them.
 
 import { existsSync, writeFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";

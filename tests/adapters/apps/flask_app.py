@@ -1,4 +1,4 @@
-"""The test app in Flask. Every app here answers the same requests; check.py says what they mean."""
+"""The test app in Flask. All apps here have the same routes; check.py describes them."""
 
 import datetime
 import os
@@ -25,7 +25,7 @@ def read():
 
 @app.post("/write")
 def write():
-    session.get("")  # loads it
+    session.get("")  # loads the session
     if hold := request.json.get("hold"):
         open(f"{hold}.waiting", "w").close()
         while not os.path.exists(hold):

@@ -1,4 +1,4 @@
-"""Serves a WSGI app, each request in a thread of its own: serve.py MODULE PORT."""
+"""Serves a WSGI app, each request in its own thread: serve.py MODULE PORT."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-// The answer waits for the session, is whole, and is replaced as a whole by an error's.
+// Tests that the response is buffered until the session is stored, and that an error response replaces it completely.
 
 import assert from "node:assert/strict";
 import { createReadStream, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ const service = await startService();
 const options = { url: service.url, cookie: { secure: false } };
 const LONG = "hello, visitor ".repeat(2000);
 
-test("saveUninitialized: a visitor who stores nothing gets a session, its cookie and the whole answer", async () => {
+test("saveUninitialized: a request without a write gets a session, its cookie and the complete response", async () => {
   const { port } = await serve({ ...options, saveUninitialized: true }, (app) => {
     app.get("/send", (req, res) => res.send(LONG));
     app.get("/redirect", (req, res) => res.redirect("/send"));
@@ -32,7 +32,7 @@ test("saveUninitialized: a visitor who stores nothing gets a session, its cookie
   }
 });
 
-test("saveUninitialized: without https there is neither a session nor an error", async () => {
+test("saveUninitialized: over plain http no session is created and no error is raised", async () => {
   const { port } = await serve({ url: service.url, saveUninitialized: true }, (app) => {
     app.get("/", (req, res) => res.send("hello"));
     app.get("/regenerate", (req, res, next) => req.session.regenerate((error) => (error ? next(error) : res.send("new"))));
@@ -49,7 +49,7 @@ test("saveUninitialized: without https there is neither a session nor an error",
   assert.equal((await service.sessions()).length, before);
 });
 
-test("regenerate() with nothing stored after it ends the old session and answers whole", async () => {
+test("regenerate() without a later write ends the old session and sends the complete response", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/", (req, res, next) => req.session.regenerate((error) => (error ? next(error) : res.send(LONG))));
   });
@@ -62,7 +62,7 @@ test("regenerate() with nothing stored after it ends the old session and answers
   }
 });
 
-test("passport: login makes one session of the user, logout ends it", async () => {
+test("passport: login creates one session for the user, logout ends it", async () => {
   const auth = new passport.Passport();
   auth.serializeUser((user, done) => done(null, user.id));
   auth.deserializeUser((id, done) => done(null, { id }));
@@ -85,7 +85,7 @@ test("passport: login makes one session of the user, logout ends it", async () =
   assert.equal((await visit(port, "/", { token: logout.cookies.at(-1) })).body, "null");
 });
 
-test("an answer that waits for its save looks sent", async () => {
+test("the app sees a buffered response as sent", async () => {
   const seen = [];
   const { port } = await serve(options, (app) => {
     app.get("/end", (req, res) => {
@@ -119,7 +119,7 @@ test("an answer that waits for its save looks sent", async () => {
   assert.equal((await visit(port, "/untouched")).body, "one");
 });
 
-test("a server that closes sends the answers that wait", async () => {
+test("a closing server sends the buffered responses", async () => {
   const { port, server } = await serve(options, (app) => {
     app.get("/", (req, res) => {
       req.session.a = 1;
@@ -131,7 +131,7 @@ test("a server that closes sends the answers that wait", async () => {
   assert.deepEqual([answer.body, answer.cookies.length], ["sent", 1]);
 });
 
-test("an answer that could not be sent is an error, not the end of the process", async () => {
+test("a response that Node rejects becomes an error and does not end the process", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/", (req, res) => {
       req.session.a = 1;
@@ -144,11 +144,11 @@ test("an answer that could not be sent is an error, not the end of the process",
   });
   const header = await visit(port, "/");
   assert.deepEqual([header.status, header.cookies], [500, []]);
-  const body = await visit(port, "/body"); // thrown to the handler, as Node does: what it wrote is stored
+  const body = await visit(port, "/body"); // thrown to the handler, as in Node: its write is stored
   assert.deepEqual([body.status, body.cookies.length], [500, 1]);
 });
 
-test("a 503 in the place of an answer keeps nothing of it", async () => {
+test("a 503 that replaces a response contains nothing of it", async () => {
   const away = await gateway(service, (req) => (req.method === "GET" ? undefined : 503));
   let late;
   const { port } = await serve({ ...options, url: away.url }, (app) => {
@@ -185,7 +185,7 @@ test("a 503 in the place of an answer keeps nothing of it", async () => {
   await late;
 });
 
-test("an app's error handler can read the session, and answers without a cookie", async () => {
+test("an app's error handler can read the session, and its response has no cookie", async () => {
   const away = await gateway(service, (req) => (req.method === "GET" ? undefined : 503));
   const { port } = await serve({ ...options, url: away.url, rolling: true }, (app) => {
     app.get("/", (req, res) => {
@@ -201,7 +201,7 @@ test("an app's error handler can read the session, and answers without a cookie"
   assert.deepEqual([answer.status, answer.body, answer.cookies], [503, '{"who":"ann"}', []]);
 });
 
-test("compressed, streamed and piped answers come whole and with their cookie", async () => {
+test("compressed, streamed and piped responses arrive complete and with their cookie", async () => {
   writeFileSync(`${folder}/big`, "x".repeat(300_000));
   const { port } = await serve(options, (app) => {
     app.use("/zip", compression({ threshold: 0 }));
@@ -225,7 +225,7 @@ test("compressed, streamed and piped answers come whole and with their cookie", 
   assert.deepEqual([events.body.match(/data/g).length, events.cookies.length], [3, 1]);
 });
 
-test("a write after the answer has begun is loud, and makes no session", async () => {
+test("a write after the response has started logs an error and creates no session", async () => {
   const said = warnings();
   const errors = [];
   const { port } = await serve(options, (app) => {
@@ -251,15 +251,15 @@ test("a write after the answer has begun is loud, and makes no session", async (
   const token = await service.create({ cart: 1 }, { user: "anonymous:1" });
   await visit(port, "/login", { token }).catch(() => {});
   await until(() => errors.length === 4 && said.length === 4, "four errors");
-  for (const error of errors) assert.match(error.message, /the answer had begun before the session was changed/);
+  for (const error of errors) assert.match(error.message, /the response had started before the session was changed/);
   assert.equal((await service.sessions()).length, before + 1);
   assert.equal((await service.get(token)).d.user_id, undefined);
-  // What needs no new cookie may come late.
+  // A late write that needs no new cookie is stored.
   await visit(port, "/write", { token });
   assert.equal((await service.get(token)).d.cart, 1);
 });
 
-test("a handler that throws has stored what it wrote", async () => {
+test("the writes of a handler that throws are stored", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/throw", (req) => {
       req.session.n = 1;
@@ -285,7 +285,7 @@ test("a handler that throws has stored what it wrote", async () => {
   }
 });
 
-test("a visitor who has gone: a session that exists is stored, none is made", async () => {
+test("after a disconnect an existing session is stored, and no session is created", async () => {
   let began = 0;
   let ended = 0;
   const { port } = await serve(options, (app) => {

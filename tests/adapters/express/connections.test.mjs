@@ -1,5 +1,5 @@
-// Connections to the service over networks that fail. Each fault is made by a server between the adapter, or the Node
-// client of the example, and the service.
+// Tests of connections over a faulty network. A server between the adapter, or the Node client of the example, and the
+// service injects each fault.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -15,7 +15,7 @@ import { DEAD, ends, folder, gateway, RestSessionsStore, startService, until } f
 
 const service = await startService();
 
-// A server of raw connections to the service: `on` may take a connection's bytes before they are passed on.
+// A TCP proxy in front of the service. `on` can intercept the bytes of a connection.
 async function wire({ host = "127.0.0.1", on = () => {} } = {}) {
   const sockets = new Set();
   const server = net.createServer((socket) => {
@@ -35,7 +35,7 @@ async function wire({ host = "127.0.0.1", on = () => {} } = {}) {
   return { sockets, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
 }
 
-// The same calls of both.
+// Adapts the calls of both to one interface.
 const clients = {
   adapter(url) {
     const store = new RestSessionsStore({ url, app: "shop" });
@@ -71,7 +71,7 @@ const unavailable = (error) => {
 };
 
 for (const [name, make] of Object.entries(clients)) {
-  test(`${name}: connections are kept, one for each call at a time`, async () => {
+  test(`${name}: connections are reused, and each carries one call at a time`, async () => {
     const { url, sockets } = await wire();
     const client = make(url);
     const tokens = await Promise.all([1, 2, 3, 4].map((a) => service.create({ a })));
@@ -81,7 +81,7 @@ for (const [name, make] of Object.entries(clients)) {
     assert.ok(sockets.size <= 4, `${sockets.size}`);
   });
 
-  test(`${name}: a connection that the service has closed costs nobody an error`, async () => {
+  test(`${name}: a connection that the service has closed causes no error`, async () => {
     const between = await wire();
     const client = make(between.url);
     const token = await service.create({ a: 1 });
@@ -91,7 +91,7 @@ for (const [name, make] of Object.entries(clients)) {
       const closeAll = async () => {
         for (const { socket } of between.sockets) if (!socket.destroyed) close(socket);
         await until(() => [...between.sockets].every(({ socket }) => socket.destroyed), "the connections to end");
-        await sleep(50); // until the other end knows
+        await sleep(50); // until the other end has processed the close
       };
       await closeAll();
       await set();
@@ -100,7 +100,7 @@ for (const [name, make] of Object.entries(clients)) {
     }
   });
 
-  test(`${name}: what can be repeated is, once, on a new connection`, async () => {
+  test(`${name}: an idempotent call is retried once on a new connection`, async () => {
     const between = await wire({ on: (state, text) => state.cut?.test(text) && state.socket.destroy() });
     const client = make(between.url);
     for (const [cut, call] of [[/^GET/, "get"], [/^DELETE .*kill\//, "kill"], [/^DELETE .*killsoid/, "killsoid"]]) {
@@ -112,7 +112,7 @@ for (const [name, make] of Object.entries(clients)) {
     }
   });
 
-  test(`${name}: a change that was sent is not sent again`, async () => {
+  test(`${name}: a change that was sent is not retried`, async () => {
     let sets = 0;
     const lost = await gateway(service, (req) => (req.method === "POST" && (sets += 1) ? "lose" : undefined));
     const client = make(lost.url);
@@ -121,7 +121,7 @@ for (const [name, make] of Object.entries(clients)) {
     assert.equal(sets, 1);
   });
 
-  test(`${name}: a silent connection costs a get one retry`, async () => {
+  test(`${name}: a silent connection causes one retry of a get`, async () => {
     const between = await wire();
     const client = make(between.url);
     const token = await service.create({ a: 1 });
@@ -131,7 +131,7 @@ for (const [name, make] of Object.entries(clients)) {
     assert.equal(between.sockets.size, 2);
   });
 
-  test(`${name}: the deadline is for the whole exchange`, async () => {
+  test(`${name}: one deadline bounds the whole call`, async () => {
     const drip = await wire({
       on: ({ socket }) => {
         socket.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{");
@@ -146,7 +146,7 @@ for (const [name, make] of Object.entries(clients)) {
     assert.ok(took > 4000 && took < 15_000, `${took} ms`);
   });
 
-  test(`${name}: answers that are none are an outage, and their connection is not used again`, async () => {
+  test(`${name}: an invalid response counts as an outage, and its connection is not reused`, async () => {
     const answers = [
       "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"secret\"", "nonsense\r\n\r\n",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n{}",
@@ -163,7 +163,7 @@ for (const [name, make] of Object.entries(clients)) {
     }
   });
 
-  test(`${name}: no service is an outage at once`, async () => {
+  test(`${name}: a refused connection is an outage without delay`, async () => {
     const closed = net.createServer().listen(0, "127.0.0.1");
     await once(closed, "listening");
     const { port } = closed.address();
@@ -173,8 +173,8 @@ for (const [name, make] of Object.entries(clients)) {
   });
 }
 
-// A name with two addresses, in a file of names that only the child sees.
-test("every address of a name is tried", async (context) => {
+// Resolves a name to two addresses by a hosts file that only the child process sees.
+test("the client tries every address of a name", async (context) => {
   const token = await service.create({ a: 1 });
   writeFileSync(`${folder}/hosts`, "127.0.0.1 localhost\n127.0.0.1 sessions.test\n127.0.0.2 sessions.test\n");
   for (const host of ["127.0.0.1", "127.0.0.2"]) {
@@ -197,7 +197,7 @@ test("every address of a name is tried", async (context) => {
   }
 });
 
-test("worker threads and the main thread have connections of their own", async () => {
+test("worker threads and the main thread do not share connections", async () => {
   const token = await service.create({ a: 1 });
   const code = `
     const { parentPort, workerData } = require("node:worker_threads");
@@ -212,7 +212,7 @@ test("worker threads and the main thread have connections of their own", async (
   assert.deepEqual(answers, [1, 1]);
 });
 
-test("a kept connection does not keep the process", async () => {
+test("an idle connection does not keep the process alive", async () => {
   const token = await service.create({ a: 1 });
   const code = `
     const { RestSessionsStore } = await import("${folder}/rest-sessions-store.mjs");

@@ -1,4 +1,4 @@
-// Which cookie counts, when one is sent, and with which settings.
+// Tests which cookie counts, when one is set, and with which attributes.
 
 import assert from "node:assert/strict";
 import net from "node:net";
@@ -10,7 +10,7 @@ const options = { url: service.url, cookie: { secure: false } };
 const HTTPS = { "X-Forwarded-Proto": "https" };
 const write = (app) => app.get("/", (req, res) => res.send(String((req.session.a = "ok"))));
 
-// As a client of its own sends them: each line is a header line.
+// Sends raw Cookie header lines.
 function send(port, lines) {
   return new Promise((resolve, reject) => {
     const socket = net.connect(port, "127.0.0.1", () => {
@@ -48,7 +48,7 @@ test("only spaces and tabs are trimmed", async () => {
   }
 });
 
-test("an app sees its Cookie header as it was sent", async () => {
+test("the app sees the Cookie header unchanged", async () => {
   const { port } = await serve({ ...options, cookie: (req) => ({ secure: false, path: req.headers.cookie.includes("x=1") ? "/" : "/no" }) }, (app) => {
     app.get("/", (req, res) => res.send(`${req.headers.cookie} ${req.session.a}`));
   });
@@ -57,7 +57,7 @@ test("an app sees its Cookie header as it was sent", async () => {
   assert.equal((await visit(port, "/", { headers: { Cookie: cookie } })).body, `${cookie} 1`);
 });
 
-test("a Secure cookie needs https, as express-session decides it", async () => {
+test("a Secure cookie needs https, by express-session's own decision", async () => {
   const cases = [
     [{}, true, HTTPS, 200], [{}, true, {}, 500], [{}, false, HTTPS, 500],
     [{ proxy: true }, false, HTTPS, 200], [{ proxy: true }, false, { "X-Forwarded-Proto": "https, http" }, 200],
@@ -76,7 +76,7 @@ test("a Secure cookie needs https, as express-session decides it", async () => {
   }
 });
 
-test("a cookie that cannot be sent makes no session", async () => {
+test("no session is created if its cookie cannot be sent", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/", (req, res) => {
       Object.assign(req.session.cookie, JSON.parse(req.query.set));
@@ -91,7 +91,7 @@ test("a cookie that cannot be sent makes no session", async () => {
   }
 });
 
-test("what browsers would not keep is refused at the start, or before a session is made", async () => {
+test("a cookie that browsers reject is refused at the start, or before a session is created", async () => {
   const host = { name: "__Host-s" };
   const bad = [
     [{ sameSite: "none" }], [{ sameSite: "None" }], [{ partitioned: true }], [{ sameSite: "bogus" }], [{ priority: "urgent" }], [{ path: "/a;b" }],
@@ -113,7 +113,7 @@ test("what browsers would not keep is refused at the start, or before a session 
   ];
   for (const [cookie, more] of good) restSessions({ app: "shop", cookie: { secure: false, ...cookie }, ...more });
 
-  // What is known only in a request.
+  // Options that are resolved per request.
   const before = (await service.sessions()).length;
   const set = (cookie) => (app) => {
     app.get("/", (req, res) => {
@@ -125,7 +125,7 @@ test("what browsers would not keep is refused at the start, or before a session 
   for (const [cookie, more] of bad) {
     if (cookie.path === "app" || cookie.maxAge <= 0 || cookie.expires instanceof Date || more?.name === "__Secure-s") continue;
     const whole = { secure: false, ...cookie };
-    if (whole.path && whole.path !== "/a;b") whole.path = "/"; // the others are for outside of the path
+    if (whole.path && whole.path !== "/a;b") whole.path = "/"; // other paths would not match the request
     if (more && whole.path && !whole.domain) continue;
     const { port } = await serve({ url: service.url, cookie: () => whole, ...more }, set({}));
     for (const path of whole.path === "/a;b" ? [] : ["/", "/regenerate"]) {
@@ -147,13 +147,13 @@ test("what browsers would not keep is refused at the start, or before a session 
   assert.equal((await visit(changing.port, "/")).status, 500, "a function of options may fail later");
   assert.equal((await service.sessions()).length, before);
 
-  // A session that exists keeps its cookie.
+  // An existing session keeps its cookie.
   const { port } = await serve(options, set({ sameSite: "none" }));
   const token = await service.create({ a: 1 });
   assert.deepEqual([(await visit(port, "/", { token })).status, (await service.get(token)).d], [500, { a: 1 }]);
 });
 
-test("attributes hold wherever they may be set", async () => {
+test("cookie attributes apply in every place where they can be set", async () => {
   const wanted = [
     [{ sameSite: "none", secure: true, partitioned: true, priority: "high" }, ["Secure", "SameSite=None", "Partitioned", "Priority=High"]],
     [{ sameSite: true, secure: false }, ["SameSite=Strict"]],
@@ -182,7 +182,7 @@ test("attributes hold wherever they may be set", async () => {
   }
 });
 
-test("the lifetime of one session's cookie stays, and is the session's", async () => {
+test("a cookie lifetime set for one session persists and is the session's ttl", async () => {
   const days = (line) => {
     const expires = /Expires=([^;]+)/.exec(line)?.[1];
     return expires && Math.round((new Date(expires) - Date.now()) / 864_000) / 100;
@@ -211,7 +211,7 @@ test("the lifetime of one session's cookie stays, and is the session's", async (
   }
 });
 
-test("a cookie may live shorter than the shortest session", async () => {
+test("a cookie's lifetime may be shorter than the minimum ttl", async () => {
   const { port } = await serve({ ...options, rolling: true, cookie: { secure: false, maxAge: 2000 } }, (app) => {
     app.get("/", (req, res) => res.send(String((req.session.a = req.session.cookie.originalMaxAge))));
   });
@@ -221,7 +221,7 @@ test("a cookie may live shorter than the shortest session", async () => {
   assert.deepEqual([cookies, (await service.get(token)).ttl], [[token], 10]);
 });
 
-test("cookie settings of a session that make no sense are left alone", async () => {
+test("invalid cookie settings in a session are ignored and stay stored", async () => {
   const { port } = await serve({ ...options, rolling: true }, (app) => app.get("/", (req, res) => res.send("ok")));
   for (const own of ['"x"', "{oops", "null", "[]", '{"path":5,"sameSite":"x;y","domain":"a;b","maxAge":"1","secure":"no"}', '{"maxAge":1e400}']) {
     const token = await service.create({ a: 1, "json:_express_cookie": own });
@@ -242,7 +242,7 @@ test("req.session.cookie may be replaced", async () => {
   assert.deepEqual(lines, [`session=${cookies[0]}; Path=/; HttpOnly; SameSite=Strict`]);
 });
 
-test("outside of the cookie's path there is no session", async () => {
+test("requests outside of the cookie's path have no session", async () => {
   for (const cookie of [{ path: "/app" }, () => ({ path: "/app" })]) {
     const { port } = await serve({ ...options, cookie }, (app) => app.use((req, res) => res.send(typeof req.session)));
     assert.equal((await visit(port, "/other")).body, "undefined");
@@ -250,7 +250,7 @@ test("outside of the cookie's path there is no session", async () => {
   }
 });
 
-test("options that cannot be honoured are refused by name", () => {
+test("unsupported options are refused, and the error names them", () => {
   const store = new RestSessionsStore({ app: "shop" });
   for (const [wrong, name] of [
     [{ genid: () => "x" }, /genid/], [{ store: {} }, /store/], [{ store, ttl: 5 }, /ttl/], [{ name: "a b" }, /name/],
@@ -263,7 +263,7 @@ test("options that cannot be honoured are refused by name", () => {
   restSessions({ app: "shop", secret: "of no use", key: "sid", proxy: undefined, genid: undefined });
 });
 
-test("the option key names the cookie as name does, and a __Host- cookie works", async () => {
+test("the option key is an alias of name, and a __Host- cookie works", async () => {
   for (const name of ["sid", "__Host-session"]) {
     const { port } = await serve({ url: service.url, [name === "sid" ? "key" : "name"]: name }, write);
     const answer = await visit(port, "/", { headers: HTTPS });

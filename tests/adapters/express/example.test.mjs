@@ -1,4 +1,4 @@
-// The Node program of examples/shared-login decides as the adapters do, and leaves no session behind.
+// Tests that the Node part of examples/shared-login behaves like the adapters and leaves no orphaned session.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -40,7 +40,7 @@ test("login from any address", async () => {
   }
 });
 
-test("a login that cannot end the old session makes no new one", async () => {
+test("a login that cannot end the old session leaves no new one", async () => {
   const { token } = await session("old");
   const before = (await sessions()).length;
   fails = (req) => req.url.endsWith(`/kill/${token}`);
@@ -51,7 +51,7 @@ test("a login that cannot end the old session makes no new one", async () => {
   assert.deepEqual([accepted.status, await alive(token), (await sessions()).length], [303, false, before]);
 });
 
-test("logout ends the session that counts, also behind a dead cookie", async () => {
+test("logout ends the live session, even if a dead cookie comes first", async () => {
   const { token } = await session("ann");
   const headers = { Origin: "https://x", Host: "x", "X-Forwarded-Proto": "https", Cookie: `session=${DEAD}; session="${token}"` };
   assert.equal((await visit(port, "/node/logout", { method: "POST", headers })).status, 303);

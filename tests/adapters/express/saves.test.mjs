@@ -1,4 +1,4 @@
-// One login, one session, one cookie; and an end is final.
+// Tests that one login has one session and one cookie, and that an ended session never comes back.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ const service = await startService();
 const options = { url: service.url, cookie: { secure: false } };
 const fails = (next, call) => (error) => (error ? next(error) : call());
 
-test("saves that are not awaited make one session, the cookie's", async () => {
+test("concurrent saves that the app does not await create one session, the one in the cookie", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/save", (req, res) => {
       req.session.user_id = req.query.u;
@@ -42,7 +42,7 @@ test("saves that are not awaited make one session, the cookie's", async () => {
   }
 });
 
-test("an end that is not awaited is awaited by the answer", async () => {
+test("the response waits for a destroy that the app does not await", async () => {
   let down = false;
   const between = await gateway(service, (req) => (down && req.method === "DELETE" ? 503 : undefined));
   for (const unset of [undefined, "destroy"]) {
@@ -59,7 +59,7 @@ test("an end that is not awaited is awaited by the answer", async () => {
     for (const path of unset ? ["/destroy", "/null"] : ["/destroy"]) {
       const token = await service.create({ a: 1 });
       down = true;
-      assert.equal((await visit(port, path, { token })).status, 503, "a logout that failed says so");
+      assert.equal((await visit(port, path, { token })).status, 503, "a failed logout is an error");
       down = false;
       assert.equal((await visit(port, path, { token })).status, 200);
       assert.deepEqual(await service.get(token), {});
@@ -67,7 +67,7 @@ test("an end that is not awaited is awaited by the answer", async () => {
   }
 });
 
-test("when the old session cannot be ended there is no new one, and the visitor keeps the old", async () => {
+test("if the old session cannot be ended, the login fails and the visitor keeps the old session", async () => {
   let old;
   const between = await gateway(service, (req) => (req.url.endsWith(`kill/${old}`) ? 503 : undefined));
   const { port } = await serve({ ...options, url: between.url }, (app) => {
@@ -95,7 +95,7 @@ test("when the old session cannot be ended there is no new one, and the visitor 
   }
 });
 
-test("what an answer has made ends with it when a later step fails", async () => {
+test("a new session is ended if a later step of the response fails", async () => {
   const between = await gateway(service, (req) => (req.url.includes("/set/") ? 503 : undefined));
   const { port } = await serve({ ...options, url: between.url }, (app) => {
     app.get("/", (req, res, next) => {
@@ -107,7 +107,7 @@ test("what an answer has made ends with it when a later step fails", async () =>
   assert.deepEqual([answer.status, answer.cookies, (await service.of("lea")).length], [503, [], 0]);
 });
 
-test("a create that may have succeeded is not tried again", async () => {
+test("a create that may have succeeded is not retried", async () => {
   let creates = 0;
   const between = await gateway(service, (req) => (req.method === "PUT" ? (creates += 1) && "lose" : undefined));
   const { port } = await serve({ ...options, url: between.url }, (app) => {
@@ -119,7 +119,7 @@ test("a create that may have succeeded is not tried again", async () => {
   assert.deepEqual([(await visit(port, "/")).status, creates], [503, 1]);
 });
 
-test("a session that ended elsewhere is an error to who saves into it, and its cookie is not sent again", async () => {
+test("saving a session that was ended elsewhere fails, and its cookie is not sent again", async () => {
   let token;
   const routes = (app) => {
     app.use(async (req, res, next) => next(void (await service.kill(token))));
@@ -147,7 +147,7 @@ test("a session that ended elsewhere is an error to who saves into it, and its c
   assert.equal((await visit(plain.port, "/read", { token })).status, 200);
 });
 
-test("a token stays the same for as long as user and ttl do", async () => {
+test("the token stays the same unless the user or the ttl changes", async () => {
   const { port } = await serve({ ...options, cookie: { secure: false, maxAge: 60_000 } }, (app) => {
     app.get("/write", (req, res) => res.send(String((req.session.n = (req.session.n ?? 0) + 1))));
     app.get("/same", (req, res) => res.send(String((req.session.cookie.maxAge = 60_000))));
@@ -166,7 +166,7 @@ test("a token stays the same for as long as user and ttl do", async () => {
   assert.deepEqual((await visit(port, "/other", { token: moved })).cookies, []);
 });
 
-test("a token stays while a lifetime ends at the same moment, and moves when the moment does", async () => {
+test("the token stays with the same expiry time and changes with another expiry time", async () => {
   const end = Date.now() + 60_000;
   const moments = {
     "/expires": (cookie) => (cookie.expires = new Date(end)),
@@ -186,7 +186,7 @@ test("a token stays while a lifetime ends at the same moment, and moves when the
     const [login] = (await visit(port, "/login")).cookies;
     const [token] = (await visit(port, path, { token: login })).cookies;
     assert.notEqual(token, login, "another lifetime than the configured one");
-    // Long enough for the remaining time to be another one in any case, in seconds.
+    // Waits until the remaining time differs in whole seconds.
     for (let n = 0; n < 4; n += 1) {
       await sleep(1100);
       const all = await Promise.all([1, 2, 3, 4].map((i) => visit(port, `${path}?n=${n}${i}`, { token })));
@@ -237,7 +237,7 @@ test("req.session cannot be replaced by another object", async () => {
   assert.match(answer.body, /req\.session was replaced/);
 });
 
-test("in an outage a request with a session is a 503, and goes on after it", async () => {
+test("a request with a session gets a 503 during an outage and works after it", async () => {
   const token = await service.create({ a: 1 });
   const { port } = await serve(options, (app) => app.get("/", (req, res) => res.send(String(req.session.a))));
   assert.equal((await visit(port, "/", { token })).body, "1");

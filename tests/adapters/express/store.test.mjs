@@ -1,4 +1,4 @@
-// The store as apps use it themselves.
+// Tests of the store when apps call it directly.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ const store = new RestSessionsStore({ url: service.url, app: "shop", ttl: 600 })
 const call = (method, ...args) => promisify(store[method]).apply(store, args);
 const plain = ({ cookie, ...data }) => data;
 
-test("get answers the data and a cookie, or nothing", async () => {
+test("get returns the data and a cookie, or nothing", async () => {
   const token = await service.create({ a: 1, "json:b": "[2]" });
   const got = await call("get", token);
   assert.deepEqual(plain(got), { a: 1, b: [2] });
@@ -18,7 +18,7 @@ test("get answers the data and a cookie, or nothing", async () => {
   for (const none of [DEAD, "x", "", "../killall"]) assert.equal(await call("get", none), null);
 });
 
-test("set of a plain object replaces what is stored", async () => {
+test("set with a plain object replaces the stored data", async () => {
   const token = await service.create({ a: 1, "json:b": "[2]", "json:bad": "{oops", id: 7, user_id: "ann" });
   await call("set", token, { c: { d: 1 }, a: 2, user_id: "ann", cookie: {} });
   assert.deepEqual((await service.get(token)).d, { "json:bad": "{oops", id: 7, user_id: "ann", a: 2, "json:c": '{"d":1}' });
@@ -26,7 +26,7 @@ test("set of a plain object replaces what is stored", async () => {
   assert.deepEqual(plain(await call("get", token)), { user_id: "ann" });
 });
 
-test("set of what get answered sends the changes", async () => {
+test("set with the object from get sends only the changes", async () => {
   const token = await service.create({ a: 1, b: 2 });
   const got = await call("get", token);
   await service.ask("POST", `/shop/set/${token}`, { other: 1 });
@@ -39,13 +39,13 @@ test("set of what get answered sends the changes", async () => {
   assert.deepEqual((await service.get(second)).d, { b: 3 }, "another session is replaced");
 });
 
-test("set makes no session that no cookie names, and changes no user", async () => {
+test("set creates no orphaned session and changes no user", async () => {
   const before = (await service.sessions()).length;
   for (const sid of ["abc", DEAD]) {
     await assert.rejects(call("set", sid, { a: 1, cookie: {} }), /there is no such session/);
   }
   const token = await service.create({ user_id: "ann" });
-  await assert.rejects(call("set", token, { user_id: "bob" }), /the user of a session/);
+  await assert.rejects(call("set", token, { user_id: "bob" }), /can change its user/);
   const got = await call("get", token);
   got.user_id = "bob";
   await assert.rejects(call("set", token, got), /a new token/);
@@ -65,7 +65,7 @@ test("set with an expiry in the past ends the session", async () => {
   assert.deepEqual(await service.get(token), {});
 });
 
-test("touch renews, destroy ends, and both take what is no token", async () => {
+test("touch renews, destroy ends, and both accept an id that is not a token", async () => {
   const token = await service.create({ a: 1 });
   const { r } = await service.get(token);
   await call("touch", token, { a: 1, cookie: {} });
@@ -79,7 +79,7 @@ test("touch renews, destroy ends, and both take what is no token", async () => {
   store.touch(DEAD, {});
 });
 
-test("load answers a session that can be saved", async () => {
+test("load returns a session that can be saved", async () => {
   const token = await service.create({ a: 1 });
   const loaded = await call("load", token);
   assert.deepEqual([loaded.id, loaded.a, loaded instanceof session.Session], [token, 1, true]);
@@ -102,7 +102,7 @@ test("all, length and clear", async () => {
   assert.deepEqual([await call("all"), await call("length")], [[], 0]);
 });
 
-test("all and length take as many sessions as large as they may be", async () => {
+test("all and length work with many sessions of the maximum size", async () => {
   const large = new RestSessionsStore({ url: service.url, app: "large" });
   const blob = "x".repeat(59_900);
   for (let i = 0; i < 320; i += 20) {
@@ -112,7 +112,7 @@ test("all and length take as many sessions as large as they may be", async () =>
   assert.deepEqual([all.length, all.every((one) => one.blob === blob), await promisify(large.length).call(large)], [320, true, 320]);
 });
 
-test("a store may be given to the middleware, and its methods used in a request", async () => {
+test("a store can be passed to the middleware, and requests can call its methods", async () => {
   const { port } = await serve(
     { app: undefined, store, cookie: { secure: false } },
     (app) => {
@@ -137,7 +137,7 @@ test("a store may be given to the middleware, and its methods used in a request"
   assert.deepEqual(await service.get(second), {});
 });
 
-test("an answer saves a session once", async () => {
+test("a response saves a session once", async () => {
   for (const path of ["/", "/regenerate"]) {
     const counted = new RestSessionsStore({ url: service.url, app: "shop" });
     let sets = 0;
@@ -151,7 +151,7 @@ test("an answer saves a session once", async () => {
   }
 });
 
-test("a request without a path, or whose sessionID was taken away, and without Express", async () => {
+test("requests without a path, without sessionID, and without Express work", async () => {
   const middleware = restSessions({ url: service.url, app: "shop", cookie: { secure: false } });
   const { port } = await listen((req, res) => {
     const { url } = req;
@@ -167,7 +167,7 @@ test("a request without a path, or whose sessionID was taken away, and without E
   assert.deepEqual([bogus.status, bogus.cookies], [200, []]);
 });
 
-test("express-session without the adapter's middleware is told so", async () => {
+test("express-session without the adapter's middleware gets a clear error", async () => {
   const middleware = session({ store: new RestSessionsStore({ url: service.url, app: "shop" }), secret: "x", resave: false, saveUninitialized: false });
   const before = (await service.sessions()).length;
   const { port } = await serve({}, (app) => app.get("/", (req, res) => res.send(String((req.session.a = 1)))), { middleware });

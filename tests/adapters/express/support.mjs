@@ -1,6 +1,6 @@
-// What the tests of the Express adapter share: a service of their own, apps in this process, and visitors.
+// Shared by the tests of the Express adapter: starts the service and apps, and sends requests.
 //
-// Environment: BINARY, the service's program; EXPRESS and EXPRESS_SESSION, the packages in ../node_modules to run with.
+// Environment: BINARY, the program; EXPRESS and EXPRESS_SESSION, the packages in ../node_modules to test with.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,13 +18,13 @@ const repo = path.resolve(here, "../../..");
 const modules = path.resolve(here, "../node_modules");
 
 export const folder = mkdtempSync(path.join(tmpdir(), "express-"));
-export const ends = []; // what is to be ended, in reverse order
+export const ends = []; // clean-up functions, called in reverse order
 after(async () => {
   for (const end of ends.reverse()) await end();
   rmSync(folder, { recursive: true, force: true });
 });
 
-// The adapter in a folder of its own, as users copy it, with the packages under their own names.
+// Copies the adapter into its own folder, as users do, and links the packages under their usual names.
 mkdirSync(`${folder}/node_modules`);
 const packages = { express: process.env.EXPRESS, "express-session": process.env.EXPRESS_SESSION };
 for (const name of ["express", "express-session", "passport", "compression"]) {
@@ -42,7 +42,7 @@ export const cookieCases = JSON.parse(readFileSync(`${repo}/tests/cookies.json`,
 export const TOKEN = /^[A-Za-z0-9]{64}$/;
 export const DEAD = "D".repeat(64);
 
-// Starts the service, and answers how it is asked, stopped and started again.
+// Starts the service. Returns functions that call, stop and restart it.
 export async function startService() {
   const port = await freePort();
   const data = mkdtempSync(path.join(folder, "data-"));
@@ -79,10 +79,10 @@ export async function startService() {
   return service;
 }
 
-// Starts an app with these options, in which handlers are what `routes` adds. Errors are answered as {error, status}.
+// Starts an app with these options and the handlers that `routes` adds. Errors become the body {error, status}.
 export async function serve(options, routes, { before, trust = true, middleware } = {}) {
   const app = express();
-  app.set("env", "test"); // Express logs no errors then
+  app.set("env", "test"); // keeps Express from logging errors
   if (trust) app.set("trust proxy", true);
   before?.(app);
   app.use(middleware ?? restSessions({ app: "shop", ...options }));
@@ -101,7 +101,7 @@ export async function listen(handler) {
   return { server, port: server.address().port };
 }
 
-// One request on a connection of its own.
+// Sends one request on a new connection.
 export function visit(port, path, { method = "GET", token, body, headers = {} } = {}) {
   return new Promise((resolve, reject) => {
     const cookie = token ? { Cookie: `session=${token}` } : {};
@@ -119,13 +119,13 @@ export function visit(port, path, { method = "GET", token, body, headers = {} } 
       });
     });
     request.on("error", reject);
-    request.setTimeout(5_000, () => request.destroy(new Error(`${path}: no answer`)));
+    request.setTimeout(5_000, () => request.destroy(new Error(`${path}: no response`)));
     request.end(body);
   });
 }
 
-// A gateway before the service, that lets requests through unless `decide` answers a status, or "cut" to end the
-// connection without an answer: "cut" before it is passed on, "lose" after.
+// A proxy in front of the service. It forwards requests unless `decide` returns a status, "cut" to close the
+// connection before the request is forwarded, or "lose" to close it after that, without a response.
 export async function gateway(service, decide) {
   const { server, port } = await listen((req, res) => {
     const verdict = decide(req);
@@ -161,7 +161,7 @@ export async function until(condition, what) {
   }
 }
 
-// Sends a request and goes away as soon as `gone` is true.
+// Sends a request and disconnects as soon as `gone` is true.
 export async function leave(port, path, token, gone) {
   const socket = net.connect(port, "127.0.0.1");
   const cookie = token ? `Cookie: session=${token}\r\n` : "";
@@ -170,7 +170,7 @@ export async function leave(port, path, token, gone) {
   socket.destroy();
 }
 
-// What process.emitWarning says of us from now on.
+// Collects the adapter's process warnings from now on.
 export function warnings() {
   const said = [];
   process.on("warning", (warning) => warning.name === "RestSessions" && said.push(warning.message));

@@ -1,4 +1,4 @@
-// What a session holds, whose it is and from where: refused by name, stored, or left as it is.
+// Tests of session values, users and addresses: stored, refused with the key's name, or kept unchanged.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,10 +7,10 @@ import { gateway, listen, serve, startService, until, visit, warnings } from "./
 const service = await startService();
 const options = { url: service.url, cookie: { secure: false } };
 const nested = (levels) => "[".repeat(levels) + "]".repeat(levels);
-// d with its numbers as they are written.
+// Returns d with the exact digits of its numbers.
 const raw = async (token) => (await visit(service.port, `/shop/get/${token}`)).body.replace(/^.*?"d":/, "").slice(0, -1);
 
-test("stored values that JavaScript cannot read are not seen, stay, and end with the session", async () => {
+test("stored values that JavaScript cannot read are hidden, stay stored, and end with the session", async () => {
   const said = warnings();
   const { port } = await serve(options, (app) => {
     app.get("/", (req, res) => {
@@ -33,7 +33,7 @@ test("stored values that JavaScript cannot read are not seen, stay, and end with
     const made = await create().catch((error) => {
       if (!text.startsWith('"n"') || !/400/.test(error.message)) throw error;
     });
-    if (!made) continue; // a service that refuses numbers beyond range
+    if (!made) continue; // the service refuses numbers beyond the range of a double
     const { token } = made;
     assert.equal((await visit(port, "/", { token })).body, '{"who":"ann"}', what);
     assert.equal((await visit(port, "/write", { token })).status, 200, what);
@@ -50,16 +50,16 @@ test("stored values that JavaScript cannot read are not seen, stay, and end with
   assert.ok(said.length <= 2 && said.every((line) => /"(json:)?n" cannot be read/.test(line)), said.join());
 });
 
-test("a number that the service does not accept again keeps nobody from logging in", async () => {
+test("a stored number that the service no longer accepts does not prevent a login", async () => {
   const refuses = await gateway(service, (req) => (req.method === "PUT" && Number(req.headers["content-length"]) > 5000 ? 400 : undefined));
   const { port } = await serve({ ...options, url: refuses.url }, (app) => app.get("/", (req, res) => res.send((req.session.user_id = "in"))));
   const made = await visit(service.port, "/shop/create/x?ip=192.0.2.1", { method: "PUT", body: `{"a":1,"n":${"9".repeat(5000)}}` });
-  if (made.status === 400) return; // then none is stored either
+  if (made.status === 400) return; // the service refuses such numbers, so none is stored
   const { cookies } = await visit(port, "/", { token: JSON.parse(made.body).token });
   assert.deepEqual((await service.get(cookies[0])).d, { a: 1, user_id: "in" });
 });
 
-test("odd keys and numbers come and go unchanged", async () => {
+test("unusual keys and numbers round-trip unchanged", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/", (req, res) => res.send(String((req.session.w = req.session.who))));
   });
@@ -75,7 +75,7 @@ test("odd keys and numbers come and go unchanged", async () => {
   }
 });
 
-test("what cannot be stored is refused by the name of its key, and nothing is stored", async () => {
+test("a value that cannot be stored is refused with its key's name, and nothing is stored", async () => {
   const deep = (levels) => JSON.parse(nested(levels));
   const circular = {};
   circular.self = circular;
@@ -108,7 +108,7 @@ test("what cannot be stored is refused by the name of its key, and nothing is st
   assert.equal((await service.sessions()).length, before + 1);
 });
 
-test("what express-session's stores take as JSON is taken", async () => {
+test("the adapter accepts every value that express-session's own stores serialise as JSON", async () => {
   class Cart {
     items = [1];
   }
@@ -128,7 +128,7 @@ test("what express-session's stores take as JSON is taken", async () => {
   assert.equal((await service.get(token)).d.date, "1970-01-01T00:00:00.000Z");
 });
 
-test("an error shows of an answer its status and the service's own names, in one line", async () => {
+test("an error shows only the status and the service's error name, on one line", async () => {
   let answered;
   const other = await listen((req, res) => {
     const { status, name, text } = answered(req.url);
@@ -139,13 +139,13 @@ test("an error shows of an answer its status and the service's own names, in one
     app.get("/new", (req, res) => res.send((req.session.user_id = "the-user")));
     app.use((error, req, res, next) => (res.headersSent ? next(error) : res.status(500).send(error.message)));
   });
-  const foreign = "and an answer that is not the service's";
+  const foreign = "with a body that is not from the service";
   for (const [answer, said] of [
-    [() => ({ status: 404 }), `404 ${foreign}`], [(url) => ({ status: 404, name: url }), `404 ${foreign}`],
-    [(url) => ({ status: 500, name: { url } }), `500 ${foreign}`], [(url) => ({ status: 400, name: `invalidFormat\r\n${url}` }), `400 ${foreign}`],
-    [() => ({ status: 503, name: "storeUnavailable" }), "503 storeUnavailable"], [() => ({ status: 400, name: "invalidFormat" }), "400 invalidFormat"],
-    [(url) => ({ status: 404, text: JSON.stringify(url) }), `404 ${foreign}`], [(url) => ({ status: 404, text: `[${JSON.stringify(url)}]` }), `404 ${foreign}`],
-    [() => ({ status: 502, text: "null" }), `502 ${foreign}`], [(url) => ({ status: 200, text: url }), "200 and an answer that is not JSON"],
+    [() => ({ status: 404 }), `status 404 ${foreign}`], [(url) => ({ status: 404, name: url }), `status 404 ${foreign}`],
+    [(url) => ({ status: 500, name: { url } }), `status 500 ${foreign}`], [(url) => ({ status: 400, name: `invalidFormat\r\n${url}` }), `status 400 ${foreign}`],
+    [() => ({ status: 503, name: "storeUnavailable" }), "status 503 storeUnavailable"], [() => ({ status: 400, name: "invalidFormat" }), "status 400 invalidFormat"],
+    [(url) => ({ status: 404, text: JSON.stringify(url) }), `status 404 ${foreign}`], [(url) => ({ status: 404, text: `[${JSON.stringify(url)}]` }), `status 404 ${foreign}`],
+    [() => ({ status: 502, text: "null" }), `status 502 ${foreign}`], [(url) => ({ status: 200, text: url }), "status 200 with a body that is not JSON"],
   ]) {
     answered = answer;
     for (const visitor of [{ path: "/", token: "T".repeat(64) }, { path: "/new" }]) {
@@ -159,7 +159,7 @@ test("an error shows of an answer its status and the service's own names, in one
   assert.match((await visit(odd.port, "/")).body, /^req\.session\.a\?b\?\[2J\?\?: it is NaN/);
 });
 
-test("users called . and .. and others with odd names log in, and out everywhere", async () => {
+test("users with ids such as . and .. can log in and log out everywhere", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/login", (req, res) => res.send((req.session.user_id = req.query.u)));
     app.get("/everywhere", async (req, res) => res.send(String(await req.sessionStore.logoutEverywhere(req.query.u))));
@@ -173,7 +173,7 @@ test("users called . and .. and others with odd names log in, and out everywhere
   }
 });
 
-test("what is no id of a user is refused at the login, and what an id is stored as counts", async () => {
+test("a value that is not a user id is refused at login, and an id counts in its stored form", async () => {
   class ObjectId {
     toJSON() {
       return "65f0aa";
@@ -196,7 +196,7 @@ test("what is no id of a user is refused at the login, and what an id is stored 
   for (const [given, kind] of [['{"id":1,"name":"Ann Smith"}', "object"], ["[1]", "object"], ["true", "boolean"], ["false", "boolean"]]) {
     const answer = await visit(port, `/login?u=${encodeURIComponent(given)}`);
     assert.deepEqual([answer.status, answer.cookies], [500, []], given);
-    assert.match(answer.body, new RegExp(`^rest-sessions: the option user answered: ${kind}, and not `));
+    assert.match(answer.body, new RegExp(`^rest-sessions: the option user returned ${kind}: `));
     assert.doesNotMatch(answer.body, /Ann/);
   }
   for (const answered of [() => NaN, () => Infinity, () => 5n, () => Symbol("x"), () => () => 1]) {
@@ -204,7 +204,7 @@ test("what is no id of a user is refused at the login, and what an id is stored 
     assert.deepEqual([(await visit(other.port, "/")).status, String(answered)], [500, String(answered)]);
   }
   assert.equal((await service.sessions()).length, before);
-  // Earlier adapters made sessions of objects: they can be read, written and ended, but are nobody else's.
+  // Earlier versions stored objects as users. Such sessions can be read, written and ended, but not taken over.
   const old = await service.create({ "json:passport": '{"user":{"id":1}}' }, { user: "[object Object]" });
   assert.deepEqual([(await visit(port, "/write", { token: old })).body, (await service.get(old)).d.n], ["1", 1]);
   assert.equal((await visit(port, `/login?u=${encodeURIComponent('{"id":2}')}`, { token: old })).status, 500);
@@ -222,7 +222,7 @@ test("what is no id of a user is refused at the login, and what an id is stored 
   assert.equal((await service.get((await visit(ours.port, "/")).cookies[0])).id, "65f0aa");
 });
 
-test("visitors without a user have ids of their own, which no user can have", async () => {
+test("each session without a user gets its own id, and no user can have such an id", async () => {
   const { port } = await serve(options, (app) => {
     app.get("/write", (req, res) => res.send(String((req.session.n = Date.now()))));
     app.get("/login", (req, res) => res.send((req.session.user_id = req.query.u)));
@@ -239,12 +239,12 @@ test("visitors without a user have ids of their own, which no user can have", as
     for (const token of [undefined, old]) {
       const answer = await visit(port, `/login?u=${user}`, { token });
       assert.deepEqual([answer.status, answer.cookies], [500, []]);
-      assert.match(answer.body, /the user id anonymous/);
+      assert.match(answer.body, /the user ids anonymous/);
     }
   }
 });
 
-test("no address costs a visitor a page", async () => {
+test("no client address makes a request fail", async () => {
   const { port } = await serve(options, (app) => app.get("/", (req, res) => res.send(String((req.session.a = 1)))));
   const cases = {
     "203.0.113.7": "203.0.113.7", "203.0.113.7:51234": "203.0.113.7", "[2001:db8::1]:51234": "2001:db8::1", "[2001:db8::1]": "2001:db8::1",

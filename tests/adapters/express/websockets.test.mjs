@@ -1,4 +1,4 @@
-// Requests without an answer: WebSockets, and what libraries pass to a middleware for them.
+// Tests of requests without a response: WebSocket upgrades, and the stubs that libraries pass to middleware.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -10,16 +10,16 @@ import { DEAD, gateway, listen, restSessions, startService, until, warnings } fr
 const service = await startService();
 const options = { url: service.url, app: "shop", cookie: { secure: false } };
 
-// What is passed in the place of an answer.
+// Stubs that are passed instead of a response.
 const STAND_INS = {
   nothing: () => undefined,
   "an empty object": () => ({}),
   "a ServerResponse": (req) => new http.ServerResponse(req),
-  // As socket.io's engine passes it.
+  // The stub of socket.io's engine.
   "some methods": (req, socket) => ({ setHeader() {}, getHeader() {}, removeHeader() {}, write() {}, writeHead() {}, end: () => socket.destroy() }),
 };
 
-// A server whose upgrades run the middleware and then `work`, which answers what the visitor hears.
+// Starts a server whose upgrades run the middleware and then `work`, whose result is sent to the client.
 async function upgrades(middleware, work, standIn = STAND_INS["an empty object"]) {
   const { server, port } = await listen((req, res) => res.end());
   server.on("upgrade", (req, socket) => {
@@ -35,7 +35,7 @@ async function upgrades(middleware, work, standIn = STAND_INS["an empty object"]
   return async (token, cookie = token && `session=${token}`) => {
     const headers = { Connection: "Upgrade", Upgrade: "websocket", ...(cookie && { Cookie: cookie }) };
     const request = http.get({ port, host: "127.0.0.1", headers, agent: false });
-    request.setTimeout(10_000, () => request.destroy(new Error("no answer")));
+    request.setTimeout(10_000, () => request.destroy(new Error("no response")));
     const [response] = await once(request, "response");
     let text = "";
     for await (const chunk of response) text += chunk;
@@ -45,7 +45,7 @@ async function upgrades(middleware, work, standIn = STAND_INS["an empty object"]
 
 const save = (req) => promisify(req.session.save).call(req.session);
 
-test("a WebSocket reads, changes and ends a session, whatever stands for its answer", async () => {
+test("a WebSocket can read, change and end a session with any response stub", async () => {
   const work = {
     read: async (req) => req.session.a,
     save: async (req) => {
@@ -79,7 +79,7 @@ test("a WebSocket reads, changes and ends a session, whatever stands for its ans
   }
 });
 
-test("a WebSocket makes no session, and a save that would need one is an error", async () => {
+test("a WebSocket creates no session, and a save that needs a new one fails", async () => {
   const change = {
     new: (session) => (session.a = 1),
     user: (session) => (session.user_id = "bob"),
@@ -91,7 +91,7 @@ test("a WebSocket makes no session, and a save that would need one is an error",
       const token = what === "new" ? undefined : await service.create({ user_id: "ann" });
       const before = (await service.sessions()).length;
       const open = await upgrades(middleware, async (req) => (work(req.session), await save(req), "saved"), standIn);
-      assert.match((await open(token)).error, /a WebSocket has no answer/, `${name} ${what}`);
+      assert.match((await open(token)).error, /a WebSocket upgrade has no response/, `${name} ${what}`);
       const loud = await upgrades(middleware, async (req) => (work(req.session), "not saved"), standIn);
       assert.equal(await loud(token), "not saved");
       const fresh = await upgrades(middleware, async (req) => {
@@ -99,14 +99,14 @@ test("a WebSocket makes no session, and a save that would need one is an error",
         work(req.session);
         await save(req);
       }, standIn);
-      assert.match((await fresh()).error, /a WebSocket has no answer/);
+      assert.match((await fresh()).error, /a WebSocket upgrade has no response/);
       assert.equal((await service.sessions()).length, before, `${name} ${what}`);
       if (token) assert.equal((await service.get(token)).d.user_id, "ann");
     }
   }
 });
 
-test("what a WebSocket cannot do is told, and does not end the process", async () => {
+test("an unsupported call on a WebSocket is reported and does not end the process", async () => {
   let down = false;
   const between = await gateway(service, () => (down ? 503 : undefined));
   const said = warnings();
@@ -135,7 +135,7 @@ test("what a WebSocket cannot do is told, and does not end the process", async (
   assert.deepEqual(await (await upgrades(failing, async () => "open"))(token), { error: "no options" });
 });
 
-test("a middleware that runs after the answer has begun makes no session", async () => {
+test("middleware that runs after the response has started creates no session", async () => {
   const middleware = restSessions(options);
   let error;
   const { port } = await listen((req, res) => {
@@ -148,6 +148,6 @@ test("a middleware that runs after the answer has begun makes no session", async
   const before = (await service.sessions()).length;
   const response = await fetch(`http://127.0.0.1:${port}/`);
   assert.equal(await response.text(), "beguntrue");
-  assert.match(error.message, /the answer had begun/);
+  assert.match(error.message, /the response had started/);
   assert.equal((await service.sessions()).length, before);
 });

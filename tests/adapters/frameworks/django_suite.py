@@ -31,12 +31,12 @@ from django.test.runner import DiscoverRunner  # noqa: E402
 
 import rest_sessions  # noqa: E402
 
-# Both the middleware that runs in each test and that which the tests import.
+# Replaces the middleware that runs in each test and the one that the tests import.
 middleware.SessionMiddleware = rest_sessions.SessionMiddleware
 
 
 def reasons(outcomes):
-    """The last line of each failure, by test. A subtest counts for its test."""
+    """Returns the last line of each failure by test. A subtest counts for its test."""
     return {getattr(test, "test_case", test).id(): text.strip().splitlines()[-1][:300] for test, text in outcomes}
 
 

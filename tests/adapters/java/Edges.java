@@ -11,7 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** What applications do at the edges of the servlet API, one path each; java_checks.py says what has to come of it. */
+/** Edge cases of the servlet API, one route each. java_checks.py has the expected results. */
 public final class Edges extends HttpServlet {
     private static final long serialVersionUID = 1L;
 
@@ -128,7 +128,7 @@ public final class Edges extends HttpServlet {
                 response.getWriter();
                 response.setHeader("Set-Cookie", "own=1");
             }
-            case "/twice" -> { // a new token after the first was named already
+            case "/twice" -> { // a new token after the response already has a cookie
                 request.getSession().setAttribute("a", 1);
                 response.getWriter();
                 request.changeSessionId();
@@ -143,7 +143,7 @@ public final class Edges extends HttpServlet {
                     HttpServletResponse.class.getMethod("sendRedirect", String.class, int.class)
                             .invoke(response, "/who", 303);
                 } catch (ReflectiveOperationException e) {
-                    response.sendRedirect("/who"); // Servlet 6.0 has no such method
+                    response.sendRedirect("/who"); // Servlet 6.0 does not have this method
                 }
             }
             case "/too-late" -> {
@@ -242,7 +242,7 @@ public final class Edges extends HttpServlet {
         };
     }
 
-    /** Is interrupted while the service does not answer; then asks once more. */
+    /** Interrupts itself while the service does not respond, and then calls it again. */
     private static String interrupted(HttpServletRequest request) {
         var self = Thread.currentThread();
         var alarm = new Thread(() -> {

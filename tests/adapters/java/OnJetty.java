@@ -8,7 +8,7 @@ import org.eclipse.jetty.ee10.servlet.ServletHolder;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.handler.ContextHandlerCollection;
 
-/** {@link Edges} in Jetty: PORT. java_checks.py turns ee10 into ee11 for the newer of both. */
+/** Runs {@link Edges} in Jetty: PORT. For the newer version, java_checks.py replaces ee10 by ee11. */
 final class OnJetty {
     public static void main(String[] args) throws Exception {
         var server = new Server(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[0])));

@@ -5,7 +5,7 @@ import org.apache.tomcat.util.descriptor.web.ErrorPage;
 import org.apache.tomcat.util.descriptor.web.FilterDef;
 import org.apache.tomcat.util.descriptor.web.FilterMap;
 
-/** {@link Edges} in Tomcat: PORT FOLDER [virtual]. In contexts of other settings, too; some of them must not start. */
+/** Runs {@link Edges} in Tomcat: PORT FOLDER [virtual]. Some contexts have settings with which they must not start. */
 final class OnTomcat {
     public static void main(String[] args) throws Exception {
         var tomcat = new Tomcat();
@@ -26,7 +26,7 @@ final class OnTomcat {
             cookie.setMaxAge(3600);
             cookie.setAttribute("SameSite", "Strict");
         }, null);
-        // These three are set outside of the servlet API.
+        // These three settings are not part of the servlet API.
         var outside = context(tomcat, "/outside", Map.of("secure", "false"), "REQUEST");
         outside.setSessionCookieName("theirs");
         outside.setSessionCookieDomain("example.org");

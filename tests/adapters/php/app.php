@@ -1,4 +1,4 @@
-<?php // The app of php_checks.py: one path for each way in which apps use PHP's sessions.
+<?php // The app of php_checks.py: one route for each way in which apps use PHP's sessions.
 
 require 'RestSessionHandler.php';
 
@@ -28,7 +28,7 @@ switch ($path) {
         $start();
         session_destroy();
         break;
-    case '/settings': // what the app asks for before
+    case '/settings': // the app sets options before start()
         session_set_cookie_params(['lifetime' => 3600, 'path' => '/shop', 'domain' => 'example.com', 'samesite' => 'Strict']);
         $start();
         $_SESSION['a'] = 1;
@@ -40,7 +40,7 @@ switch ($path) {
         $_SESSION['n'] = 2;
         $show();
         break;
-    case '/renew': // ?old=0: each session_regenerate_id() of the list, after a logout that comes in between
+    case '/renew': // ?old=0: each session_regenerate_id() of the list, after a concurrent logout
         $start();
         RestSessionHandler::logoutEverywhere($_SESSION['user_id']);
         foreach (explode(',', $_GET['old']) as $old) {
@@ -104,7 +104,7 @@ switch ($path) {
         $_SESSION['third'] = 3;
         $show();
         break;
-    case '/destroyed': // and begun anew
+    case '/destroyed': // and started again
         $start();
         $_SESSION['first'] = 1;
         session_write_close();
@@ -127,7 +127,7 @@ switch ($path) {
         session_start();
         $_SESSION['n'] = 1;
         break;
-    case '/early': // the answer begins, then something is stored
+    case '/early': // a write after the response has started
         $start();
         $_SESSION['before'] = 1;
         echo str_repeat('x', 100);
@@ -137,7 +137,7 @@ switch ($path) {
         flush();
         $_SESSION['after'] = 2;
         break;
-    case '/late': // nothing was stored before the answer began
+    case '/late': // the first write after the response has started
         $start();
         echo 'begun';
         while (ob_get_level() > 0) {
@@ -146,7 +146,7 @@ switch ($path) {
         flush();
         $_SESSION['after'] = 2;
         break;
-    case '/emptied': // the app throws away what was written, and goes on
+    case '/emptied': // the app discards its output and continues
         $start();
         $_SESSION['before'] = 1;
         echo 'rubbish';
@@ -155,7 +155,7 @@ switch ($path) {
         }
         echo str_repeat('page', (int) $_GET['pages']);
         break;
-    case '/cleaned': // what was written, but not the buffers; ?level=1: the app's own lies below
+    case '/cleaned': // the app discards its output but keeps the buffers; ?level=1: with its own buffer below ours
         if (isset($_GET['level'])) {
             ob_start();
         }
@@ -167,7 +167,7 @@ switch ($path) {
         $read = isset($_GET['level']) ? ob_get_clean() : '';
         echo $read, 'page';
         break;
-    case '/shutdown': // what runs after the script
+    case '/shutdown': // shutdown functions
         $start();
         register_shutdown_function(static function (): void {
             $_SESSION['in_shutdown'] = 1;
@@ -185,7 +185,7 @@ switch ($path) {
         $start();
         $_SESSION['n'] = 1;
         exit('bye');
-    case '/headers': // of an answer that turns out to be an error
+    case '/headers': // headers of a response that becomes an error
         $start();
         header('Location: /elsewhere');
         header('Content-Length: 5');
@@ -193,14 +193,14 @@ switch ($path) {
         $_SESSION['bad'] = new DateTime();
         echo 'hello';
         break;
-    case '/caught': // the app goes on after the exception
+    case '/caught': // the app continues after the exception
         try {
             $start();
         } catch (RestSessionException) {
         }
         $_SESSION['secret'] = 'into no file';
         break;
-    case '/foreign': // a session of PHP's own is active
+    case '/foreign': // a PHP session is already active
         session_start();
         try {
             $start();
@@ -245,7 +245,7 @@ switch ($path) {
             }
         }
         break;
-    case '/events': // each waits for a file of the test; ?own=1: an own buffer with a callback stays
+    case '/events': // each event waits for a file of the test; ?own=1: the app's buffer with a callback stays
         $start();
         echo ': begin ';
         if (isset($_GET['own'])) {
@@ -264,7 +264,7 @@ switch ($path) {
             }
         }
         break;
-    case '/slow': // until the visitor has gone
+    case '/slow': // runs until the client has disconnected
         $start();
         touch("{$_GET['gate']}.waiting");
         while (!file_exists($_GET['gate'])) {

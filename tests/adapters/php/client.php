@@ -1,10 +1,10 @@
 <?php
 
 /**
- * Calls of the adapter's client outside of a web server: client.php fork CHILDREN, or client.php calls COUNT [SECONDS].
+ * Calls the adapter's client outside of a web server: client.php fork CHILDREN, or client.php calls COUNT [SECONDS].
  *
- * With EXAMPLE=1 it is the client of examples/shared-login in its place. Each user un has a number of sessions of its
- * own, so that an answer shows to which question it belongs.
+ * With EXAMPLE=1 it calls the client of examples/shared-login instead. Each user u1, u2, ... has a different number of
+ * sessions, so that a response shows which request it belongs to.
  */
 
 require __DIR__ . '/../../../adapters/php/RestSessionHandler.php';

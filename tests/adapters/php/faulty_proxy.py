@@ -1,19 +1,20 @@
-"""A TCP proxy before the service that behaves as bad networks do: see Proxy.mode."""
+"""A TCP proxy in front of the service that simulates network faults: see Proxy.mode."""
 
 import socket
 import threading
 
 
 class Proxy:
-    """Listens on a free port. `connections` and `requests` (their first lines) count what has come."""
+    """Listens on a free port. Records the number of `connections` and the first lines of `requests`."""
 
-    # pass: forwards. close: ends each connection after an answer, as a proxy does with one that is idle. deaf: the second
-    # request of a connection gets no answer. lose: the second is forwarded, and its answer is lost with the connection.
-    # drip: sends the answer byte by byte, one each second. cut: sends half of the answer. silent: answers nothing.
+    # pass: forwards. close: closes each connection after a response, as a proxy does with an idle one. deaf: never
+    # responds to the second request of a connection. lose: forwards the second request, but closes the connection
+    # instead of returning the response. drip: sends the response at one byte per second. cut: omits the last bytes of
+    # the response. silent: never responds.
     def __init__(self, port, mode="pass", context=None, host="127.0.0.1"):
         self.target, self.mode, self.context = port, mode, context
         self.connections, self.requests = 0, []
-        self.refuse = None  # the beginning of requests that end their connection
+        self.refuse = None  # closes the connection for requests that begin with this
         self.listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port = self.listener.getsockname()[1]
         self.closed = threading.Event()
@@ -72,7 +73,7 @@ class Proxy:
 
 
 def message(sock):
-    """One request or answer with a Content-Length, or nothing at the end."""
+    """Reads one request or response with a Content-Length. Returns b"" at the end of the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := sock.recv(65536)):

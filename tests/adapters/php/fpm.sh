@@ -1,5 +1,5 @@
 #!/bin/sh
-# Serves APP.PHP by php-fpm behind nginx: fpm.sh PORT APP.PHP LOG. Ended with its process group.
+# Serves APP.PHP with php-fpm behind nginx: fpm.sh PORT APP.PHP LOG. Stop it by its process group.
 set -eu
 
 port=$1 app=$2 log=$3
@@ -47,7 +47,7 @@ http {
             fastcgi_pass unix:$folder/fpm.sock;
             include /etc/nginx/fastcgi_params;
             fastcgi_param SCRIPT_FILENAME $app;
-            # nginx before 1.23 passes the last of several Cookie lines only; its variable joins them.
+            # nginx before 1.23 passes only the last of several Cookie lines, but this variable joins them.
             fastcgi_param HTTP_COOKIE \$http_cookie;
             fastcgi_buffering off;
         }

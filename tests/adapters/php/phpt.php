@@ -1,14 +1,14 @@
 <?php
 
 /**
- * Runs the tests of PHP's own session extension with RestSessionHandler in the place of PHP's files.
+ * Runs the tests of PHP's own session extension with RestSessionHandler instead of PHP's files.
  *
  *     php phpt.php FOLDER URL      FOLDER  ext/session/tests of PHP's source
  *                                  URL     a rest-sessions with an empty store
  *
- * Each call of session_start() in a test becomes one of RestSessionHandler::start(). excused.txt lists the tests that
- * cannot pass with it, each with its reason. A test that fails and is not in the list fails the run; so does a listed
- * one that passes, and a listed one that does not exist.
+ * Replaces session_start() in the tests by RestSessionHandler::start(). excused.txt lists the tests that
+ * cannot pass with it, each with its reason. An unlisted test that fails fails the run; so does a listed
+ * test that passes, and a listed test that does not exist.
  */
 
 declare(strict_types=1);
@@ -30,7 +30,7 @@ function sections(string $text): array
     return $sections;
 }
 
-/** The test's code, with other calls of session_start(). Only calls: texts and names of methods stay. */
+/** Returns the test's code with the calls of session_start() replaced. Strings and method names stay unchanged. */
 function adapted(string $code): string
 {
     $tokens = PhpToken::tokenize($code);
@@ -47,7 +47,7 @@ function adapted(string $code): string
     return $adapted;
 }
 
-/** An EXPECTF as a regular expression. */
+/** Converts an EXPECTF section to a regular expression. */
 function pattern(string $expected): string
 {
     $places = ['%s' => '[^\r\n]+', '%S' => '[^\r\n]*', '%a' => '.+', '%A' => '.*', '%w' => '\s*', '%i' => '[+-]?\d+',
@@ -60,7 +60,7 @@ function pattern(string $expected): string
     return "~\\A$pattern\\z~s";
 }
 
-/** What php-cgi answers: the body, the head, and what it wrote to its standard error. */
+/** Runs php-cgi. Returns the body, the headers and the standard error. */
 function run(array $settings, string $file, array $sections, string $work, string $url): array
 {
     $flags = [];
@@ -113,7 +113,7 @@ foreach ($files as $file) {
     if ($only !== null && $name !== $only) {
         continue;
     }
-    // A folder of its own for each: the tests include files beside them, and some write there.
+    // Each test gets its own folder, because tests include neighbouring files and some write there.
     $place = "$work/$name";
     mkdir($place);
     foreach (glob("$folder/*.inc") as $include) {

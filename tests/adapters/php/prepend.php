@@ -1,6 +1,6 @@
 <?php
 
-// Comes before each of PHP's own tests: they call this function in the place of session_start().
+// Prepended to each of PHP's own tests. They call this function instead of session_start().
 
 require __DIR__ . '/../../../adapters/php/RestSessionHandler.php';
 

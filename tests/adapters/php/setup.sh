@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings what the PHP tests need into TOOLS: PHP's own session tests, from Debian's source of the installed PHP, and a
-# Node that runs the other versions of PHP (see wasm.mjs). Called by tests/setup.sh. Quick when all is there.
+# Installs the requirements of the PHP tests: PHP's own session tests from Debian's source package, and a Node that runs
+# other PHP versions (see wasm.mjs). Called by tests/setup.sh. Does nothing if everything is installed.
 set -eu
 
 : "${TOOLS:?}"
@@ -20,8 +20,8 @@ if [ "$(cat "$tests/.stamp" 2>/dev/null)" != "$version" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/source"
-    chmod 755 "$work" # apt gives up root for its downloads
-    # Source lists of its own: most machines have none. Not those of the security suites, which may lack the sources.
+    chmod 755 "$work" # apt drops root for its downloads
+    # Uses its own source lists, because most machines have none. Omits security suites, which may lack the sources.
     # shellcheck disable=SC2016 # apt-get expands them
     apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 'Origin: Debian' |
         grep -v -- '-security ' | sort -u >"$work/sources.list"

@@ -1,6 +1,6 @@
-// An app in a PHP of another version than the system's, compiled to WebAssembly: wasm.mjs VERSION PORT APP.PHP HANDLER.PHP
+// Serves an app with another PHP version, compiled to WebAssembly: wasm.mjs VERSION PORT APP.PHP HANDLER.PHP
 //
-// In Node 24 with --experimental-wasm-jspi. Without that, the compiled PHP has no network in a session's save handler.
+// Needs Node 24 with --experimental-wasm-jspi. Otherwise the compiled PHP has no network in a save handler.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { loadNodeRuntime } from "@php-wasm/node";
@@ -34,7 +34,7 @@ async function answer(request, response) {
   response.end(got.bytes);
 }
 
-// One request after another: it is one PHP.
+// Serialises requests, because there is only one PHP instance.
 let last = Promise.resolve();
 createServer((request, response) => {
   last = last.then(() => answer(request, response)).catch((error) => {

@@ -1,4 +1,4 @@
-"""What the tests of the Python adapters share: the service's own routes, and servers that answer badly."""
+"""Shared by the tests of the Python adapters: calls to the service, and servers with faulty responses."""
 
 import json
 import os
@@ -12,7 +12,7 @@ APP = os.environ["REST_SESSIONS_APP"]
 
 
 def api(method, path, body=None):
-    """Asks the service itself."""
+    """Calls the service directly."""
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(
         f"{SERVICE}/{APP}{path}", data, {"Content-Type": "application/json"}, method=method
@@ -53,7 +53,7 @@ def answer(body, head="HTTP/1.1 200 OK"):
 
 
 class Server:
-    """A TCP server that gives each connection to `serve(connection, number)`, and keeps the requests that came."""
+    """A TCP server that passes each connection to `serve(connection, number)` and records the requests."""
 
     def __init__(self, serve):
         self.serve = serve
@@ -95,7 +95,7 @@ class Connection:
         self.file = sock.makefile("rb")
 
     def read(self):
-        """The path of the next request, or None."""
+        """Reads the next request. Returns its path, or None at the end of the connection."""
         line = self.file.readline().decode()
         if not line:
             return None
@@ -113,6 +113,6 @@ class Connection:
 
 
 def echo(connection):
-    """Answers each request with its path."""
+    """Responds to each request with its path."""
     while path := connection.read():
         connection.send(answer({"d": {"path": path}, "token": "N" * 64, "kill": 1}))

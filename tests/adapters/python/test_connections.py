@@ -1,4 +1,4 @@
-"""The connections of the adapters: fork, interruptions, deadlines, dead connections. The servers are real sockets."""
+"""Tests of the adapters' connections: fork, interrupts, deadlines, dead connections. The servers are real sockets."""
 
 import os
 import signal
@@ -23,8 +23,8 @@ class ConnectionTests(unittest.TestCase):
         self.addCleanup(server.close)
         return server, Client(server.url, APP)
 
-    def test_a_child_has_connections_of_its_own(self):
-        """After a fork no process reads another's answer."""
+    def test_a_child_process_opens_its_own_connection(self):
+        """After a fork, no process reads a response to another process."""
         client = Client(SERVICE, APP)
         tokens = {f"user{number}": create({"who": f"user{number}"}) for number in range(3)}
         client.get(tokens["user0"])
@@ -41,7 +41,7 @@ class ConnectionTests(unittest.TestCase):
             self.assertEqual(client.get(tokens["user0"]), {"who": "user0"})
         self.assertEqual([os.waitpid(pid, 0)[1] for pid in children], [0, 0])
 
-    def test_a_child_leaves_the_connection_of_its_parent_open(self):
+    def test_a_child_process_leaves_the_parents_connection_open(self):
         server, client = self.server(lambda connection, number: echo(connection))
         client.get(A)
         pid = os.fork()
@@ -55,8 +55,8 @@ class ConnectionTests(unittest.TestCase):
         client.get(A)
         self.assertEqual([number for number, _, _ in server.requests], [1, 2, 1])
 
-    def test_an_interrupted_call_leaves_no_answer_behind(self):
-        """A timeout of the framework, raised by a signal in the middle of a call."""
+    def test_an_interrupted_call_leaves_no_response_behind(self):
+        """A signal handler raises the framework's timeout in the middle of a call."""
 
         def serve(connection, number):
             path = connection.read()
@@ -79,7 +79,7 @@ class ConnectionTests(unittest.TestCase):
         self.assertEqual(client.get(B), {"path": f"/{APP}/get/{B}"})
         self.assertEqual(server.connections, 2)
 
-    def test_the_deadline_is_for_the_whole_answer(self):
+    def test_one_deadline_bounds_the_whole_response(self):
         def serve(connection, number):
             connection.read()
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
@@ -93,7 +93,7 @@ class ConnectionTests(unittest.TestCase):
             Connections(server.url, 1).ask("GET", "/")
         self.assertLess(time.monotonic() - began, 20)
 
-    def test_a_head_without_end_has_the_same_deadline(self):
+    def test_the_deadline_bounds_an_endless_head(self):
         def serve(connection, number):
             connection.read()
             while True:
@@ -104,7 +104,7 @@ class ConnectionTests(unittest.TestCase):
         with self.assertRaises(OSError):
             Connections(server.url, 1).ask("GET", "/")
 
-    def test_threads_one_after_the_other_share_a_connection(self):
+    def test_sequential_threads_share_a_connection(self):
         server, client = self.server(lambda connection, number: echo(connection))
         for _ in range(20):
             thread = threading.Thread(target=client.get, args=(A,))
@@ -112,7 +112,7 @@ class ConnectionTests(unittest.TestCase):
             thread.join()
         self.assertEqual((server.connections, len(server.requests)), (1, 20))
 
-    def test_threads_at_once_get_their_own_answers(self):
+    def test_concurrent_threads_get_their_own_responses(self):
         server, client = self.server(lambda connection, number: echo(connection))
         wrong = []
 
@@ -129,7 +129,7 @@ class ConnectionTests(unittest.TestCase):
         self.assertEqual(wrong, [])
         self.assertLessEqual(len(client._connections._pool[1]), 32)
 
-    def test_an_ended_connection_is_replaced_before_a_create_is_sent(self):
+    def test_a_closed_connection_is_replaced_before_a_create_is_sent(self):
         def serve(connection, number):
             connection.read()
             connection.send(answer({"token": "N" * 64}))
@@ -142,8 +142,8 @@ class ConnectionTests(unittest.TestCase):
             [path.split("?")[0] for _, _, path in server.requests], [f"/{APP}/create/ann", f"/{APP}/create/bob"]
         )
 
-    def test_only_what_may_be_repeated_is_retried_and_once(self):
-        """The connection dies after the second request was sent."""
+    def test_only_idempotent_calls_are_retried_once(self):
+        """The server closes the connection after the second request was sent."""
 
         def serve(connection, number):
             connection.read()
@@ -166,8 +166,8 @@ class ConnectionTests(unittest.TestCase):
                     call(client)
             self.assertEqual(len(server.requests), requests)
 
-    def test_a_kill_whose_first_try_may_have_done_it_counts_as_done(self):
-        """The service ends the session, but the answer is lost, so the retry finds nothing to end."""
+    def test_a_retried_kill_counts_as_successful(self):
+        """The service ends the session, but the response is lost, so the retry finds no session."""
 
         def serve(connection, number):
             while path := connection.read():
@@ -183,13 +183,13 @@ class ConnectionTests(unittest.TestCase):
             client.replace(A, "ann", "ann", "192.0.2.1", 60, {})
         self.assertEqual(server.requests[-1][2], f"/{APP}/kill/{'N' * 64}")
 
-    def test_a_new_connection_that_dies_is_not_retried(self):
+    def test_a_failure_on_a_new_connection_is_not_retried(self):
         server, client = self.server(lambda connection, number: connection.read())
         with self.assertRaises(SessionsError):
             client.get(A)
         self.assertEqual(len(server.requests), 1)
 
-    def test_a_connection_that_has_died_silently_costs_a_retry(self):
+    def test_a_silent_connection_causes_one_retry(self):
         def serve(connection, number):
             connection.read()
             connection.send(answer({"d": {"number": number}}))
@@ -200,7 +200,7 @@ class ConnectionTests(unittest.TestCase):
         self.assertEqual(client.get(A), {"number": 1})
         self.assertEqual(client.get(A), {"number": 2})
 
-    def test_bytes_behind_an_answer_are_nobodys_answer(self):
+    def test_stray_bytes_after_a_response_are_discarded(self):
         def serve(connection, number):
             while path := connection.read():
                 connection.send(answer({"d": {"path": path}}) + answer({"d": {"who": "another"}}))
@@ -209,7 +209,7 @@ class ConnectionTests(unittest.TestCase):
         for token in (A, B, A):
             self.assertEqual(client.get(token), {"path": f"/{APP}/get/{token}"})
 
-    def test_bytes_that_come_later_are_nobodys_answer(self):
+    def test_stray_bytes_on_an_idle_connection_are_discarded(self):
         def serve(connection, number):
             while path := connection.read():
                 connection.send(answer({"d": {"path": path}}))
@@ -221,7 +221,7 @@ class ConnectionTests(unittest.TestCase):
             self.assertEqual(client.get(token), {"path": f"/{APP}/get/{token}"})
             time.sleep(0.5)
 
-    def test_incomplete_and_odd_answers_are_errors(self):
+    def test_incomplete_and_invalid_responses_are_errors(self):
         for text in (
             b"",
             b"nonsense\r\n\r\n",
@@ -241,7 +241,7 @@ class ConnectionTests(unittest.TestCase):
                 with self.assertRaises(SessionsError):
                     client.get(A)
 
-    def test_errors_name_no_token_and_no_path(self):
+    def test_errors_contain_no_token_and_no_path(self):
         page = f"<h1>404</h1>/{APP}/get/{A} is not here".encode()
         bodies = (
             b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(page) + page,
@@ -257,8 +257,8 @@ class ConnectionTests(unittest.TestCase):
             self.assertNotIn("/get/", shown)
             self.assertNotIn("\n", shown)
 
-    def test_each_address_of_a_name_is_tried_within_the_deadline(self):
-        """The first address swallows connections: its queue is full."""
+    def test_all_addresses_of_a_name_are_tried_within_the_deadline(self):
+        """The first address never completes a connection: its backlog is full."""
         full = socket.socket()
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -287,7 +287,7 @@ class ConnectionTests(unittest.TestCase):
             with self.subTest(url=url, app=app), self.assertRaises(ValueError):
                 Client(url, app)
 
-    def test_users_of_any_name(self):
+    def test_user_ids_of_any_form(self):
         client = Client(SERVICE, APP)
         for user in (".", "..", "...", "a/../b", "ключ:☕ %2F", "%2E"):
             token = client.create(user, "192.0.2.1", 60, {})

@@ -1,4 +1,4 @@
-"""Django's sessions in the service: cookies, expiry, logins, sessions that end meanwhile, failures."""
+"""Tests of the Django adapter: cookies, expiry, logins, sessions that end during a request, failures."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ def setUpModule():
 
 
 def named(response):
-    """The token that a response sets, "" if it deletes the cookie, None if there is none."""
+    """Returns the token in a response's cookie; "" if it deletes the cookie, None if it has no cookie."""
     return response.cookies["session"].value if "session" in response.cookies else None
 
 
@@ -84,7 +84,7 @@ class DjangoTests(unittest.TestCase):
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def ask(self, view, token=None, status=200, **environ):
-        """Runs a view once, for the visitor with this token."""
+        """Runs a view once, in a request with this token."""
         global view_of_the_test
         view_of_the_test = view
         if token:
@@ -101,7 +101,7 @@ class DjangoTests(unittest.TestCase):
                 response = self.ask(lambda request: request.session.get("who"), HTTP_COOKIE=",".join(lines))
                 self.assertEqual(response.content.decode(), str(case["who"]))
 
-    def test_a_logout_ends_the_session_that_counts(self):
+    def test_a_logout_ends_the_live_session(self):
         token = create({"who": "ann"})
         response = self.ask(lambda request: request.session.flush(), HTTP_COOKIE=f"session={DEAD}; session={token}")
         self.assertEqual((named(response), stored(token)), ("", None))
@@ -129,8 +129,8 @@ class DjangoTests(unittest.TestCase):
         while connection.read():
             connection.send(answer({"d": {"who": "ann"}, "ttl": 1200}))
 
-    def test_a_date_that_moves_keeps_the_token(self):
-        """A sliding window by a middleware: parallel requests log nobody out and leave one session."""
+    def test_a_moving_expiry_date_keeps_the_token(self):
+        """A middleware sets a sliding expiry: concurrent requests stay logged in and leave one session."""
         api("DELETE", "/killsoid/slider")
         token = create({"user_id": "slider"}, "slider", 1200)
 
@@ -153,7 +153,7 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual(len(api("GET", "/soid/slider")["sessions"]), 1)
         self.assertIn(session(first)["ttl"], (1799, 1800))
 
-    def test_an_expiry_that_is_true_already_changes_nothing(self):
+    def test_setting_the_same_expiry_changes_nothing(self):
         token = create({"who": "ann"}, ttl=1200)
         for value in (1200, 0, None):
             response = self.ask(lambda request, value=value: request.session.set_expiry(value), token)
@@ -172,13 +172,13 @@ class DjangoTests(unittest.TestCase):
                 self.assertEqual((named(response), stored(token)), ("", None))
         self.assertEqual(count(), before)
 
-    def test_a_date_that_has_passed_ends_the_session(self):
+    def test_a_past_expiry_date_ends_the_session(self):
         date = (datetime.now(timezone.utc) - timedelta(seconds=5)).isoformat()
         token = create({"who": "ann", "_session_expiry": date})
         self.assertEqual(self.ask(lambda request: request.session.get("who"), token).content, b"None")
         self.assertIsNone(stored(token))
 
-    def test_an_expiry_that_is_none_is_invisible_and_stays(self):
+    def test_an_invalid_expiry_is_hidden_and_stays(self):
         for value in ("soon", "2026-01-01T00:00:00"):
             token = create({"who": "ann", "_session_expiry": value})
             with self.subTest(value):
@@ -187,7 +187,7 @@ class DjangoTests(unittest.TestCase):
                 self.ask(lambda request: request.session.flush(), token)
                 self.assertIsNone(stored(token))
 
-    def test_an_expiry_beyond_the_dates_is_invisible_and_stays(self):
+    def test_an_expiry_beyond_pythons_dates_is_hidden_and_stays(self):
         limit = (datetime.max.replace(tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds()
         for value in (1e300, 10**15, 10**12, int(limit), "9999-12-31T23:59:59-23:59"):
             token = create({"who": "ann", "_session_expiry": value})
@@ -208,8 +208,8 @@ class DjangoTests(unittest.TestCase):
         self.ask(lambda request: request.session.set_expiry(10**12), status=500)
         self.assertEqual(count(), before)
 
-    def test_a_user_that_django_cannot_have_is_invisible_and_stays(self):
-        """Another framework has logged somebody in."""
+    def test_a_user_id_that_django_cannot_use_is_hidden_and_stays(self):
+        """Another framework has stored the user id."""
         user = auth.get_user_model().objects.create(username="bob")
         backend = "django.contrib.auth.backends.ModelBackend"
 
@@ -245,7 +245,7 @@ class DjangoTests(unittest.TestCase):
         new = named(self.ask(lambda request: request.session.cycle_key(), token))
         self.assertEqual(session(new)["id"], "ann@example.com")
 
-    def test_messages_and_csrf_tokens_of_others_are_invisible_and_stay(self):
+    def test_foreign_messages_and_csrf_tokens_are_hidden_and_stay(self):
         got = []
 
         def shows(request):
@@ -268,10 +268,10 @@ class DjangoTests(unittest.TestCase):
             self.assertEqual(self.ask(shows, token).content, b"ok")
             self.assertIsInstance(stored(token)["_csrftoken"], str)
 
-    def test_an_ended_session_does_not_come_back_under_a_new_token(self):
+    def test_an_ended_session_does_not_return_under_a_new_token(self):
         user = auth.get_user_model().objects.create(username="back")
         pk = str(user.pk)
-        rest_sessions.logout_everywhere(pk)  # of a run before
+        rest_sessions.logout_everywhere(pk)  # sessions of an earlier run
         views = (
             lambda request: auth.update_session_auth_hash(request, user),
             lambda request: request.session.cycle_key(),
@@ -291,7 +291,7 @@ class DjangoTests(unittest.TestCase):
                     self.assertIsNone(named(self.ask(held, token, 400)))
                     self.assertEqual((users(pk), count()), ([], before))
 
-    def test_requests_at_once_that_renew_the_token_leave_one_session(self):
+    def test_concurrent_renewals_of_the_token_leave_one_session(self):
         views = (lambda request: request.session.cycle_key(), lambda request: request.session.set_expiry(600))
         for d, user in (({"user_id": "twice"}, "twice"), ({"a": 1}, "anonymous")):
             for number, view in enumerate(views):
@@ -323,7 +323,7 @@ class DjangoTests(unittest.TestCase):
         new = named(self.ask(held, token))
         self.assertEqual((stored(new), stored(token)), ({"cart": 1, "user_id": "clicker"}, None))
 
-    def test_a_dead_cookie_keeps_nobody_from_a_new_session(self):
+    def test_a_dead_cookie_does_not_prevent_a_new_session(self):
         def view(request):
             request.session.clear()
             request.session.cycle_key()
@@ -331,14 +331,14 @@ class DjangoTests(unittest.TestCase):
 
         self.assertEqual(stored(named(self.ask(view, DEAD))), {"a": 1})
 
-    def test_a_value_that_only_django_decodes_is_no_token(self):
+    def test_an_escaped_token_is_not_accepted(self):
         token = create({"who": "ann"})
         escaped = f'"\\{ord(token[0]):03o}{token[1:]}"'
         for name in ("session", "\x0bsession"):
             response = self.ask(lambda request: request.session.get("who"), HTTP_COOKIE=f"{name}={escaped}")
             self.assertEqual(response.content, b"None")
 
-    def test_cleared_data_is_gone_from_the_service(self):
+    def test_clear_removes_the_data_from_the_service(self):
         token = create({"who": "ann", "json:cart": "[1]"})
 
         def view(request):
@@ -360,7 +360,7 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual(stored(new), {})
         self.assertNotEqual(new, token)
 
-    def test_another_user_after_clear_gets_another_token(self):
+    def test_a_new_user_after_clear_gets_a_new_token(self):
         token = create({"user_id": "eve"}, "eve")
 
         def view(request):
@@ -370,7 +370,7 @@ class DjangoTests(unittest.TestCase):
         new = named(self.ask(view, token))
         self.assertEqual((stored(token), stored(new)), (None, {"user_id": "mallory"}))
 
-    def test_a_session_that_ended_meanwhile_is_an_error_to_who_saves(self):
+    def test_saving_a_session_that_was_ended_elsewhere_fails(self):
         def changes(request):
             request.session["a"] = 1
 
@@ -389,12 +389,12 @@ class DjangoTests(unittest.TestCase):
                 self.assertIsNone(named(self.ask(held, token, 400)))
                 self.assertIsNone(stored(token))
 
-    def test_a_reader_with_a_dead_token_does_not_delete_the_cookie(self):
-        """It may have become that of a login meanwhile."""
+    def test_reading_with_a_dead_token_does_not_delete_the_cookie(self):
+        """The cookie may belong to a concurrent login."""
         self.assertIsNone(named(self.ask(lambda request: request.session.get("who"), DEAD)))
 
     @override_settings(SESSION_SAVE_EVERY_REQUEST=True)
-    def test_saving_with_every_request(self):
+    def test_save_every_request(self):
         token = create({"who": "ann"})
         self.assertEqual(named(self.ask(lambda request: "ok", token)), token)
         before = count()
@@ -408,7 +408,7 @@ class DjangoTests(unittest.TestCase):
 
         self.assertIsNone(named(self.ask(held, token, 400)))
 
-    def test_a_session_that_no_answer_names_is_ended(self):
+    def test_a_new_session_without_a_cookie_is_ended(self):
         def view(request):
             request.session["who"] = "ann"
             request.session.save()
@@ -419,7 +419,7 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual(count(), before)
 
     def test_a_cookie_that_cannot_be_set_leaves_no_session(self):
-        """The settings change after the start, as they do in tests."""
+        """The settings change after the start, as in tests."""
 
         def view(request):
             with_bad = override_settings(SESSION_COOKIE_SAMESITE="bogus")
@@ -431,7 +431,7 @@ class DjangoTests(unittest.TestCase):
         self.assertIsNone(named(self.ask(view, status=500)))
         self.assertEqual(count(), before)
 
-    def test_a_change_after_the_answer_has_begun_is_logged_and_creates_nothing(self):
+    def test_a_change_after_the_response_has_started_is_logged_and_creates_nothing(self):
         logging.disable(logging.NOTSET)
         refused = []
 
@@ -454,7 +454,7 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual((len(logs.output), len(refused), named(response), count()), (1, 1, None, before))
 
     def test_a_login_whose_old_session_cannot_be_ended(self):
-        """The new session ends too, and the answer has no cookie."""
+        """The new session ends too, and the response has no cookie."""
         asked = []
 
         def serve(connection, number):
@@ -476,7 +476,7 @@ class DjangoTests(unittest.TestCase):
             self.assertIsNone(named(self.ask(view, DEAD, 500)))
         self.assertEqual(asked, [f"get/{DEAD}", "create/bob", f"kill/{DEAD}", f"kill/{'N' * 64}"])
 
-    def test_lazy_texts_and_messages(self):
+    def test_lazy_text_and_messages(self):
         def view(request):
             request.session["title"] = gettext_lazy("Title")
             messages.success(request, gettext_lazy("Saved"))
@@ -488,7 +488,7 @@ class DjangoTests(unittest.TestCase):
         self.ask(lambda request: got.extend(message.message for message in messages.get_messages(request)), token)
         self.assertEqual((got, [type(text) for text in got]), (["Saved", "<b>x</b>"], [str, SafeString]))
 
-    def test_what_python_cannot_read_stays_through_writes_and_logins(self):
+    def test_unreadable_values_survive_writes_and_logins(self):
         body = b'{"who":"ann","json:n":"{oops","json:m":5}'
         token = api("PUT", "/create/ann?ip=192.0.2.1", body)["token"]
         self.ask(lambda request: request.session.update({"a": 1}), token)
@@ -503,7 +503,7 @@ class DjangoTests(unittest.TestCase):
             self.ask(lambda request: "ok", DEAD)
             self.ask(lambda request: request.session.get("who"), DEAD, 500)
 
-    def test_visitors_without_a_login_have_ids_of_their_own(self):
+    def test_each_session_without_a_user_gets_its_own_id(self):
         ids = {session(named(self.ask(lambda request: request.session.update({"a": 1}))))["id"] for _ in range(2)}
         self.assertEqual(len(ids), 2)
         for id in ids:
@@ -519,7 +519,7 @@ class DjangoTests(unittest.TestCase):
             token = named(self.ask(lambda request: request.session.update({"a": 1}), REMOTE_ADDR=given))
             self.assertEqual(session(token)["ip"], kept)
 
-    def test_the_settings_of_the_cookie(self):
+    def test_cookie_settings(self):
         chosen = {
             "DOMAIN": "example.com",
             "PATH": "/shop",
@@ -546,7 +546,7 @@ class DjangoTests(unittest.TestCase):
                 self.ask(lambda request: request.session.update({"a": 1})).cookies["session"]["max-age"], ""
             )
 
-    def test_settings_that_cannot_be_honoured_are_refused(self):
+    def test_unsupported_settings_are_refused(self):
         for name, value in (
             ("SESSION_SERIALIZER", "a.Pickle"),
             ("SESSION_ENGINE", "django.contrib.sessions.backends.cache"),
@@ -556,7 +556,7 @@ class DjangoTests(unittest.TestCase):
         for name, value in (
             ("NAME", "my session"),
             ("NAME", "__Host-session"),
-            ("NAME", "path"),  # which Python's own cookies cannot have
+            ("NAME", "path"),  # a reserved name in Python's cookies
             ("DOMAIN", "ex\nample"),
             ("DOMAIN", "b\u00fccher.example"),
             ("PATH", "/\u00e9"),
@@ -574,7 +574,7 @@ class DjangoTests(unittest.TestCase):
         ):
             rest_sessions.SessionMiddleware(call)
 
-    def test_two_saves_make_one_session(self):
+    def test_two_saves_create_one_session(self):
         def view(request):
             request.session["a"] = 1
             request.session.save()
@@ -585,14 +585,14 @@ class DjangoTests(unittest.TestCase):
         self.assertEqual(stored(named(self.ask(view))), {"a": 1, "b": 2})
         self.assertEqual(count(), before + 1)
 
-    def test_the_users_dot_and_dot_dot(self):
+    def test_the_user_ids_dot_and_dot_dot(self):
         for user in (".", ".."):
             token = named(self.ask(lambda request, user=user: request.session.update({"user_id": user})))
             self.assertEqual(session(token)["id"], user)
             self.assertEqual(rest_sessions.logout_everywhere(user), 1)
             self.assertIsNone(stored(token))
 
-    def test_a_store_outside_of_a_request(self):
+    def test_the_store_outside_of_a_request(self):
         store = SessionStore()
         store["a"] = 1
         store.save()

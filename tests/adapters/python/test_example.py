@@ -1,4 +1,4 @@
-"""The Python part of examples/shared-login: its client, and its program as a WSGI server calls it."""
+"""Tests of the Python part of examples/shared-login: its client, and its WSGI program."""
 
 import io
 import json
@@ -25,12 +25,12 @@ def part(text, begin, end):
 
 
 class SameTextTests(unittest.TestCase):
-    def test_the_adapters_share_their_client(self):
+    def test_the_adapters_have_identical_clients(self):
         texts = [part(file.read_text(), "\nTOKEN = ", "# Up to here") for file in SHARED]
         self.assertEqual(*texts)
         self.assertGreater(len(texts[0]), 10000)
 
-    def test_the_example_has_the_same_connections(self):
+    def test_the_example_has_an_identical_connection_pool(self):
         example, adapter = CLIENT.read_text(), SHARED[0].read_text()
         self.assertEqual(part(example, "## Connections", "## Routes"), part(adapter, "## Connections", "## Routes"))
         for name in ("tokens_of", "address_of", "segment"):
@@ -57,7 +57,7 @@ class ExampleTests(unittest.TestCase):
         for case in TABLE:
             with self.subTest(case["name"]):
                 _, _, body = self.ask("GET", "/python/", ",".join(line.format(**tokens) for line in case["lines"]))
-                self.assertIn(f"Hello, {case['who']}" if case["who"] else "stranger", body)
+                self.assertIn(f"Hello, {case['who']}" if case["who"] else "not logged in", body)
 
     def test_login_and_logout(self):
         old = self.visitor("eve")

@@ -1,4 +1,4 @@
-"""Flask's sessions in the service: cookies, settings, logins, sessions that end meanwhile, failures."""
+"""Tests of the Flask adapter: cookies, settings, logins, sessions that end during a request, failures."""
 
 import datetime
 import json
@@ -37,7 +37,7 @@ def make(**config):
 
 
 def token_in(response):
-    """The tokens that a response sets."""
+    """Returns the tokens in a response's cookies."""
     cookies = [cookie for cookie in response.headers.getlist("Set-Cookie") if cookie.startswith("session=")]
     return [cookie.split(";")[0].split("=")[1] for cookie in cookies]
 
@@ -48,11 +48,11 @@ def cookie(token):
 
 class FlaskTests(unittest.TestCase):
     def setUp(self):
-        logging.disable(logging.CRITICAL)  # Flask logs each failure that is asked for here
+        logging.disable(logging.CRITICAL)  # silences the failures that these tests provoke
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def ask(self, app, view, token=None, status=200, **named):
-        """Runs a view once, for the visitor with this token."""
+        """Runs a view once, in a request with this token."""
         app.extensions["view"] = view
         client = app.test_client(use_cookies=False)
         response = client.get("/view", headers=cookie(token) if token else {}, **named)
@@ -63,13 +63,13 @@ class FlaskTests(unittest.TestCase):
         client = make().test_client(use_cookies=False)
         tokens = {"ann": create({"who": "ann"}), "bob": create({"who": "bob"}), "dead": DEAD}
         for case in TABLE:
-            # As WSGI servers do it, header lines are joined by commas.
+            # WSGI servers join header lines with commas.
             lines = [line.format(**tokens) for line in case["lines"]]
             with self.subTest(case["name"]):
                 got = client.get("/who", environ_overrides={"HTTP_COOKIE": ",".join(lines)})
                 self.assertEqual(got.json, {"who": case["who"]})
 
-    def test_what_does_not_use_the_session_costs_nothing(self):
+    def test_a_request_without_the_session_makes_no_call(self):
         token = create({"who": "ann"})
         server = Server(lambda connection, number: echo(connection))
         self.addCleanup(server.close)
@@ -87,7 +87,7 @@ class FlaskTests(unittest.TestCase):
         client = make().test_client()
         self.assertEqual(client.get("/who").headers["Vary"], "Cookie")
 
-    def test_visitors_without_a_login_have_ids_of_their_own(self):
+    def test_each_session_without_a_user_gets_its_own_id(self):
         app = make()
 
         def view():
@@ -99,7 +99,7 @@ class FlaskTests(unittest.TestCase):
         for id in ids:
             self.assertRegex(id, r"^anonymous:[0-9a-f]{16}$")
 
-    def test_a_session_of_the_plain_anonymous_id_goes_on(self):
+    def test_a_session_with_the_plain_anonymous_id_stays_valid(self):
         token = create({"who": "ann"}, "anonymous")
 
         def view():
@@ -118,8 +118,8 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual(token_in(self.ask(make(), view, status=500)), [])
         self.assertEqual(count(), before)
 
-    def test_a_session_that_ended_meanwhile(self):
-        """An error for a view that writes, an answer without a cookie for one that reads."""
+    def test_a_session_that_ends_during_a_request(self):
+        """A view that writes fails; the response of one that reads has no cookie."""
         app = make()
 
         def changes():
@@ -140,12 +140,12 @@ class FlaskTests(unittest.TestCase):
         for view, status in ((changes, 500), (nothing_new, 500), (reads, 200)):
             token = create({"who": "ann", "_permanent": True})
             with self.subTest(view.__name__):
-                # The session is read before the kill.
+                # Loads the session before the kill.
                 view_ = lambda view=view: (flask.session.get("who"), view())[1]
                 self.assertEqual(token_in(self.ask(app, view_, token, status=status)), [])
                 self.assertIsNone(stored(token))
 
-    def test_an_ended_session_does_not_come_back_under_a_new_token(self):
+    def test_an_ended_session_does_not_return_under_a_new_token(self):
         app = make()
 
         def regenerates():
@@ -168,7 +168,7 @@ class FlaskTests(unittest.TestCase):
                 self.assertEqual(token_in(self.ask(app, held, token, status=500)), [])
                 self.assertEqual((users("back"), count()), ([], before))
 
-    def test_two_requests_that_regenerate_at_once_leave_one_session(self):
+    def test_concurrent_regenerations_leave_one_session(self):
         app = make()
         for d, user in (({"user_id": "twice"}, "twice"), ({"a": 1}, "anonymous")):
             token = create(d, user)
@@ -205,7 +205,7 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual(stored(new[0]), {"cart": 1, "user_id": "clicker"})
         self.assertIsNone(stored(token))
 
-    def test_permanent_may_be_taken_back(self):
+    def test_permanent_can_be_reset(self):
         app = make(PERMANENT_SESSION_LIFETIME=1200)
 
         def permanent(value):
@@ -225,7 +225,7 @@ class FlaskTests(unittest.TestCase):
         third = self.ask(app, permanent(True), token)
         self.assertIn("Expires=", third.headers["Set-Cookie"])
 
-    def test_the_settings_of_the_cookie(self):
+    def test_cookie_settings(self):
         def view():
             flask.session["a"] = 1
             return "ok"
@@ -240,7 +240,7 @@ class FlaskTests(unittest.TestCase):
         if hasattr(app.session_interface, "get_cookie_partitioned"):
             self.assertIn("Secure", self.ask(make(**partitioned), view).headers["Set-Cookie"])
 
-    def test_cookies_that_no_browser_keeps_are_refused_at_the_start_and_later(self):
+    def test_cookies_that_browsers_reject_are_refused_at_the_start_and_later(self):
         def view():
             flask.session["a"] = 1
             return "ok"
@@ -261,7 +261,7 @@ class FlaskTests(unittest.TestCase):
                 self.ask(app, view, status=500)
         self.assertEqual(count(), before)
 
-    def test_a_lifetime_of_nothing_ends_the_session(self):
+    def test_a_lifetime_of_zero_ends_the_session(self):
         token = create({"who": "ann"})
 
         def view():
@@ -273,7 +273,7 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual((token_in(response), stored(token), count()), ([""], None, before))
 
     def test_a_login_whose_old_session_cannot_be_ended(self):
-        """The new session ends too, and the answer has no cookie."""
+        """The new session ends too, and the response has no cookie."""
         asked = []
 
         def serve(connection, number):
@@ -295,7 +295,7 @@ class FlaskTests(unittest.TestCase):
         paths = [path.split("/", 2)[2].split("?")[0] for path in asked]
         self.assertEqual(paths, [f"get/{DEAD}", "create/bob", f"kill/{DEAD}", f"kill/{'N' * 64}"])
 
-    def test_a_session_is_named_by_the_answer_that_is_sent(self):
+    def test_the_response_that_is_sent_has_the_cookie(self):
         app = make()
 
         def view():
@@ -309,7 +309,7 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual((len(tokens), count()), (1, before + 1))
         self.assertEqual(stored(tokens[0]), {"a": 1})
 
-    def test_a_change_after_the_answer_has_begun_is_logged_and_creates_nothing(self):
+    def test_a_change_after_the_response_has_started_is_logged_and_creates_nothing(self):
         logging.disable(logging.NOTSET)
         app = make()
 
@@ -335,7 +335,7 @@ class FlaskTests(unittest.TestCase):
 
         self.assertEqual(stored(token_in(self.ask(make(), view, status=500))[0]), {"a": 1})
 
-    def test_flashed_messages_come_back_as_they_were(self):
+    def test_flashed_messages_round_trip(self):
         app = make()
 
         def view():
@@ -354,7 +354,7 @@ class FlaskTests(unittest.TestCase):
         self.assertEqual(got, [("message", "plain <b>"), ("warning", Markup("<b>x</b>"))])
         self.assertEqual([type(text) for _, text in got], [str, Markup])
 
-    def test_what_are_no_flashed_messages_stays_until_flash_replaces_it(self):
+    def test_invalid_flashed_messages_stay_until_flash_replaces_them(self):
         app = make()
         got = []
 
@@ -409,7 +409,7 @@ class FlaskTests(unittest.TestCase):
         data = {"a": 1, "b": [2]}
         self.assertEqual(got, {**data, "merged": data, "either": data, "text": repr(data), "size": 2, "copied": data})
 
-    def test_what_python_cannot_read_stays_through_writes_and_logins(self):
+    def test_unreadable_values_survive_writes_and_logins(self):
         body = b'{"who":"ann","json:n":"{oops","json:m":5}'
         app = make()
 
@@ -448,7 +448,7 @@ class FlaskTests(unittest.TestCase):
             response = self.ask(make(), view, environ_overrides={"REMOTE_ADDR": given})
             self.assertEqual(session(token_in(response)[0])["ip"], kept)
 
-    def test_requests_at_once_keep_each_others_keys(self):
+    def test_concurrent_requests_preserve_each_others_keys(self):
         token = create({"who": "ann"})
         app = make()
 
@@ -466,7 +466,7 @@ class FlaskTests(unittest.TestCase):
             thread.join()
         self.assertEqual(len(stored(token)), 11)
 
-    def test_the_users_dot_and_dot_dot(self):
+    def test_the_user_ids_dot_and_dot_dot(self):
         app = make()
         for user in (".", ".."):
 

@@ -1,4 +1,4 @@
-"""Green threads: a call that is killed or timed out in the middle leaves no answer to the next one."""
+"""Tests of green threads: a call that is killed or times out leaves no response for the next call."""
 
 from gevent import monkey
 
@@ -44,7 +44,7 @@ class GeventTests(unittest.TestCase):
             self.assertEqual(client.get("B" * 64), {"path": f"/{APP}/get/{'B' * 64}"})
             self.assertEqual(server.connections, 2)
 
-    def test_calls_at_once_get_their_own_answers(self):
+    def test_concurrent_calls_get_their_own_responses(self):
         def serve(connection, number):
             while path := connection.read():
                 gevent.sleep(0.01)

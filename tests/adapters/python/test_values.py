@@ -1,4 +1,4 @@
-"""What the Python adapters make of values, cookies and addresses: the block that they share."""
+"""Tests of the code that both Python adapters share: values, cookies and addresses."""
 
 import logging
 import unittest
@@ -21,7 +21,7 @@ class ValueTests(unittest.TestCase):
         logging.disable(logging.CRITICAL)
         self.addCleanup(logging.disable, logging.NOTSET)
 
-    def test_what_json_cannot_hold_is_refused_with_its_key(self):
+    def test_values_that_json_cannot_hold_are_refused_with_their_key(self):
         deep = []
         for _ in range(100):
             deep = [deep]
@@ -37,7 +37,7 @@ class ValueTests(unittest.TestCase):
             with self.subTest(key), self.assertRaises((TypeError, ValueError)):
                 encode({key: 1}, {})
 
-    def test_cookies_that_no_browser_keeps_are_refused(self):
+    def test_cookies_that_browsers_reject_are_refused(self):
         fine = {"name": "session", "domain": None, "path": "/", "secure": False, "samesite": None}
         for wrong, setting in (
             ({"name": ""}, "NAME"), ({"name": "my session"}, "NAME"), ({"name": "a=b"}, "NAME"),
@@ -63,10 +63,10 @@ class ValueTests(unittest.TestCase):
             with self.subTest(right):
                 check_cookie(**{**fine, **right})
 
-    def test_what_has_html_is_stored_as_its_text(self):
+    def test_objects_with_html_are_stored_as_text(self):
         self.assertEqual(encode({"a": Html(), "b": [Html()]}, {}), {"a": "<b>hi</b>", "json:b": '["<b>hi</b>"]'})
 
-    def test_subclasses_become_what_they_are_in_json(self):
+    def test_subclasses_are_stored_as_their_json_types(self):
         class Text(str):
             pass
 
@@ -91,7 +91,7 @@ class ValueTests(unittest.TestCase):
         brackets = encode({"text": ["[" * 500, '"[{' * 200]}, {})
         self.assertEqual(decode(brackets)[0], {"text": ["[" * 500, '"[{' * 200]})
 
-    def test_unreadable_values_are_invisible_and_stay(self):
+    def test_unreadable_values_are_hidden_and_stay(self):
         for key, value in (
             ("json:n", "{oops"), ("json:n", ""), ("json:n", 5), ("json:n", True), ("json:n", nested(513)),
             ("json:n", nested(50000)), ("json:n", "[NaN]"), ("json:n", "[1e400]"),
@@ -106,14 +106,14 @@ class ValueTests(unittest.TestCase):
                     changes(known, encode({"n": 1}, known)), {"who": None, "json:who": None, "n": 1, "json:n": None}
                 )
 
-    def test_what_is_deep_but_readable_can_be_kept_and_moved(self):
+    def test_deep_but_readable_values_can_be_kept_and_moved(self):
         session, known, kept = decode({"json:tree": nested(400)})
         self.assertEqual((kept, encode(session, known)), ({}, {"json:tree": nested(400)}))
         session["tree"].append(1)
         with self.assertRaises(ValueError):
             encode(session, known)
 
-    def test_unreadable_values_go_along_to_a_new_token(self):
+    def test_unreadable_values_are_copied_to_a_new_token(self):
         kept = {"json:a": "{oops", "json:b": 5, "c": rest_sessions.BEYOND, "json:d": "NaN", "json:json:e": "{oops"}
         self.assertEqual(
             carried(kept, {"d": 1, "json:e": "[]"}), {"json:a": "{oops", "json:b": 5, "json:json:e": "{oops"}
@@ -139,7 +139,7 @@ class ValueTests(unittest.TestCase):
         d = encode(session, {})
         self.assertEqual(decode(d), (session, d, {}))
 
-    def test_the_warning_names_the_key_and_not_the_value(self):
+    def test_the_warning_contains_the_key_and_not_the_value(self):
         logging.disable(logging.NOTSET)
         with self.assertLogs("rest_sessions", "WARNING") as logs:
             decode({"json:a\nb": "{secret"})

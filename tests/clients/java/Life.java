@@ -17,7 +17,7 @@ import restsessions.model.ErrorBody;
 import restsessions.model.Session;
 
 /**
- * The life of a session, through the Java client that is generated from openapi.yaml.
+ * Tests the life cycle of a session with the Java client generated from openapi.yaml.
  *
  * <pre>java Life URL URL_OF_A_SERVICE_WITHOUT_ITS_STORE</pre>
  */
@@ -29,7 +29,7 @@ class Life {
             "empty", "",
             "cart", 3,
             "debt", -7,
-            "beyond", 9007199254740993L, // 2^53 + 1, which a double cannot hold
+            "beyond", 9007199254740993L, // 2^53 + 1, beyond the exact integers of a double
             "largest", Long.MAX_VALUE,
             "ratio", 0.1,
             "tiny", 1e-7,
@@ -51,17 +51,17 @@ class Life {
     static ApiClient connect(String url) {
         var client = new ApiClient();
         client.updateBaseUri(url);
-        client.setReadTimeout(Duration.ofSeconds(5)); // without it, the client waits for ever
+        client.setReadTimeout(Duration.ofSeconds(5)); // without it, calls have no timeout
         return client;
     }
 
-    /** The session API of a client that sends null values, which as generated it leaves out. */
+    /** The session API of a client that sends null values; the generated default omits them. */
     static SessionsApi sendingNulls(ApiClient client) {
         client.setObjectMapper(client.getObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.ALWAYS));
         return new SessionsApi(client);
     }
 
-    /** A copy of a map with some more keys and values, in order. */
+    /** Returns a copy of a map with additional entries, in order. */
     static Map<String, Object> with(Map<String, Object> map, Object... more) {
         var copy = new LinkedHashMap<>(map);
         for (int i = 0; i < more.length; i += 2) {
@@ -74,7 +74,7 @@ class Life {
         return d == null || d.isEmpty();
     }
 
-    /** The ids of some sessions, in order. */
+    /** Returns the sorted ids of sessions. */
     static List<String> ids(List<Session> sessions) {
         return sessions.stream().map(Session::getId).sorted().toList();
     }
@@ -83,7 +83,7 @@ class Life {
         void run() throws ApiException;
     }
 
-    /** The error that a call throws. */
+    /** Returns the error that a call throws. */
     static ApiException failure(Call call) {
         try {
             call.run();
@@ -93,7 +93,7 @@ class Life {
         throw fail("an error was expected");
     }
 
-    /** The body of an error as the generated type. */
+    /** Returns the body of an error as the generated type. */
     static ErrorBody body(ApiException error) throws IOException {
         return new ApiClient().getObjectMapper().readValue(error.getResponseBody(), ErrorBody.class);
     }
@@ -110,15 +110,15 @@ class Life {
         check("ping says PONG", new ServiceApi(client).ping().equals("PONG"));
 
         var token = sessions.create(APP, "ann", IP, 600, null, DATA).getToken();
-        check("create answers a token", token.length() == 64);
+        check("create returns a token", token.length() == 64);
 
         var session = sessions.get(APP, token);
-        check("get answers a session", session.getId().equals("ann") && session.getIp().equals(IP));
+        check("get returns a session", session.getId().equals("ann") && session.getIp().equals(IP));
         var numbers = List.of(session.getR(), session.getW(), session.getTtl()).equals(List.of(1L, 1L, 600L));
-        check("get answers its numbers", numbers && session.getIdle() < 60);
-        check("no_resave is absent unless asked for", session.getNoResave() == null);
+        check("get returns its counters", numbers && session.getIdle() < 60);
+        check("no_resave is absent by default", session.getNoResave() == null);
         var d = session.getD();
-        check("all keys come back", List.copyOf(d.keySet()).equals(List.copyOf(DATA.keySet())));
+        check("all keys are returned", List.copyOf(d.keySet()).equals(List.copyOf(DATA.keySet())));
         var kinds = new LinkedHashMap<String, List<String>>();
         kinds.put("strings", List.of("name", "empty"));
         kinds.put("integers", List.of("cart", "debt"));
@@ -129,27 +129,27 @@ class Life {
             var equal = kind.getValue().stream().allMatch(key -> DATA.get(key).equals(d.get(key)));
             check(kind.getKey() + " come back", equal);
         }
-        check("a get counts", sessions.get(APP, token).getR() == 2);
+        check("a get increments r", sessions.get(APP, token).getR() == 2);
 
         session = sessions.set(APP, token, null, Map.of("cart", 4, "theme", "dark"));
         check("set adds and replaces keys", session.getD().equals(with(DATA, "cart", 4, "theme", "dark")));
-        check("a set counts", session.getW() == 2);
+        check("a set increments w", session.getW() == 2);
         session = sendingNulls(connect(args[0])).set(APP, token, null, with(Map.of(), "theme", null));
         check("null removes a key", session.getD().equals(with(DATA, "cart", 4)));
         sessions.set(APP, token, null, Map.of("a&b=c", 1, "é+ %", 2, "keep", 3));
         session = sessions.set(APP, token, List.of("a&b=c", "é+ %", "absent"), null);
         check("unset removes keys", session.getD().equals(with(DATA, "cart", 4, "keep", 3)));
         session = sessions.set(APP, token, List.of("keep"), Map.of("cart", 5));
-        check("unset and changes go together", session.getD().equals(with(DATA, "cart", 5)));
+        check("unset and changes work together", session.getD().equals(with(DATA, "cart", 5)));
 
         var answer = sessions.authWithHttpInfo(APP, List.of("name", "cart"), null, token, null);
         var headers = answer.getHeaders();
         check("auth of a session is a 204", answer.getStatusCode() == 204);
-        check("auth tells the id", headers.get("X-Session-Id").equals(List.of("ann")));
-        // The decoder takes + for a space too, but the service sends %2B and %20.
+        check("auth returns the id", headers.get("X-Session-Id").equals(List.of("ann")));
+        // The decoder also treats + as a space, but the service sends %2B and %20.
         var name = URLDecoder.decode(headers.get("X-Session-Data-Name").get(0), StandardCharsets.UTF_8);
         var cart = headers.get("X-Session-Data-Cart").get(0);
-        check("auth tells data", List.of(name, cart).equals(List.of(DATA.get("name"), "5")));
+        check("auth returns data", List.of(name, cart).equals(List.of(DATA.get("name"), "5")));
         var before = sessions.get(APP, token).getR();
         sessions.auth(APP, null, 0, token, null);
         check("auth with touch 0 does not count", sessions.get(APP, token).getR() == before + 1);
@@ -158,15 +158,15 @@ class Life {
 
         var fixed = sessions.create(APP, "ann", IP, null, true, null).getToken();
         session = sessions.get(APP, fixed);
-        check("no_resave is told", session.getNoResave());
+        check("no_resave is returned", session.getNoResave());
         check("a session without data has no d", none(session.getD()));
         var empty = sessions.create(APP, "ann", IP, null, null, Map.of()).getToken();
-        check("an empty map is no data", none(sessions.get(APP, empty).getD()));
+        check("an empty map stores no data", none(sessions.get(APP, empty).getD()));
 
         var found = lists.soid(APP, "ann", null, null).getSessions();
         check("soid lists the sessions of an id", ids(found).equals(List.of("ann", "ann", "ann")));
         var data = found.stream().map(Session::getD).filter(each -> !none(each)).toList();
-        check("soid answers their data", data.equals(List.of(with(DATA, "cart", 5))));
+        check("soid returns their data", data.equals(List.of(with(DATA, "cart", 5))));
         sessions.create(APP, "bob", IP, null, null, null);
         found = lists.soapp(APP, 600, null, null).getSessions();
         check("soapp lists the sessions of an app", ids(found).equals(List.of("ann", "ann", "ann", "bob")));
@@ -176,18 +176,18 @@ class Life {
             var tokenOfUser = sessions.create(APP, user, IP, null, null, null).getToken();
             var read = sessions.get(APP, tokenOfUser).getId().equals(user);
             var listed = ids(lists.soid(APP, user, null, null).getSessions()).equals(List.of(user));
-            check("the id " + user + " goes through", read && listed && lists.killsoid(APP, user).getKill() == 1);
+            check("the id " + user + " round-trips", read && listed && lists.killsoid(APP, user).getKill() == 1);
         }
 
         check("kill ends a session", sessions.kill(APP, token).getKill() == 1);
-        check("a second kill finds none", sessions.kill(APP, token).getKill() == 0);
+        check("a second kill finds no session", sessions.kill(APP, token).getKill() == 0);
         session = sessions.get(APP, token);
         var nothing = session.getId() == null && session.getR() == null && none(session.getD());
         check("get of a killed session is empty", nothing);
         check("set of a killed session is empty", sessions.set(APP, token, null, Map.of("cart", 1)).getId() == null);
         check("killsoid ends the sessions of an id", lists.killsoid(APP, "ann").getKill() == 2);
         check("killall ends the sessions of an app", lists.killall(APP).getKill() == 1);
-        check("lists are empty then", lists.soapp(APP, 600, null, null).getSessions().isEmpty());
+        check("lists are empty after killall", lists.soapp(APP, 600, null, null).getSessions().isEmpty());
 
         error = failure(() -> sessions.create(APP, "line\nbreak", IP, null, null, null));
         check("a bad id is a 400", is(error, 400, "invalidFormat"));
@@ -199,7 +199,7 @@ class Life {
 
         var withoutStore = new SessionsApi(connect(args[1]));
         error = failure(() -> withoutStore.create(APP, "ann", IP, null, null, null));
-        check("no store is a 503", is(error, 503, "storeUnavailable"));
-        check("a 503 says when to try again", error.getResponseHeaders().firstValueAsLong("Retry-After").isPresent());
+        check("an unreachable store is a 503", is(error, 503, "storeUnavailable"));
+        check("a 503 has Retry-After", error.getResponseHeaders().firstValueAsLong("Retry-After").isPresent());
     }
 }

@@ -1,6 +1,6 @@
 <?php
 /**
- * The life of a session, through the PHP client that is generated from openapi.yaml.
+ * Tests the life cycle of a session with the PHP client generated from openapi.yaml.
  *
  *     php life.php URL URL_OF_A_SERVICE_WITHOUT_ITS_STORE
  *
@@ -19,7 +19,7 @@ use RestSessions\Configuration;
 use RestSessions\Model\ErrorBody;
 use RestSessions\Model\Session;
 
-// In the place of Composer's autoload.php: Debian's Guzzle, and the client by PSR-4.
+// Replaces Composer's autoload.php: loads Debian's Guzzle, and the client by PSR-4.
 require 'GuzzleHttp/autoload.php';
 spl_autoload_register(function (string $class): void {
     $file = getenv('CLIENT') . '/lib/' . strtr(substr($class, strlen('RestSessions\\')), '\\', '/') . '.php';
@@ -35,7 +35,7 @@ const DATA = [
     'empty' => '',
     'cart' => 3,
     'debt' => -7,
-    'beyond' => 9007199254740993, // 2^53 + 1, which a double cannot hold
+    'beyond' => 9007199254740993, // 2^53 + 1, beyond the exact integers of a double
     'largest' => PHP_INT_MAX,
     'ratio' => 0.1,
     'tiny' => 1e-7,
@@ -58,10 +58,10 @@ function fail(string $name): never
     exit(1);
 }
 
-/** The three parts of a client. */
+/** Returns the three API objects of a client. */
 function connect(string $url): array
 {
-    $http = new GuzzleHttp\Client(['timeout' => 5]); // seconds; without it, Guzzle waits for ever
+    $http = new GuzzleHttp\Client(['timeout' => 5]); // seconds; without it, calls have no timeout
     $configuration = (new Configuration())->setHost($url);
     return [
         new SessionsApi($http, $configuration),
@@ -70,7 +70,7 @@ function connect(string $url): array
     ];
 }
 
-/** The error that a call throws, with its body as the generated type. */
+/** Returns the error that a call throws, with its body as the generated type. */
 function failure(callable $call): ApiException
 {
     try {
@@ -81,7 +81,7 @@ function failure(callable $call): ApiException
     fail('an error was expected');
 }
 
-/** The ids of some sessions, in order. */
+/** Returns the sorted ids of sessions. */
 function ids(array $sessions): array
 {
     $ids = array_map(fn (Session $session) => $session->getId(), $sessions);
@@ -95,15 +95,15 @@ function ids(array $sessions): array
 check('ping says PONG', $service->ping() === 'PONG');
 
 $token = $sessions->create(APP, 'ann', IP, ttl: 600, data: DATA)->getToken();
-check('create answers a token', strlen($token) === 64);
+check('create returns a token', strlen($token) === 64);
 
 $session = $sessions->get(APP, $token);
-check('get answers a session', $session->getId() === 'ann' && $session->getIp() === IP);
+check('get returns a session', $session->getId() === 'ann' && $session->getIp() === IP);
 $numbers = [$session->getR(), $session->getW(), $session->getTtl()] === [1, 1, 600] && $session->getIdle() < 60;
-check('get answers its numbers', $numbers);
-check('no_resave is absent unless asked for', $session->getNoResave() === null);
+check('get returns its counters', $numbers);
+check('no_resave is absent by default', $session->getNoResave() === null);
 $d = $session->getD();
-check('all keys come back', array_keys($d) === array_keys(DATA));
+check('all keys are returned', array_keys($d) === array_keys(DATA));
 $kinds = [
     'strings' => ['name', 'empty'],
     'integers' => ['cart', 'debt'],
@@ -115,25 +115,25 @@ foreach ($kinds as $kind => $keys) {
     $keys = array_flip($keys);
     check("$kind come back", array_intersect_key($d, $keys) === array_intersect_key(DATA, $keys));
 }
-check('a get counts', $sessions->get(APP, $token)->getR() === 2);
+check('a get increments r', $sessions->get(APP, $token)->getR() === 2);
 
 $session = $sessions->set(APP, $token, changes: ['cart' => 4, 'theme' => 'dark']);
 check('set adds and replaces keys', $session->getD() === [...DATA, 'cart' => 4, 'theme' => 'dark']);
-check('a set counts', $session->getW() === 2);
+check('a set increments w', $session->getW() === 2);
 $d = $sessions->set(APP, $token, changes: ['theme' => null])->getD();
 check('null removes a key', !array_key_exists('theme', $d));
 $sessions->set(APP, $token, changes: ['a&b=c' => 1, 'é+ %' => 2, 'keep' => 3]);
 $d = $sessions->set(APP, $token, unset: ['a&b=c', 'é+ %', 'absent'])->getD();
 check('unset removes keys', $d === [...DATA, 'cart' => 4, 'keep' => 3]);
 $d = $sessions->set(APP, $token, unset: ['keep'], changes: ['cart' => 5])->getD();
-check('unset and changes go together', $d === [...DATA, 'cart' => 5]);
+check('unset and changes work together', $d === [...DATA, 'cart' => 5]);
 
 [, $status, $headers] = $sessions->authWithHttpInfo(APP, d: ['name', 'cart'], x_session_token: $token);
 $headers = array_change_key_case($headers);
 check('auth of a session is a 204', $status === 204);
-check('auth tells the id', $headers['x-session-id'] === ['ann']);
+check('auth returns the id', $headers['x-session-id'] === ['ann']);
 $told = [rawurldecode($headers['x-session-data-name'][0]), $headers['x-session-data-cart'][0]];
-check('auth tells data', $told === [DATA['name'], '5']);
+check('auth returns data', $told === [DATA['name'], '5']);
 $before = $sessions->get(APP, $token)->getR();
 $sessions->auth(APP, touch: 0, x_session_token: $token);
 check('auth with touch 0 does not count', $sessions->get(APP, $token)->getR() === $before + 1);
@@ -143,15 +143,15 @@ check('auth without a session is a 401', $refused);
 
 $fixed = $sessions->create(APP, 'ann', IP, no_resave: true)->getToken();
 $session = $sessions->get(APP, $fixed);
-check('no_resave is told', $session->getNoResave() === true);
+check('no_resave is returned', $session->getNoResave() === true);
 check('a session without data has no d', !$session->getD());
 $empty = $sessions->create(APP, 'ann', IP, data: [])->getToken();
-check('an empty map is no data', !$sessions->get(APP, $empty)->getD());
+check('an empty map stores no data', !$sessions->get(APP, $empty)->getD());
 
 $found = $lists->soid(APP, 'ann')->getSessions();
 check('soid lists the sessions of an id', ids($found) === ['ann', 'ann', 'ann']);
 $data = array_values(array_filter(array_map(fn (Session $session) => $session->getD(), $found)));
-check('soid answers their data', $data === [[...DATA, 'cart' => 5]]);
+check('soid returns their data', $data === [[...DATA, 'cart' => 5]]);
 $sessions->create(APP, 'bob', IP);
 $found = $lists->soapp(APP, 600)->getSessions();
 check('soapp lists the sessions of an app', ids($found) === ['ann', 'ann', 'ann', 'bob']);
@@ -161,18 +161,18 @@ foreach (IDS as $user) {
     $tokenOfUser = $sessions->create(APP, $user, IP)->getToken();
     $read = $sessions->get(APP, $tokenOfUser)->getId() === $user;
     $listed = ids($lists->soid(APP, $user)->getSessions()) === [$user];
-    check("the id $user goes through", $read && $listed && $lists->killsoid(APP, $user)->getKill() === 1);
+    check("the id $user round-trips", $read && $listed && $lists->killsoid(APP, $user)->getKill() === 1);
 }
 
 check('kill ends a session', $sessions->kill(APP, $token)->getKill() === 1);
-check('a second kill finds none', $sessions->kill(APP, $token)->getKill() === 0);
+check('a second kill finds no session', $sessions->kill(APP, $token)->getKill() === 0);
 $session = $sessions->get(APP, $token);
 $empty = $session->getId() === null && $session->getR() === null && !$session->getD();
 check('get of a killed session is empty', $empty);
 check('set of a killed session is empty', $sessions->set(APP, $token, changes: ['cart' => 1])->getId() === null);
 check('killsoid ends the sessions of an id', $lists->killsoid(APP, 'ann')->getKill() === 2);
 check('killall ends the sessions of an app', $lists->killall(APP)->getKill() === 1);
-check('lists are empty then', $lists->soapp(APP, 600)->getSessions() === []);
+check('lists are empty after killall', $lists->soapp(APP, 600)->getSessions() === []);
 
 $error = failure(fn () => $sessions->create(APP, "line\nbreak", IP));
 check('a bad id is a 400', $error->getCode() === 400 && $error->getResponseObject()->getName() === 'invalidFormat');
@@ -185,6 +185,6 @@ check('too much data is a 413', $error->getCode() === 413 && $error->getResponse
 [$sessionsWithoutStore] = connect($urlWithoutStore);
 $error = failure(fn () => $sessionsWithoutStore->create(APP, 'ann', IP));
 $away = $error->getCode() === 503 && $error->getResponseObject()->getName() === 'storeUnavailable';
-check('no store is a 503', $away);
+check('an unreachable store is a 503', $away);
 $headers = array_change_key_case($error->getResponseHeaders());
-check('a 503 says when to try again', ctype_digit($headers['retry-after'][0]));
+check('a 503 has Retry-After', ctype_digit($headers['retry-after'][0]));

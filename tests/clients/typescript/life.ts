@@ -1,5 +1,5 @@
 /**
- * The life of a session, through the TypeScript client that is generated from openapi.yaml.
+ * Tests the life cycle of a session with the TypeScript client generated from openapi.yaml.
  *
  *     node life.js URL URL_OF_A_SERVICE_WITHOUT_ITS_STORE
  */
@@ -17,8 +17,8 @@ const DATA = {
   empty: "",
   cart: 3,
   debt: -7,
-  beyond: Number.MAX_SAFE_INTEGER, // JSON.parse would round what is beyond
-  largest: 2 ** 62, // a power of 2 is exact
+  beyond: Number.MAX_SAFE_INTEGER, // JSON.parse rounds larger integers
+  largest: 2 ** 62, // powers of 2 are exact
   ratio: 0.1,
   tiny: 1e-7,
   yes: true,
@@ -37,7 +37,7 @@ function check(name: string, passed: boolean): void {
 }
 
 function connect(url: string): Configuration {
-  // Without a signal, fetch waits for minutes.
+  // Without a signal, fetch has a timeout of minutes.
   const fetchApi: typeof fetch = (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(5000) });
   return new Configuration({ basePath: url, fetchApi });
 }
@@ -52,13 +52,13 @@ function same(value: unknown, expected: unknown): boolean {
   }
 }
 
-/** Some keys of some data. */
+/** Returns the given keys of the data. */
 const only = (data: Session["d"], keys: string[]) => keys.map((key) => data?.[key]);
 
-/** The ids of some sessions, in order. */
+/** Returns the sorted ids of sessions. */
 const ids = (sessions: Session[]) => sessions.map(({ id }) => id).sort();
 
-/** The answer to a call that fails, with its body as the generated type. */
+/** Returns the response to a failing call, with its body as the generated type. */
 async function failure(call: Promise<unknown>): Promise<[Response, ErrorBody]> {
   try {
     await call;
@@ -77,14 +77,14 @@ const lists = new ListsApi(connect(url));
 check("ping says PONG", (await new ServiceApi(connect(url)).ping()) === "PONG");
 
 const { token } = await sessions.create({ app, id: "ann", ip, ttl: 600, data: DATA });
-check("create answers a token", token.length === 64);
+check("create returns a token", token.length === 64);
 
 let session = await sessions.get({ app, token });
-check("get answers a session", session.id === "ann" && session.ip === ip);
-check("get answers its numbers", same([session.r, session.w, session.ttl], [1, 1, 600]) && Number(session.idle) < 60);
-check("no_resave is absent unless asked for", session.noResave === undefined);
+check("get returns a session", session.id === "ann" && session.ip === ip);
+check("get returns its counters", same([session.r, session.w, session.ttl], [1, 1, 600]) && Number(session.idle) < 60);
+check("no_resave is absent by default", session.noResave === undefined);
 let d = session.d;
-check("all keys come back", same(Object.keys(d ?? {}), Object.keys(DATA)));
+check("all keys are returned", same(Object.keys(d ?? {}), Object.keys(DATA)));
 const kinds = {
   strings: ["name", "empty"],
   integers: ["cart", "debt"],
@@ -95,24 +95,24 @@ const kinds = {
 for (const [kind, keys] of Object.entries(kinds)) {
   check(`${kind} come back`, same(only(d, keys), only(DATA, keys)));
 }
-check("a get counts", (await sessions.get({ app, token })).r === 2);
+check("a get increments r", (await sessions.get({ app, token })).r === 2);
 
 session = await sessions.set({ app, token, changes: { cart: 4, theme: "dark" } });
 check("set adds and replaces keys", same(session.d, { ...DATA, cart: 4, theme: "dark" }));
-check("a set counts", session.w === 2);
+check("a set increments w", session.w === 2);
 ({ d } = await sessions.set({ app, token, changes: { theme: null } }));
 check("null removes a key", d !== undefined && !("theme" in d));
 await sessions.set({ app, token, changes: { "a&b=c": 1, "é+ %": 2, keep: 3 } });
 ({ d } = await sessions.set({ app, token, unset: ["a&b=c", "é+ %", "absent"] }));
 check("unset removes keys", same(d, { ...DATA, cart: 4, keep: 3 }));
 ({ d } = await sessions.set({ app, token, unset: ["keep"], changes: { cart: 5 } }));
-check("unset and changes go together", same(d, { ...DATA, cart: 5 }));
+check("unset and changes work together", same(d, { ...DATA, cart: 5 }));
 
 const { headers, status } = (await sessions.authRaw({ app, d: ["name", "cart"], xSessionToken: token })).raw;
 check("auth of a session is a 204", status === 204);
-check("auth tells the id", headers.get("X-Session-Id") === "ann");
+check("auth returns the id", headers.get("X-Session-Id") === "ann");
 const told = [decodeURIComponent(headers.get("X-Session-Data-Name") ?? ""), headers.get("X-Session-Data-Cart")];
-check("auth tells data", same(told, [DATA.name, "5"]));
+check("auth returns data", same(told, [DATA.name, "5"]));
 const before = (await sessions.get({ app, token })).r;
 await sessions.auth({ app, touch: 0, xSessionToken: token });
 check("auth with touch 0 does not count", (await sessions.get({ app, token })).r === Number(before) + 1);
@@ -121,14 +121,14 @@ check("auth without a session is a 401", answer.status === 401 && error.name ===
 
 const fixed = await sessions.create({ app, id: "ann", ip, noResave: true });
 session = await sessions.get({ app, token: fixed.token });
-check("no_resave is told", session.noResave === true);
+check("no_resave is returned", session.noResave === true);
 check("a session without data has no d", session.d === undefined);
 const empty = await sessions.create({ app, id: "ann", ip, data: {} });
-check("an empty map is no data", (await sessions.get({ app, token: empty.token })).d === undefined);
+check("an empty map stores no data", (await sessions.get({ app, token: empty.token })).d === undefined);
 
 let found = (await lists.soid({ app, id: "ann" })).sessions;
 check("soid lists the sessions of an id", same(ids(found), ["ann", "ann", "ann"]));
-check("soid answers their data", same(found.flatMap(({ d }) => d ?? []), [{ ...DATA, cart: 5 }]));
+check("soid returns their data", same(found.flatMap(({ d }) => d ?? []), [{ ...DATA, cart: 5 }]));
 await sessions.create({ app, id: "bob", ip });
 found = (await lists.soapp({ app, dt: 600 })).sessions;
 check("soapp lists the sessions of an app", same(ids(found), ["ann", "ann", "ann", "bob"]));
@@ -138,18 +138,18 @@ for (const id of IDS) {
   const created = await sessions.create({ app, id, ip });
   const read = (await sessions.get({ app, token: created.token })).id === id;
   const listed = same(ids((await lists.soid({ app, id })).sessions), [id]);
-  check(`the id ${id} goes through`, read && listed && (await lists.killsoid({ app, id })).kill === 1);
+  check(`the id ${id} round-trips`, read && listed && (await lists.killsoid({ app, id })).kill === 1);
 }
 
 check("kill ends a session", (await sessions.kill({ app, token })).kill === 1);
-check("a second kill finds none", (await sessions.kill({ app, token })).kill === 0);
+check("a second kill finds no session", (await sessions.kill({ app, token })).kill === 0);
 session = await sessions.get({ app, token });
 check("get of a killed session is empty", session.id === undefined && session.r === undefined && !session.d);
 session = await sessions.set({ app, token, changes: { cart: 1 } });
 check("set of a killed session is empty", session.id === undefined);
 check("killsoid ends the sessions of an id", (await lists.killsoid({ app, id: "ann" })).kill === 2);
 check("killall ends the sessions of an app", (await lists.killall({ app })).kill === 1);
-check("lists are empty then", same((await lists.soapp({ app, dt: 600 })).sessions, []));
+check("lists are empty after killall", same((await lists.soapp({ app, dt: 600 })).sessions, []));
 
 [answer, error] = await failure(sessions.create({ app, id: "line\nbreak", ip }));
 check("a bad id is a 400", answer.status === 400 && error.name === "invalidFormat");
@@ -160,5 +160,5 @@ check("a bad value is a 400", answer.status === 400 && error.name === "invalidVa
 check("too much data is a 413", answer.status === 413 && error.name === "tooLarge");
 
 [answer, error] = await failure(new SessionsApi(connect(urlWithoutStore)).create({ app, id: "ann", ip }));
-check("no store is a 503", answer.status === 503 && error.name === "storeUnavailable");
-check("a 503 says when to try again", /^\d+$/.test(answer.headers.get("Retry-After") ?? ""));
+check("an unreachable store is a 503", answer.status === 503 && error.name === "storeUnavailable");
+check("a 503 has Retry-After", /^\d+$/.test(answer.headers.get("Retry-After") ?? ""));

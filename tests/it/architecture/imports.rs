@@ -84,7 +84,11 @@ fn next_use(code: &str) -> Option<(usize, usize)> {
 
 /// Paths in the code besides `use` items.
 fn inline(code: &str, found: &mut Vec<Vec<String>>) {
-    for (start, _) in code.match_indices("crate::") {
+    // `pub(in crate::…)` is a visibility.
+    let paths = code
+        .match_indices("crate::")
+        .filter(|(start, _)| !code[..*start].ends_with("(in "));
+    for (start, _) in paths {
         let path = code[start..]
             .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
             .next();

@@ -60,7 +60,7 @@ async fn the_default_namespace_is_rs() {
 async fn the_next_use_restores_a_lost_set_of_tokens() {
     let at_once = Layout::start().await;
     let later = Server::start_with(Store::Redis, |config| {
-        config.touch = DurationArg(Duration::from_millis(50))
+        config.touch = DurationArg(Duration::from_millis(50));
     })
     .await;
     for server in [&at_once.server, &later] {

@@ -96,7 +96,7 @@ async fn check_refuses_another_number_of_shards() {
     finds(&busy.check(&[]), 0, &[], false);
     busy.server.config.namespace = redis_server::fresh_namespace();
     let found = busy.check(&["--repair"]);
-    assert!(found.refusal(2).contains("is not noted"), "{found:?}");
+    assert!(found.refusal(2).contains("stores no number of shards"), "{found:?}");
 }
 
 /// Runs a check of the namespace `rs` with four shards.
@@ -131,7 +131,7 @@ async fn check_refuses_to_run_while_a_slot_migrates() {
             let line = found.refusal(2);
             assert_eq!(
                 line,
-                "cannot check Redis: slots of the cluster move: check again when they rest"
+                "cannot check Redis: the cluster is moving slots: check again when it is done"
             );
             refused += 1;
         }
@@ -182,7 +182,7 @@ async fn check_removes_nothing_when_a_slot_begins_to_migrate() {
     for _ in 0..50 {
         let found = check_at(&urls, &["--repair"]);
         if found.code == Some(2) {
-            assert!(found.refusal(2).contains("slots of the cluster move"), "{found:?}");
+            assert!(found.refusal(2).contains("the cluster is moving slots"), "{found:?}");
         } else {
             finds(&found, 0, &[], false);
         }
@@ -201,7 +201,7 @@ async fn check_removes_nothing_when_a_slot_begins_to_migrate() {
 #[test]
 fn check_refuses_a_server_that_is_no_cluster() {
     let found = check_at(&redis_server::url(), &[]);
-    assert_eq!(found.refusal(2), "cannot check Redis: what answers is no cluster");
+    assert_eq!(found.refusal(2), "cannot check Redis: the server is not a cluster");
     let found = check_at("redis://:secret@127.0.0.1:1,redis://127.0.0.1:1", &[]);
     let line = found.refusal(2);
     assert!(

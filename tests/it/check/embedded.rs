@@ -114,9 +114,9 @@ async fn check_finds_entries_without_a_session() {
             r#"entry of the index of ids without a session: app test-app, id "carl", session "#,
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ben: x", session "#,
-            "entry of the index of ids that is none: ",
+            "unreadable entry of the index of ids: ",
             r#"activity of an id without a session: app test-app, id "dora""#,
-            "entry of the index of activity that is none: ",
+            "unreadable entry of the index of activity: ",
         ],
         2,
     )
@@ -150,13 +150,13 @@ async fn check_finds_and_removes_unreadable_records() {
     assert_repairs(
         |sessions, _, _, tokens| {
             sessions
-                .insert(key_ending_with(sessions, &tokens[0]), "what?")
+                .insert(key_ending_with(sessions, &tokens[0]), "\x01what?")
                 .expect("a disk");
             sessions.insert("no/app\0what?", "what?").expect("a disk");
         },
         &[
             "unreadable record: app test-app, session ",
-            "record under a key that is none: ",
+            "record under an invalid key: ",
             r#"entry of the index of ids without a session: app test-app, id "ann", session "#,
             r#"entry of the index of activity without a session: app test-app, id "ann", session "#,
         ],

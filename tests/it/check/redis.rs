@@ -124,9 +124,9 @@ async fn check_finds_and_removes_unreadable_records(store: Store) {
     busy.change(&format!(r#"HSET {} d {{"a":[]}}"#, session(1)));
     busy.change(&format!("HSET {} r 1", session(2)));
     let lines = [
-        r#"hash that makes no session: app forum, id "number", session "#,
+        r#"unreadable session: app forum, id "number", session "#,
         r#"unreadable d: app forum, id "d", session "#,
-        "hash that makes no session: app forum, session ",
+        "unreadable session: app forum, session ",
     ];
     busy.assert_repairs(&lines, &tokens).await;
     let left = busy.keys();

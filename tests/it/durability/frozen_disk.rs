@@ -151,7 +151,7 @@ async fn a_frozen_disk_does_not_delay_shutdown() {
     drop(frozen);
     let (code, log) = process.wait();
     assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("the disk does not answer"), "{log}");
+    assert!(log.contains("the disk does not respond"), "{log}");
     let process = disk.serve();
     assert!(process.app().get(&token).await.is_some());
     process.stop();

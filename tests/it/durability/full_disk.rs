@@ -84,7 +84,7 @@ impl Ledger {
 }
 
 /// Whether a change was done. Otherwise the answer must be the contract's 503.
-fn done(answer: &Answer) -> bool {
+pub(super) fn done(answer: &Answer) -> bool {
     if answer.status == 503 {
         answer.refused(503, "storeUnavailable", "The session store is not available");
         return false;
@@ -93,7 +93,7 @@ fn done(answer: &Answer) -> bool {
     true
 }
 
-async fn ready(process: &Process) -> bool {
+pub(super) async fn ready(process: &Process) -> bool {
     process.ask("GET", "/readyz", "").await.status == 200
 }
 

@@ -14,7 +14,7 @@ use crate::{
     support::{App, Session, eventually},
 };
 
-const LINE: &str = "the data folder is not in its place any more, or not whole";
+const LINE: &str = "the data folder has been moved, replaced or damaged";
 
 /// A service with a session that has data and one get, which is still buffered.
 struct World {

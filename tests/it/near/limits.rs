@@ -33,7 +33,7 @@ async fn the_cache_keeps_at_most_cachemax_sessions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cache_keeps_no_session_longer_than_cachetime() {
     let server = Server::start_with(Store::Redis, |config| {
-        config.cachetime = DurationArg(Duration::from_secs(2))
+        config.cachetime = DurationArg(Duration::from_secs(2));
     })
     .await;
     let app = server.app("forum");

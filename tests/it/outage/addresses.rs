@@ -98,10 +98,10 @@ async fn an_unusable_redis_is_logged_with_its_reason() {
     )
     .await;
     let sentinel = ["--redis-mode", "sentinel", "--redis-url", &plain.url()];
-    assert_refused(&sentinel, &["what answers is no sentinel"]).await;
+    assert_refused(&sentinel, &["the server is not a sentinel"]).await;
     let found = check(&std::env::temp_dir(), &sentinel);
     let line = format!(
-        "cannot check Redis: no sentinel tells the master: 127.0.0.1:{} without TLS: what answers is no sentinel",
+        "cannot check Redis: no sentinel gave the address of the master: 127.0.0.1:{} without TLS: the server is not a sentinel",
         plain.port()
     );
     assert_eq!(found.refusal(2), line);

@@ -153,7 +153,11 @@ async fn assert_refused(args: &[&str], reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_server_in_cluster_mode_is_logged() {
     let url = redis_server::url();
-    assert_refused(&["--redis-mode", "cluster", "--redis-url", &url], "no cluster").await;
+    assert_refused(
+        &["--redis-mode", "cluster", "--redis-url", &url],
+        "not nodes of a cluster",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

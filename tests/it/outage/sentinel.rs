@@ -268,7 +268,7 @@ async fn wrong_sentinel_options_are_logged_with_their_reason() {
         let log = process.stop();
         assert!(
             log.lines()
-                .any(|line| line.contains("Redis is away") && line.contains(reason)),
+                .any(|line| line.contains("Redis is unreachable") && line.contains(reason)),
             "{reason}: {log}"
         );
     }

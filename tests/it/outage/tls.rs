@@ -98,7 +98,7 @@ async fn a_redis_with_an_untrusted_certificate_is_refused() {
         let process = start(folder.path(), &redis.url(host), trusting);
         assert_all_unavailable(&process, NO_TOKEN).await;
         let log = stop(process);
-        let why = log.lines().find(|line| line.contains("Redis is away"));
+        let why = log.lines().find(|line| line.contains("Redis is unreachable"));
         assert!(why.is_some_and(|line| line.contains("certificate")), "{log}");
     }
 }
@@ -124,7 +124,7 @@ async fn a_private_authority_is_trusted() {
         let log = stop(process);
         assert!(
             log.lines()
-                .any(|line| line.contains("Redis is away") && line.contains("certificate")),
+                .any(|line| line.contains("Redis is unreachable") && line.contains("certificate")),
             "{log}"
         );
     }
@@ -150,7 +150,7 @@ async fn a_client_certificate_is_presented() {
     stop(process);
     let process = start_with(folder.path(), &url, &own[..2]);
     assert_all_unavailable(&process, NO_TOKEN).await;
-    assert!(stop(process).contains("Redis is away"));
+    assert!(stop(process).contains("Redis is unreachable"));
 }
 
 /// The one line by which the service refuses to start with these options.
@@ -222,7 +222,7 @@ async fn a_master_with_tls_is_found_through_sentinels_without_tls() {
         let log = stop(process);
         let why = log
             .lines()
-            .find(|line| line.contains("Redis is away"))
+            .find(|line| line.contains("Redis is unreachable"))
             .unwrap_or_default();
         assert!(why.contains(hint) && why.contains(&at), "{log}");
     }

@@ -19,8 +19,11 @@ async fn the_service_starts_without_redis() {
             .position(|line| line.contains(text))
             .unwrap_or_else(|| panic!("no {text}: {log}"))
     };
-    assert!(line_of(" WARN ") < line_of("Redis is back"), "{log}");
-    assert!(line_of("cannot reach the store") < line_of("Redis is back"), "{log}");
+    assert!(line_of(" WARN ") < line_of("Redis is reachable again"), "{log}");
+    assert!(
+        line_of("cannot reach the store") < line_of("Redis is reachable again"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,8 +59,8 @@ async fn an_outage_is_logged_at_its_start_and_end_only() {
     redis.start();
     await_recovery(&process).await;
     let log = stop(process);
-    assert_eq!(log.matches("Redis is away").count(), 1, "{log}");
-    assert_eq!(log.matches("Redis is back").count(), 1, "{log}");
+    assert_eq!(log.matches("Redis is unreachable").count(), 1, "{log}");
+    assert_eq!(log.matches("Redis is reachable again").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -156,7 +156,7 @@ async fn the_reason_of_a_redis_in_protected_mode_is_logged() {
     let log = stop(process);
     let line = log
         .lines()
-        .find(|line| line.contains("Redis is away"))
+        .find(|line| line.contains("Redis is unreachable"))
         .unwrap_or_default();
     assert!(
         line.contains("DENIED: it is in protected mode") && line.contains(&address.to_string()),

@@ -12,7 +12,7 @@ for_every_peer![
     check_finds_nothing_after_operations_of_both,
 ];
 
-fn run(pair: &Pair, args: &[&str]) -> Finished {
+pub(super) fn run(pair: &Pair, args: &[&str]) -> Finished {
     let (url, namespace) = (redis_server::url(), &pair.server.config.namespace);
     let args = [&["--redis-url", &url, "--namespace", namespace], args].concat();
     check(std::env::temp_dir().as_path(), &args)

@@ -1,38 +1,36 @@
-//! The changes that mend a data folder.
+//! Repairs, committed many at a time.
 
 use std::sync::Arc;
 
-use super::super::{
-    engine::{Batch, Engine},
-    folder::Refused,
-};
+use crate::store::embedded::engine::{Engine, Refused, WriteBatch};
 
 /// Repairs that share a commit.
 const BATCH: u64 = 256;
 
-/// Changes that mend, many at a time; none if nothing is to be mended.
+/// The repairs of a check.
 pub(super) struct Repairs {
     engine: Arc<Engine>,
-    batch: Option<Batch>,
+    /// `None`: nothing is repaired.
+    batch: Option<WriteBatch>,
     waiting: u64,
 }
 
 impl Repairs {
     pub(super) fn new(engine: Arc<Engine>, wanted: bool) -> Self {
         Self {
-            batch: wanted.then(|| Batch::new(engine.clone())),
+            batch: wanted.then(|| WriteBatch::new(engine.clone())),
             engine,
             waiting: 0,
         }
     }
 
-    /// From now on, nothing is mended.
+    /// Drops the repairs that are not committed, and takes no more.
     pub(super) fn give_up(&mut self) {
         self.batch = None;
     }
 
-    /// Adds a change. Whether there will be one.
-    pub(super) fn mend(&mut self, change: impl FnOnce(&mut Batch)) -> bool {
+    /// Adds a repair. False if nothing is repaired.
+    pub(super) fn repair(&mut self, change: impl FnOnce(&mut WriteBatch)) -> bool {
         if let Some(batch) = &mut self.batch {
             change(batch);
             self.waiting += 1;
@@ -49,7 +47,7 @@ impl Repairs {
         let Some(batch) = self.batch.take() else {
             return Ok(());
         };
-        self.batch = Some(Batch::new(self.engine.clone()));
+        self.batch = Some(WriteBatch::new(self.engine.clone()));
         let failed = |_| Refused::Here("the engine takes no repairs: is its disk full?".into());
         batch.commit().map_err(failed)
     }

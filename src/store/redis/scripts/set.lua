@@ -1,19 +1,21 @@
--- set: merges changes into d, counts the write and renews the session.
--- KEYS  1 the session hash, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
--- ARGV  1 now, 2 TOKEN, 3 'APP:TOKEN', 4 the channel, 5 the largest d in bytes,
---       6 the second of the last read that is not written yet, 0 if there is none,
---       7 'ns:APP:us:', the beginning of the key of an id's tokens, then key and value of each change: the key as canonical JSON, the value as JSON, '' to remove the key
--- Replies the record as it was before, but with the new w and d, packed, or 'none' or 'unreadable', or 'large': d would be
--- too large, nothing changed. An expired one stays untouched.
+-- set: merges changes into d, counts a write and renews the session.
+-- KEYS    1 the session hash, 2 APP:_sessions, 3 APP:_users, 4 SESSIONS
+-- ARGV    1 now, 2 TOKEN, 3 'APP:TOKEN', 4 the channel, 5 the largest d in bytes, 6 the second of the last buffered
+--         read, or 0, 7 'ns:APP:us:', the prefix of the key of an id's tokens, then key and value of each change: the
+--         key as canonical JSON, the value as JSON, or '' to remove the key
+-- Returns the packed record as it was before, but with the new w and d; or 'none', 'unreadable', or 'large' if d would
+--         be too large and nothing was changed. An expired session is returned unchanged.
 local sub = string.sub
 
--- A key as serde_json and JSON.stringify write it, whatever escapes it was written with; nil if it is no text.
+-- Rewrites a JSON string with the escapes that serde_json and JSON.stringify use; nil if it is not valid.
 local function canonical(key)
-  -- Only these two escapes can stand for something that has a shorter form.
+  -- Only these two escapes have a shorter form.
   if not find(key, '\\[u/]') then return key end
   local ok, list = pcall(cjson.decode, '[' .. key .. ']')
   if not ok then return nil end
-  local short = { ['"'] = '\\"', ['\\'] = '\\\\', ['\b'] = '\\b', ['\f'] = '\\f', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t' }
+  local short = {
+    ['"'] = '\\"', ['\\'] = '\\\\', ['\b'] = '\\b', ['\f'] = '\\f', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t',
+  }
   return '"' .. string.gsub(list[1], '[%z\1-\31"\\]', function(c)
     return short[c] or format('\\u%04x', string.byte(c))
   end) .. '"'
@@ -31,7 +33,7 @@ end
 
 local keys, count, values = {}, 0, {}
 
--- Later values win, at the place of the first.
+-- Later values win; the key keeps its first position.
 local function put(key, value)
   if not values[key] then
     count = count + 1
@@ -40,9 +42,10 @@ local function put(key, value)
   values[key] = value
 end
 
--- Takes a flat JSON object apart. Values stay the text they are: cjson would round numbers. False if it is none.
+-- Parses a flat JSON object into keys and values; false if it is not one. Values stay text, as cjson would round
+-- numbers.
 local function parse(text)
-  -- The same text with every escape masked: a quote is then the end of a string, and a backslash an error.
+  -- Masks every escape: any quote left then ends a string, and any backslash left is an error.
   local masked = text
   if find(text, '\\', 1, true) then
     masked = string.gsub(string.gsub(text, '\\["\\/bfnrt]', '__'), '\\u%x%x%x%x', '______')
@@ -51,7 +54,7 @@ local function parse(text)
   local _, last, mark = find(masked, '^[ \t\n\r]*{[ \t\n\r]*(}?)')
   if not last then return false end
   while mark ~= '}' do
-    -- One pair and the mark after it: where the key ends, where the value begins and ends.
+    -- One pair with the comma or brace behind it, and the positions where the key ends and the value begins and ends.
     local from, to, colon, value, stop, next = find(masked,
       '^"[^"%z\1-\31]*"()[ \t\n\r]*:[ \t\n\r]*()"[^"%z\1-\31]*"()[ \t\n\r]*([,}])[ \t\n\r]*', last + 1)
     if not from then
@@ -67,21 +70,14 @@ local function parse(text)
   return not find(masked, '[^ \t\n\r]', last + 1)
 end
 
-local h, none = fields(KEYS[1])
-if not h then return no_session(none) end
-local id, ttl, la, fixed, d = h[1], h[4], h[5], h[7] == '1', h[8]
-local now, read, stored = tonumber(ARGV[1]), tonumber(ARGV[6]), la
-if read > tonumber(stored) then
-  if fixed then
-    if ttl - (read - la) < 0 then return pack(h) end
-    -- As text: what is concatenated from a number has 14 digits.
-    ttl = format('%.0f', ttl - (read - la))
-  end
-  la = ARGV[6]
-  h[4], h[5] = ttl, la
-end
-local left = ttl - (now - la)
-if left < 0 then return pack(h) end
+local h, missing = fields(KEYS[1])
+if not h then return missing end
+local id, d, now, read = h[1], h[8], ARGV[1], ARGV[6]
+local stored_la, stored_ttl = h[5], h[4]
+-- A buffered read renews the session for this script and its reply; the flusher writes it later.
+local renewed = renew(read - stored_la, stored_ttl, h[7])
+if renewed then h[4], h[5] = renewed, read end
+if expired(now - h[5], h[4]) then return pack(h) end
 if d and d ~= '' and not parse(d) then return 'unreadable' end
 
 for i = 8, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
@@ -98,22 +94,20 @@ d = kept > 0 and '{' .. table.concat(keys, ',', 1, kept) .. '}'
 if d and #d > tonumber(ARGV[5]) then return 'large' end
 
 index_token(ARGV[7] .. id, ARGV[2])
-local key, w = KEYS[1], format('%.0f', add(h[3], 1))
--- The same renewal as in get.
-if now > tonumber(stored) then
-  stored = ARGV[1]
-  if not fixed then call('ZADD', KEYS[4], add(now, ttl), ARGV[3] .. ':' .. id) end
-  call('ZADD', KEYS[2], stored, ARGV[2] .. ':' .. id)
-  call('ZADD', KEYS[3], 'GT', stored, id)
-  if fixed then call('HSET', key, 'ttl', left) end
+local key, w, la = KEYS[1], add(h[3], 1), stored_la
+local ttl = renew(now - stored_la, stored_ttl, h[7])
+if ttl then
+  la = now
+  reindex(h, la, ttl, ARGV[2], ARGV[3])
+  if ttl ~= stored_ttl then call('HSET', key, 'ttl', ttl) end
 end
 if d then
-  call('HSET', key, 'w', w, 'la', stored, 'd', d)
+  call('HSET', key, 'w', w, 'la', la, 'd', d)
 else
   call('HDEL', key, 'd')
-  call('HSET', key, 'w', w, 'la', stored)
+  call('HSET', key, 'w', w, 'la', la)
 end
 call('PUBLISH', ARGV[4], ARGV[3])
--- What was there before the write, so with the old la and ttl.
+-- With la and ttl from before the write, as the reply says how long the session was idle.
 h[3], h[8] = w, d
 return pack(h)

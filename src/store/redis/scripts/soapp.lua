@@ -1,12 +1,14 @@
--- soapp: a part of the sessions of an app that were active since a second, last active first and then the greatest token.
--- KEYS  1 APP:_sessions
--- ARGV  1 the second, 2 'ns:APP:', the beginning of a session hash's key, 3 the most sessions to look at, 4 about the most
---       bytes to reply, and where the part before ended, if there was one: 5 the second, 6 the beginning of the token
--- Replies 1 if more may follow, or 0; the place of the last session that was looked at; then for each session its place and
--- packed record, no record if it is unreadable. Expired ones are among them. A place is the second, a space and 10 bytes.
+-- soapp: a page of the sessions of an app that were active since a second, last active first, then by descending token.
+-- KEYS    1 APP:_sessions
+-- ARGV    1 the second, 2 'ns:APP:', the prefix of the key of a session hash, 3 the most sessions to look at, 4 about
+--         the most bytes to return, and the position of the page before, if there was one: 5 its second, 6 the
+--         beginning of its token
+-- Returns {1 if more may follow, or 0; the position of the last session looked at; then for each session its position
+--         and its packed record, or only the position if it is unreadable}. Expired sessions are included. A position
+--         is the second, a space and 10 bytes of the token.
 local since, most, bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- Whether a member is to be listed after the place: not by `<`, which compares by the locale of the server.
+-- Whether a member comes after the position. Not by `<`, which compares in the locale of the server.
 local function follows(member)
   for i = 1, 10 do
     local a, b = string.byte(member, i) or 0, string.byte(ARGV[6], i) or 0
@@ -15,7 +17,7 @@ local function follows(member)
   return false
 end
 
--- The rank of the first member that follows.
+-- The rank of the first member that follows, by binary search among those of the same second.
 local from = 0
 if ARGV[5] then
   from = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[5], '+inf')
@@ -35,15 +37,16 @@ for i = 1, #members, 2 do
     break
   end
   local start = string.sub(member, 1, 10)
-  -- A second beyond what a place holds was made by nobody we know.
-  local place = string.format('%.0f ', math.min(math.floor(second), 281474976710655)) .. start .. string.rep('\0', 10 - #start)
-  local h, none = fields(ARGV[2] .. string.match(member, '^[^:]*'))
-  if none ~= false then
-    local found = h and place .. pack(h) or place
+  -- The second is limited to the 48 bits that a cursor holds.
+  local position = string.format('%.0f ', math.min(math.floor(second), 281474976710655))
+    .. start .. string.rep('\0', 10 - #start)
+  local h, missing = fields(ARGV[2] .. string.match(member, '^[^:]*'))
+  if missing ~= 'none' then
+    local found = h and position .. pack(h) or position
     bytes = bytes - #found
     list[#list + 1] = found
   end
-  list[2] = place
+  list[2] = position
 end
 list[1] = more
 return list

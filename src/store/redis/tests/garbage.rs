@@ -1,4 +1,4 @@
-//! Records and indexes that nobody can read, or that do not fit together.
+//! Unreadable records and indexes, and ones that disagree.
 
 use super::*;
 
@@ -6,8 +6,8 @@ fn hash() -> String {
     format!("rs:forum:{}", "a".repeat(64))
 }
 
-/// A hash of one session, field by field; it has no index entries.
-const SOUND: [(&str, &str); 6] = [
+/// The fields of a readable session hash; it has no index entries.
+const VALID: [(&str, &str); 6] = [
     ("id", "u"),
     ("r", "1"),
     ("w", "1"),
@@ -18,7 +18,7 @@ const SOUND: [(&str, &str); 6] = [
 
 fn write(raw: &mut Raw, changed: &[(&str, &str)]) {
     let _: i64 = raw.send(&["DEL", &hash()]);
-    let mut fields = SOUND.to_vec();
+    let mut fields = VALID.to_vec();
     for (field, value) in changed {
         fields.retain(|(name, _)| name != field);
         fields.push((field, value));
@@ -86,19 +86,19 @@ async fn unreadable_records_count_as_missing() {
     assert_eq!(
         counter(&metrics, "rest_sessions_unreadable_records_total") - before,
         5 * 19,
-        "an absent one is not unreadable"
+        "a missing session is not unreadable"
     );
 }
 
 #[tokio::test]
-async fn odd_but_sound_records_are_read() {
+async fn unusual_but_valid_records_are_read() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
     let large = "9".repeat(65);
-    let sound: [&[(&str, &str)]; 12] = [
+    let valid: [&[(&str, &str)]; 12] = [
         &[],
-        // As large as a script counts exactly, and larger than any number.
+        // The largest number that a script writes, and larger ones.
         &[("r", "999999999999999"), ("w", "999999999999999")],
         &[("r", &large), ("w", &large)],
         &[("ttl", &large), ("la", &large)],
@@ -111,9 +111,9 @@ async fn odd_but_sound_records_are_read() {
         &[("d", " { \"a\" : 1 } ")],
         &[("no_resave", "true")],
     ];
-    for changed in sound {
+    for changed in valid {
         write(&mut raw, changed);
-        // A ttl of 0 ends with its second.
+        // A session with a ttl of 0 ends with its second.
         let later = if changed.contains(&("ttl", "0")) { NOW } else { NOW + 1 };
         let forever = changed
             .iter()
@@ -130,21 +130,21 @@ async fn odd_but_sound_records_are_read() {
                 .unwrap();
             assert!(set.is_some(), "{changed:?}");
         }
-        let looked = store.look(app(), token('a'), later).await.unwrap();
+        let looked = store.peek(app(), token('a'), later).await.unwrap();
         assert!(looked.is_some(), "{changed:?}");
         assert!(store.kill(app(), token('a'), later).await.unwrap(), "{changed:?}");
     }
 }
 
 #[tokio::test]
-async fn odd_bytes_in_no_resave_hide_nothing() {
+async fn invalid_bytes_in_no_resave_do_not_hide_a_session() {
     let server = Server::start();
     let mut raw = server.raw();
     let store = server.open();
     write(&mut raw, &[]);
     let _: i64 = raw.send(&[&b"HSET"[..], hash().as_bytes(), b"no_resave", b"\xff\xfe"]);
     for _ in 0..2 {
-        let looked = store.look(app(), token('a'), NOW).await.unwrap();
+        let looked = store.peek(app(), token('a'), NOW).await.unwrap();
         assert!(looked.is_some_and(|session| !session.no_resave));
         let set = store.set(app(), token('a'), changes(r#"{"b":1}"#), NOW).await.unwrap();
         assert!(set.is_some_and(|session| !session.no_resave));
@@ -167,7 +167,7 @@ async fn keys_of_a_wrong_type_count_as_missing() {
             .is_none()
     );
     assert!(!store.kill(app(), token('a'), NOW).await.unwrap());
-    // The ids of an app whose set of tokens is none.
+    // An id whose set of tokens has another type.
     let _: () = raw.ask("SET rs:forum:us:u x");
     let _: i64 = raw.ask("ZADD rs:forum:_users 1 u");
     let _: i64 = raw.ask(&format!("ZADD rs:SESSIONS 1 forum:{}:u", "a".repeat(64)));
@@ -177,12 +177,12 @@ async fn keys_of_a_wrong_type_count_as_missing() {
 }
 
 #[tokio::test]
-async fn the_wiper_believes_the_hash() {
+async fn the_wiper_trusts_the_hash() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
     let tokens = ["a", "b", "c", "d"].map(|letter| letter.repeat(64));
-    // Alive, but its end was not moved; gone, but still in every index; of another id; and what makes no member.
+    // Alive, but with its old end; removed, but still in every index; of another id; and invalid members.
     store.create(app(), token('a'), record("u", "")).await.unwrap();
     let _: i64 = raw.ask(&format!("ZADD rs:SESSIONS 1 forum:{}:u", tokens[0]));
     store.create(app(), token('b'), record("v:1", "")).await.unwrap();
@@ -190,7 +190,7 @@ async fn the_wiper_believes_the_hash() {
     store.create(app(), token('c'), record("w", "")).await.unwrap();
     let _: i64 = raw.ask(&format!("ZADD rs:SESSIONS 2 forum:{}:x", tokens[2]));
     let _: i64 = raw.ask("ZADD rs:SESSIONS 3 nonsense 4 half:split 5 :: 6 a:b:c");
-    // A ghost that a peer's get left behind a kill.
+    // What a peer's get leaves behind if it races with a kill.
     let _: i64 = raw.ask(&format!("HSET rs:forum:{} r 1 la 5", tokens[3]));
     let _: i64 = raw.ask(&format!("ZADD rs:SESSIONS 7 forum:{}:y", tokens[3]));
     let _: i64 = raw.ask(&format!("ZADD rs:forum:_sessions 7 {}:y", tokens[3]));

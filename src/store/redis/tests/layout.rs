@@ -1,4 +1,4 @@
-//! What the operations leave in Redis, key by key, and what they answer.
+//! What the operations write to Redis, key by key, and what they return.
 
 use super::*;
 
@@ -72,7 +72,7 @@ async fn get_counts_and_renews() {
     assert_eq!(score_of(&mut raw, "rs:forum:_sessions", &member), NOW + 60);
     assert_eq!(score_of(&mut raw, "rs:forum:_users", "u"), NOW + 60);
     assert_eq!(score_of(&mut raw, "rs:SESSIONS", &format!("forum:{member}")), NOW + 160);
-    // A clock that is behind neither ages the session nor moves anything back.
+    // A clock that is behind neither ages the session nor moves a score back.
     let behind = store.get(app(), token('a'), NOW + 10).await.unwrap().unwrap();
     assert_eq!((behind.r, behind.idle), (3, 0));
     assert_eq!(score_of(&mut raw, "rs:forum:_users", "u"), NOW + 60);
@@ -81,11 +81,11 @@ async fn get_counts_and_renews() {
     assert!(store.get(app(), token('a'), NOW + 160).await.unwrap().is_some());
     assert!(store.get(app(), token('a'), NOW + 261).await.unwrap().is_none());
     let reads: u64 = raw.ask(&format!("HGET rs:forum:{} r", a()));
-    assert_eq!(reads, 5, "a read of an expired session is none");
+    assert_eq!(reads, 5, "a get of an expired session does not count");
 }
 
 #[tokio::test]
-async fn no_resave_ends_where_its_creation_put_the_end() {
+async fn no_resave_keeps_the_end_of_its_creation() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
@@ -110,7 +110,7 @@ async fn no_resave_ends_where_its_creation_put_the_end() {
 }
 
 #[tokio::test]
-async fn lists_are_in_order_and_leave_the_expired_out() {
+async fn lists_are_in_order_and_leave_out_expired_sessions() {
     let server = Server::start();
     let store = server.open();
     for (letter, la) in [('a', NOW), ('b', NOW + 50), ('c', NOW + 20)] {
@@ -134,7 +134,7 @@ async fn lists_are_in_order_and_leave_the_expired_out() {
 }
 
 #[tokio::test]
-async fn kills_remove_every_trace() {
+async fn kills_remove_every_key_and_index_entry() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
@@ -150,9 +150,9 @@ async fn kills_remove_every_trace() {
     assert_eq!(store.killsoid(app(), id("v")).await.unwrap(), 0);
     assert!(
         !store.kill(app(), token('e'), NOW + 101).await.unwrap(),
-        "an expired one is not there"
+        "an expired session is not killed"
     );
-    assert_eq!(raw.keys(), [""; 0], "but is removed");
+    assert_eq!(raw.keys(), [""; 0], "but its keys are removed");
 }
 
 #[tokio::test]

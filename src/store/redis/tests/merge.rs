@@ -1,9 +1,9 @@
-//! The script of set merges exactly as [`Changes::apply`] does.
+//! `set.lua` merges changes exactly as [`Changes::apply`] does.
 
 use super::*;
 use crate::session::Data;
 
-/// A generator that needs no crate: the same numbers in each run.
+/// A deterministic generator of random numbers.
 struct Random(u64);
 
 impl Random {
@@ -20,7 +20,7 @@ impl Random {
     }
 }
 
-/// Keys in many spellings, some of them of one key.
+/// Keys with many escapes; several of them spell the same key.
 const KEYS: &[&str] = &[
     r#""""#,
     r#""a""#,
@@ -114,7 +114,7 @@ fn object(random: &mut Random, most: usize, least: usize) -> String {
     text + random.pick(SPACES) + "}" + random.pick(SPACES)
 }
 
-/// Broken now and then: one byte goes, is doubled, or becomes another.
+/// Damages about a third of the texts: removes, doubles or replaces one character.
 fn damaged(random: &mut Random, text: String) -> String {
     if random.below(3) > 0 {
         return text;
@@ -140,7 +140,7 @@ async fn set_merges_like_changes_apply() {
     for _ in 0..4000 {
         let stored = object(&mut random, 6, 0);
         let stored = damaged(&mut random, stored);
-        // A peer may have stored what no double holds; a set may not.
+        // A peer may have stored a number beyond doubles; a set refuses it.
         let change = object(&mut random, 4, 1).replace("1e400", "1e300");
         store.create(app(), token('a'), record("u", "")).await.unwrap();
         let _: i64 = raw.send(&["HSET", &hash, "d", &stored]);

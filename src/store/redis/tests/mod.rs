@@ -1,10 +1,11 @@
-//! The Redis store against a real Redis server, a private one for each test.
+//! Tests of the Redis store with a real Redis server, one for each test.
 
 mod garbage;
 mod layout;
 mod merge;
 mod outage;
 mod properties;
+mod renewal;
 mod silent;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use deadpool_redis::redis::{Client, Cmd, Connection, FromRedisValue, ToRedisArgs};
 
-use super::{Address, Listing, Mode, Options, Redis};
+use super::{Address, Deployment, Options, Redis, RedisListing};
 use crate::{
     clock::Clock,
     observability::metrics::Metrics,
@@ -27,7 +28,7 @@ use crate::{
 /// The clock of the tests.
 const NOW: Seconds = 1_700_000_000;
 
-/// A Redis server on a free port that keeps nothing on disk; it ends with the test.
+/// A Redis server on a free port, without persistence; it ends with the test.
 struct Server {
     child: Child,
     port: u16,
@@ -85,7 +86,7 @@ impl Server {
         open(self.port, &Arc::new(Metrics::new()))
     }
 
-    /// A raw connection, to look behind the scenes.
+    /// A connection of its own, to inspect what the store writes.
     fn raw(&self) -> Raw {
         Raw(self.client().get_connection().unwrap())
     }
@@ -105,7 +106,7 @@ fn open(port: u16, metrics: &Arc<Metrics>) -> Redis {
 fn options(url: &str) -> Options {
     let address = Address {
         urls: url.into(),
-        mode: Mode::Single,
+        mode: Deployment::Single,
         username: None,
         password: None,
         sentinel_password: None,
@@ -130,7 +131,7 @@ fn options(url: &str) -> Options {
 struct Raw(Connection);
 
 impl Raw {
-    /// Sends a command of words.
+    /// Sends a command given as words separated by spaces.
     fn ask<T: FromRedisValue>(&mut self, words: &str) -> T {
         self.send(&words.split(' ').collect::<Vec<_>>())
     }
@@ -215,9 +216,9 @@ async fn soid(store: &Redis, id: UserId, now: Seconds) -> Vec<Session> {
     all(store, store.soid(app(), id, query, usize::MAX)).await
 }
 
-async fn all(store: &Redis, mut listing: Listing) -> Vec<Session> {
+async fn all(store: &Redis, mut listing: RedisListing) -> Vec<Session> {
     let mut sessions = Vec::new();
-    while let Some(part) = store.more(&mut listing).await.unwrap() {
+    while let Some(part) = store.next_part(&mut listing).await.unwrap() {
         sessions.extend(part.into_iter().map(|listed| listed.session));
     }
     sessions

@@ -1,4 +1,4 @@
-//! Redis goes away and comes back.
+//! Redis becomes unreachable, hangs, refuses commands, and recovers.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::store::Error;
 
 #[test]
-fn a_bad_url_is_told_without_its_secrets() {
+fn the_error_for_a_bad_url_contains_no_secret() {
     for url in [
         "",
         "http://:secret@host",
@@ -23,7 +23,7 @@ fn a_bad_url_is_told_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn the_first_script_after_a_flush_is_loaded_again() {
+async fn a_flushed_script_is_loaded_again_once() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
@@ -45,7 +45,7 @@ async fn the_first_script_after_a_flush_is_loaded_again() {
 }
 
 #[tokio::test]
-async fn connections_killed_while_idle_cost_nothing() {
+async fn killed_idle_connections_fail_no_request() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
@@ -59,7 +59,7 @@ async fn connections_killed_while_idle_cost_nothing() {
 }
 
 #[tokio::test]
-async fn a_restart_between_two_requests_costs_nothing() {
+async fn a_restart_between_two_requests_fails_none() {
     let server = Server::start();
     let port = server.port;
     let store = server.open();
@@ -71,7 +71,7 @@ async fn a_restart_between_two_requests_costs_nothing() {
 }
 
 #[tokio::test]
-async fn away_fails_fast_and_back_serves_at_once() {
+async fn an_outage_fails_fast_and_ends_at_once() {
     let server = Server::start();
     let port = server.port;
     let store = server.open();
@@ -88,7 +88,7 @@ async fn away_fails_fast_and_back_serves_at_once() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_given_up_within_the_deadline() {
+async fn a_hanging_redis_fails_requests_within_the_deadline() {
     let server = Server::start();
     let store = Arc::new(server.open());
     store.ping().await.unwrap();
@@ -111,7 +111,7 @@ async fn a_redis_that_hangs_is_given_up_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn clients_in_a_hurry_do_not_keep_a_dead_connection() {
+async fn a_dead_connection_is_replaced_even_if_every_client_gives_up_early() {
     let server = Server::start();
     let store = server.open();
     store.ping().await.unwrap();
@@ -120,17 +120,17 @@ async fn clients_in_a_hurry_do_not_keep_a_dead_connection() {
     server.signal("STOP");
     for _ in 0..20 {
         let hurry = tokio::time::timeout(Duration::from_millis(50), store.ping());
-        assert!(hurry.await.is_err(), "no reply, but no end of patience either");
+        assert!(hurry.await.is_err(), "there is no reply");
     }
     server.signal("CONT");
     store.ping().await.unwrap();
     assert!(
         clients(&mut raw).iter().any(|client| !before.contains(client)),
-        "a new connection"
+        "the connection was replaced"
     );
 }
 
-/// The ids of the connections.
+/// The ids of all client connections.
 fn clients(raw: &mut Raw) -> Vec<String> {
     let list: String = raw.ask("CLIENT LIST TYPE normal");
     list.lines()
@@ -140,7 +140,7 @@ fn clients(raw: &mut Raw) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_master_that_became_a_replica_is_left() {
+async fn connections_to_a_demoted_master_are_dropped() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
@@ -164,14 +164,14 @@ async fn a_master_that_became_a_replica_is_left() {
     }
     assert!(
         connections(&mut raw) >= before + 5,
-        "each answer is reason to connect anew"
+        "each READONLY reply drops its connection"
     );
     let _: () = raw.ask("REPLICAOF NO ONE");
     assert!(store.get(app(), token('a'), NOW).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_the_connection() {
+async fn a_refused_command_keeps_the_connection() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();

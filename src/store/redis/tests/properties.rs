@@ -1,25 +1,25 @@
-//! Whatever is in Redis: no reader of it panics, the readers here and in the scripts agree, and the script that merges
-//! `d` makes what [`Changes::apply`] makes.
+//! For any content of Redis: no decoder panics, Rust and the scripts read the same record, and `set.lua` merges `d` as
+//! [`Changes::apply`] does.
 
 use deadpool_redis::redis::Value;
 use proptest::{collection::vec, prelude::*, string::string_regex};
 use tokio::runtime::Runtime;
 
-use super::{super::reply, *};
+use super::*;
 use crate::{
     session::properties::{
         hold::hold,
         texts::{damaged, object, text},
     },
     session::{ApplyError, Data},
-    store::Error,
+    store::{Error, redis::decode},
 };
 
 fn json(session: &impl serde::Serialize) -> String {
     serde_json::to_string(session).expect("a session has a form")
 }
 
-/// A record as `pack` of `scripts/record.lua` makes it.
+/// Packs a record as `pack` of `scripts/record.lua` does.
 fn pack(record: &Record) -> String {
     let (id, ip) = (record.id.as_str(), record.ip.as_str());
     let numbers = [record.reads, record.writes, record.ttl, record.last_active].map(|number| number.to_string());
@@ -44,18 +44,18 @@ fn packed() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn a_packed_record_is_read_or_not() {
+fn a_decoded_record_packs_to_the_same_record() {
     let metrics = Metrics::new();
-    // What no script packs is an error of its own.
-    let read = |bytes: &[u8]| reply::record(Value::BulkString(bytes.to_vec()), &metrics).unwrap_or_default();
+    // A string that no script packs is an outage, not a record.
+    let read = |bytes: &[u8]| decode::record::record(Value::BulkString(bytes.to_vec()), &metrics).unwrap_or_default();
     hold("packed", 1, damaged(packed()), |bytes| {
         let Some(record) = read(bytes) else { return };
-        let again = read(pack(&record).as_bytes()).expect("it is as it was");
+        let again = read(pack(&record).as_bytes()).expect("it is readable again");
         assert_eq!(pack(&again), pack(&record));
     });
 }
 
-/// The fields of a session hash, each in a line; `-` where there is none.
+/// The fields of a session hash, one on each line; `-` for an absent field.
 fn hashes() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![
         12 => (0..2000u64).prop_map(|number| number.to_string()),
@@ -79,7 +79,7 @@ fn hashes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn a_hash_is_read_as_the_scripts_read_it() {
+fn rust_and_the_scripts_read_the_same_record() {
     let (server, runtime) = (Server::start(), Runtime::new().unwrap());
     let store = runtime.block_on(async { server.open() });
     let mut raw = server.raw();
@@ -88,13 +88,13 @@ fn a_hash_is_read_as_the_scripts_read_it() {
     hold("hash", 20, hashes(), |input| {
         let mut raw = raw.borrow_mut();
         let _: i64 = raw.send(&["DEL", &key]);
-        for (name, value) in reply::FIELDS.iter().zip(input.split(|byte| *byte == b'\n')) {
+        for (name, value) in decode::record::FIELDS.iter().zip(input.split(|byte| *byte == b'\n')) {
             if value != b"-" {
                 let _: i64 = raw.send(&[b"HSET", key.as_bytes(), name.as_bytes(), value]);
             }
         }
         let (plain, script) = runtime.block_on(async {
-            let plain = store.look(app(), token('a'), NOW).await.unwrap();
+            let plain = store.peek(app(), token('a'), NOW).await.unwrap();
             (plain, store.get(app(), token('a'), NOW).await.unwrap())
         });
         assert_eq!(
@@ -104,7 +104,7 @@ fn a_hash_is_read_as_the_scripts_read_it() {
     });
 }
 
-/// What is stored, and the body of a set, each in a line.
+/// The stored `d` and the body of a set, one on each line.
 fn merges() -> impl Strategy<Value = Vec<u8>> {
     let line = |mut bytes: Vec<u8>| {
         bytes.retain(|byte| !b"\r\n".contains(byte));
@@ -116,7 +116,7 @@ fn merges() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn the_script_merges_as_it_is_done_here() {
+fn set_merges_any_stored_d_as_changes_apply() {
     let (server, runtime) = (Server::start(), Runtime::new().unwrap());
     let store = runtime.block_on(async { server.open() });
     let mut raw = server.raw();

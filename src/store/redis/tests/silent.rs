@@ -1,4 +1,4 @@
-//! Connections that die without a sign, as behind firewalls and load balancers, and work that nobody waits for any more.
+//! Connections that die silently, as behind firewalls and load balancers, and requests that are dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,15 +10,15 @@ use tokio::{
 
 use super::*;
 
-/// A line to a server, whose connections can be made black holes: open, but nothing passes.
-struct Line {
+/// A TCP proxy whose connections can become black holes: open, but dropping all bytes.
+struct BlackHoleProxy {
     port: u16,
-    /// How many connections there were, and how many of the first of them are black holes.
+    /// The number of connections made, and how many of the first of them are black holes.
     made: Arc<AtomicU64>,
     dead: Arc<AtomicU64>,
 }
 
-impl Line {
+impl BlackHoleProxy {
     async fn to(server: &Server) -> Self {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let (port, target) = (listener.local_addr().unwrap().port(), server.port);
@@ -46,12 +46,12 @@ impl Line {
         Self { port, made, dead }
     }
 
-    /// From now on nothing passes on the connections that there are.
-    fn swallow(&self) {
+    /// Makes black holes of all present connections.
+    fn drop_all_bytes(&self) {
         self.dead.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// A store at the other end, with several connections.
+    /// A store behind the proxy, with several connections.
     fn open(&self) -> Redis {
         Redis::open(self.options(), Arc::new(Metrics::new())).unwrap()
     }
@@ -65,19 +65,19 @@ impl Line {
 }
 
 #[tokio::test]
-async fn a_read_on_a_dead_connection_is_asked_again() {
+async fn a_read_on_a_dead_connection_is_retried_on_another() {
     let server = Server::start();
-    let line = Line::to(&server).await;
-    let store = Arc::new(line.open());
+    let proxy = BlackHoleProxy::to(&server).await;
+    let store = Arc::new(proxy.open());
     store.create(app(), token('a'), record("u", "")).await.unwrap();
     for _ in 0..3 {
-        // As many connections as there may be.
-        futures_util::future::join_all((0..9).map(|_| store.look(app(), token('a'), NOW))).await;
-        line.swallow();
+        // Opens as many connections as are allowed.
+        futures_util::future::join_all((0..9).map(|_| store.peek(app(), token('a'), NOW))).await;
+        proxy.drop_all_bytes();
         let reads: Vec<_> = (0..9)
             .map(|_| {
                 let store = store.clone();
-                tokio::spawn(async move { store.look(app(), token('a'), NOW).await })
+                tokio::spawn(async move { store.peek(app(), token('a'), NOW).await })
             })
             .collect();
         for read in reads {
@@ -86,16 +86,16 @@ async fn a_read_on_a_dead_connection_is_asked_again() {
     }
 }
 
-/// Reads that wait to be counted, on connections of which the service does not know that they are dead.
+/// Flushes of buffered reads on connections that have died unnoticed.
 #[tokio::test]
-async fn a_read_does_not_wait_for_a_count_on_a_dead_connection() {
+async fn a_get_does_not_wait_for_a_flush_on_a_dead_connection() {
     let server = Server::start();
-    let line = Line::to(&server).await;
-    let mut options = line.options();
+    let proxy = BlackHoleProxy::to(&server).await;
+    let mut options = proxy.options();
     options.touch = Duration::from_secs(2);
     let deadline = options.timeout;
     let store = Arc::new(Redis::open(options, Arc::new(Metrics::new())).unwrap());
-    // Their counts are sent one after the other.
+    // Tokens in different parts of the buffer, which are flushed one after the other.
     let letters = ['0', '8', 'A', 'H', 'P', 'Z', 'a', 'h', 'p', 'z'];
     for letter in letters {
         store.create(app(), token(letter), record("u", "")).await.unwrap();
@@ -104,62 +104,66 @@ async fn a_read_does_not_wait_for_a_count_on_a_dead_connection() {
     for _ in 0..2 {
         let get = |letter| tokio::time::timeout(deadline, store.get(app(), token(letter), NOW));
         for letter in letters {
-            get(letter).await.expect("in time").unwrap().expect("it is there");
+            get(letter)
+                .await
+                .expect("a reply in time")
+                .unwrap()
+                .expect("it is there");
         }
-        line.swallow();
+        proxy.drop_all_bytes();
         let again = futures_util::future::join_all(letters.map(get)).await;
         reads += 2;
         for session in again {
-            let session = session.expect("in time").unwrap().expect("it is there");
-            // As it was before.
+            let session = session.expect("a reply in time").unwrap().expect("it is there");
+            // The count before this read.
             assert_eq!(session.r, reads);
         }
-        // A list of the app waits for the counts of its own.
-        line.swallow();
+        // A list of the app waits for the flush of its own reads.
+        proxy.drop_all_bytes();
         let query = ListQuery {
             since: 0,
             after: None,
             now: NOW,
         };
         let list = tokio::time::timeout(deadline, store.soapp(app(), query, 100)).await;
-        assert!(list.expect("in time").is_ok());
+        assert!(list.expect("a reply in time").is_ok());
     }
 }
 
 #[tokio::test]
-async fn a_change_after_a_silence_goes_where_it_arrives() {
+async fn a_set_after_a_silence_uses_a_live_connection() {
     let server = Server::start();
-    let line = Line::to(&server).await;
-    let store = line.open();
+    let proxy = BlackHoleProxy::to(&server).await;
+    let store = proxy.open();
     store.create(app(), token('a'), record("u", "")).await.unwrap();
-    line.swallow();
-    // Twice the silence after which a connection is pinged, and the longest time for the pong.
+    proxy.drop_all_bytes();
+    // Twice the idle time before a connection is pinged, plus the longest time for the reply.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let set = store.set(app(), token('a'), changes(r#"{"a":1}"#), NOW).await;
     assert_eq!(set.unwrap().unwrap().w, 2);
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_kept() {
+async fn a_live_idle_connection_is_kept() {
     let server = Server::start();
-    let line = Line::to(&server).await;
-    let store = line.open();
+    let proxy = BlackHoleProxy::to(&server).await;
+    let store = proxy.open();
     store.ping().await.unwrap();
-    let made = line.made.load(Ordering::SeqCst);
+    let made = proxy.made.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(6)).await;
     store.ping().await.unwrap();
-    assert_eq!(line.made.load(Ordering::SeqCst), made);
+    assert_eq!(proxy.made.load(Ordering::SeqCst), made);
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_not_done_but_a_kill_is() {
+async fn a_dropped_set_or_create_is_not_sent_but_a_kill_completes() {
     let server = Server::start();
     let store = server.open();
     let mut raw = server.raw();
     for letter in ['a', 'b'] {
         store.create(app(), token(letter), record("u", "")).await.unwrap();
     }
-    // Each is asked for, and given up before anything is sent.
+    // Each future is polled once and dropped before anything is sent.
     let set = store.set(app(), token('a'), changes(r#"{"a":1}"#), NOW);
     assert!(set.now_or_never().is_none());
     let create = store.create(app(), token('c'), record("u", ""));

@@ -1,11 +1,12 @@
--- Put in front of every script of a check, behind store/redis/scripts/record.lua.
--- KEYS  1 ns:SESSIONS
--- ARGV  1 'ns:', the beginning of every key, 2 '1' to mend, 3 the channel
--- Each script looks and mends in one go: what it removes or adds is as it says at that moment, whatever services do.
-local ENDS, PREFIX, MEND, CHANNEL = KEYS[1], ARGV[1], ARGV[2] == '1', ARGV[3]
+-- Prepended to every script of a check, behind record.lua and renewal.lua of the store.
+-- KEYS    1 ns:SESSIONS
+-- ARGV    1 'ns:', the prefix of every key, 2 '1' to repair, 3 the channel
+-- Invariant: each script looks and repairs atomically, so that a repair is right at that moment while services are at
+-- work.
+local ENDS, PREFIX, REPAIR, CHANNEL = KEYS[1], ARGV[1], ARGV[2] == '1', ARGV[3]
 
--- The reply, or an error as a table: a key of a wrong type has nothing of what is looked for. With any other error nobody
--- can tell what is there, as with a key of a cluster that is on its way to another node, and the script fails.
+-- Runs a command; a WRONGTYPE error is returned as a table, because such a key contains nothing of what is looked for.
+-- Any other error (a cluster may be moving the key) leaves open what the key contains, so the script fails.
 local function try(...)
   local reply = redis.pcall(...)
   local why = type(reply) == 'table' and reply.err
@@ -13,13 +14,13 @@ local function try(...)
   return reply
 end
 
--- Whether a session of this id is there.
+-- Whether a session with this id exists.
 local function lives(app, token, id)
   return try('HGET', PREFIX .. app .. ':' .. token, 'id') == id
 end
 
--- Removes every trace of a session; an index of a wrong type has none.
-local function forget(app, token, id)
+-- Removes a session and all its index entries, and ignores indexes of a wrong type.
+local function remove_session(app, token, id)
   local prefix = PREFIX .. app .. ':'
   redis.call('DEL', prefix .. token)
   if id then

@@ -1,7 +1,7 @@
--- Compares sessions with the indexes, and restores what is missing there or wrong.
--- ARGV  4 by how much a score may differ, 5… APP and TOKEN of each
--- Replies for each: {} if there is none, {ID or ''} for a hash that makes no session, or
--- {ID, the second at which it ends, d or '', and what is wrong: a name and 1 if it has been mended}.
+-- Compares sessions with the indexes, and repairs missing and wrong index entries.
+-- ARGV    4 by how many seconds a score may differ, then APP and TOKEN of each
+-- Returns for each: {} if there is no such session, {ID or ''} if the hash is unreadable, or {ID, the last second at
+--         which it is alive, d or '', then for each fault its name and 1 if it was repaired, or 0}.
 local slack = tonumber(ARGV[4])
 
 local function score(key, member)
@@ -15,16 +15,16 @@ local function session(app, token)
   if redis.call('TYPE', key).ok ~= 'hash' then return {} end
   local h, _, found = fields(key)
   if not h then
-    if MEND then forget(app, token, found) end
+    if REPAIR then remove_session(app, token, found) end
     return { found or '' }
   end
   local id, la, ttl, member = h[1], tonumber(h[5]), tonumber(h[4]), token .. ':' .. h[1]
-  local ends = la + ttl
-  local result = { id, string.format('%.0f', ends), h[8] or '' }
+  local session_end = tonumber(ends(la, ttl))
+  local result = { id, string.format('%.0f', session_end), h[8] or '' }
   local function wrong(name, ...)
-    local mended = MEND and type(redis.pcall(...)) ~= 'table'
+    local repaired = REPAIR and type(redis.pcall(...)) ~= 'table'
     result[#result + 1] = name
-    result[#result + 1] = mended and 1 or 0
+    result[#result + 1] = repaired and 1 or 0
   end
 
   local listed = score(prefix .. '_sessions', member)
@@ -35,12 +35,12 @@ local function session(app, token)
   end
   local due = score(ENDS, app .. ':' .. member)
   if not due then
-    wrong('missing from SESSIONS', 'ZADD', ENDS, ends, app .. ':' .. member)
-  elseif due < ends - slack then
-    wrong('SESSIONS ends too early', 'ZADD', ENDS, ends, app .. ':' .. member)
-  elseif due > ends + slack and h[7] ~= '1' then
-    -- A peer may shorten one that is never renewed with each look, and leave its entry where it is.
-    wrong('SESSIONS ends too late', 'ZADD', ENDS, ends, app .. ':' .. member)
+    wrong('missing from SESSIONS', 'ZADD', ENDS, session_end, app .. ':' .. member)
+  elseif due < session_end - slack then
+    wrong('SESSIONS ends too early', 'ZADD', ENDS, session_end, app .. ':' .. member)
+  elseif due > session_end + slack and h[7] ~= '1' then
+    -- A peer shortens a session with no_resave with each read, and leaves its entry.
+    wrong('SESSIONS ends too late', 'ZADD', ENDS, session_end, app .. ':' .. member)
   end
   if try('SISMEMBER', prefix .. 'us:' .. id, token) ~= 1 then
     wrong('missing from us:', 'SADD', prefix .. 'us:' .. id, token)
@@ -49,7 +49,7 @@ local function session(app, token)
   if not user then
     wrong('missing from _users', 'ZADD', prefix .. '_users', la, id)
   elseif user < la - slack then
-    -- Later is right: another session of the id may have been active then, and be gone.
+    -- A later score is right: another session of the id may have been active then, and may be gone.
     wrong('_users is before la', 'ZADD', prefix .. '_users', 'GT', la, id)
   end
   return result
