@@ -60,6 +60,7 @@ binary=${CARGO_TARGET_DIR:-$root/target}/release/rest-sessions
     step "Python scripts" python_syntax $(files '*.py')
     step "Dockerfile" "$TOOLS/venv/bin/hadolint" Dockerfile
     step "docker-compose.yml" tests/lint/node_modules/.bin/dclint --max-warnings 0 $(files docker-compose.yml)
+    step "openapi.yaml and its reference" tests/openapi/run.sh
     step "dependencies" tests/lint/deny.sh
     step "clippy" cargo clippy --locked --all-targets -- --deny warnings
     step "tests" cargo test --locked

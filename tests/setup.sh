@@ -229,7 +229,7 @@ fi
 
 ## npm packages
 
-for folder in tests/peers tests/lint tests/clients/typescript tests/browser tests/adapters tests/adapters/php; do
+for folder in tests/peers tests/lint tests/openapi tests/clients/typescript tests/browser tests/adapters tests/adapters/php; do
     stamp=$(cat "$folder/package.json" "$folder/package-lock.json" | sha256sum)
     if ! fresh "$folder/node_modules" "$stamp"; then
         say "npm packages: $folder"

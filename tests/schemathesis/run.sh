@@ -72,6 +72,10 @@ PYTHON
     SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$repo/tests/schemathesis PYTHONDONTWRITEBYTECODE=1 NO_PROXY='*' \
         "$venv/schemathesis" run "$repo/openapi.yaml" --url "$url" --checks all --max-examples $examples \
         --seed "$seed" --workers 1 --request-timeout 10 --continue-on-failure --no-color
+    for place in header cookie; do
+        grep -qx "$place" authorized || fail "auth never answered 204 to a token in the $place"
+    done
+    rm authorized
     kill "$server"
     wait "$server" || fail "the service did not shut down cleanly: $(cat "$log")"
     server=''
