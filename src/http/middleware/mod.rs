@@ -1,9 +1,9 @@
 //! What every request passes, from the outside in:
 //!
 //! 1. Metrics: the request is counted and timed under the route that its path matches, whatever its outcome.
-//! 2. [`ambiguous_framing`]: a request that two parsers could read differently is refused.
+//! 2. `ambiguous_framing`: a request that two parsers could read differently is refused.
 //! 3. One trailing slash is dropped, before the router sees the path.
-//! 4. [`unread_body`]: an unread body is discarded before the answer.
+//! 4. `unread_body`: an unread body is discarded before the answer.
 //! 5. A panic becomes a 500.
 //! 6. The router and its handlers, with the fallbacks for unknown routes and wrong methods.
 //!

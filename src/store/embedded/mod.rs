@@ -1,12 +1,12 @@
 //! The embedded store: an fjall database in a folder of this process, with a cache of records in front of it.
 //!
-//! - [`operations`]: the store functions, one file each.
-//! - [`writer`]: the only thread that changes the disk. It commits changes in batches.
-//! - [`cache`]: records in memory, with the reads that are not on disk yet.
-//! - [`activity`]: counts of active ids, kept up to date as sessions are used.
-//! - [`codec`]: the layout of keys, records and index entries.
-//! - [`engine`]: the data folder, and the database in it, which may fail and be opened again.
-//! - [`check()`]: the walk of `rest-sessions check`.
+//! - `operations`: the store functions, one file each.
+//! - `writer`: the only thread that changes the disk. It commits changes in batches.
+//! - `cache`: records in memory, with the reads that are not on disk yet.
+//! - `activity`: counts of active ids, kept up to date as sessions are used.
+//! - `codec`: the layout of keys, records and index entries.
+//! - `engine`: the data folder, and the database in it, which may fail and be opened again.
+//! - `check()`: the walk of `rest-sessions check`.
 //!
 //! Durability: create, set and kill are on disk before they are answered. The read count and the last activity are on
 //! disk within a second; a crash loses at most that second of them.

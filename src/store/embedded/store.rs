@@ -72,7 +72,7 @@ impl Embedded {
         })
     }
 
-    /// See [`super::Store::close`]. Gives up after [`CLOSE_LIMIT`]. Then reads of the last second may be lost; every
+    /// See [`crate::store::Store::close`]. Gives up after [`CLOSE_LIMIT`]. Then reads of the last second may be lost; every
     /// change that was answered is on disk.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let closed = tokio::time::timeout(CLOSE_LIMIT, self.flush_and_end()).await;

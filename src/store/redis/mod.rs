@@ -1,19 +1,19 @@
-//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see [`layout`]), or on a cluster in
+//! Sessions in Redis, in the layout that redis-sessions peers share ("classic", see `layout`), or on a cluster in
 //! many shards of the same form.
 //!
 //! The layers, each of which uses only those above it:
 //!
-//! - [`layout`], [`error`], [`log_throttle`]: key names, what an error of Redis means, a limit for repeated log lines;
-//! - [`connection`]: one pipelined connection and the decoder of the protocol;
-//! - [`endpoint`]: URLs, credentials and certificates, made into connection settings;
-//! - [`sentinel`]: asks sentinels for the address of the master;
-//! - [`scripts`]: the Lua scripts and how they are called;
-//! - [`pool`]: the connections to one server, and retries;
-//! - [`decode`]: replies of scripts, made into records and counts;
-//! - [`topology`]: one server, a master behind sentinels or a cluster, and which shard lives where;
-//! - [`near_cache`], [`read_buffer`]: sessions kept in memory, and reads that are written to Redis later;
-//! - [`store`] and [`operations`]: the store itself, and a file for each group of its operations;
-//! - [`check`]: the consistency check, which needs no service.
+//! - `layout`, `error`, `log_throttle`: key names, what an error of Redis means, a limit for repeated log lines;
+//! - `connection`: one pipelined connection and the decoder of the protocol;
+//! - `endpoint`: URLs, credentials and certificates, made into connection settings;
+//! - `sentinel`: asks sentinels for the address of the master;
+//! - `scripts`: the Lua scripts and how they are called;
+//! - `pool`: the connections to one server, and retries;
+//! - `decode`: replies of scripts, made into records and counts;
+//! - `topology`: one server, a master behind sentinels or a cluster, and which shard lives where;
+//! - `near_cache`, `read_buffer`: sessions kept in memory, and reads that are written to Redis later;
+//! - `store` and `operations`: the store itself, and a file for each group of its operations;
+//! - `check`: the consistency check, which needs no service.
 
 mod background_tasks;
 mod check;

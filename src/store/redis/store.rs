@@ -172,7 +172,7 @@ impl Redis {
         flush.await.unwrap_or(Err(Error::Internal))
     }
 
-    /// See [`Store::ping`](super::Store::ping).
+    /// See [`Store::ping`](crate::store::Store::ping).
     pub async fn ping(&self) -> Result<(), Error> {
         self.topology.ping().await
     }

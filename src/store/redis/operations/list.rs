@@ -65,7 +65,7 @@ impl Redis {
         }
     }
 
-    /// See [`Store::more`](crate::store::Store::more).
+    /// See [`Store::next_part`](crate::store::Store::next_part).
     pub async fn next_part(&self, listing: &mut RedisListing) -> Result<Option<Vec<Listed>>, Error> {
         match &mut listing.list {
             ListOf::App(list) => self.next_part_of_app(list).await,

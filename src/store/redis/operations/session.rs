@@ -103,7 +103,7 @@ impl Redis {
         }
     }
 
-    /// See [`Store::look`](crate::store::Store::look).
+    /// See [`Store::peek`](crate::store::Store::peek).
     pub async fn peek(&self, app: App, token: Token, now: Seconds) -> Result<Option<Session>, Error> {
         let now = self.resolve_now(now).await?;
         let Some(keys) = self.shard(&token).await? else {
